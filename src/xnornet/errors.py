@@ -1,0 +1,29 @@
+"""The errors a user may see. Each is one line: the thing, its value, the remedy."""
+
+from __future__ import annotations
+
+__all__ = ["DataError", "FormatError", "TrainingError", "UnsupportedError", "UsageError", "XnornetError"]
+
+
+class XnornetError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class FormatError(XnornetError):
+    """A packed file or a checkpoint is truncated, damaged, of another version, or describes an impossible model."""
+
+
+class UnsupportedError(XnornetError):
+    """Something valid that this package, or this CPU, cannot do; the message names the remedy."""
+
+
+class DataError(XnornetError):
+    """A data set or an image that cannot be read."""
+
+
+class UsageError(XnornetError):
+    """The command was called in a wrong way: an unknown name, a missing or impossible argument."""
+
+
+class TrainingError(XnornetError):
+    """A training run that cannot go on: a loss that is not a number, a run folder that cannot be written."""

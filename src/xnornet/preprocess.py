@@ -1,0 +1,137 @@
+"""From an image to the network's input, by the record that travels inside the packed file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from .errors import DataError
+
+__all__ = ["ImageLike", "Preprocess", "open_image"]
+
+ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What happens to an image before the first layer, in this order.
+
+    Attributes:
+        mode: "RGB" (3 channels) or "L" (1 channel); images of another mode are converted.
+        size: (height, width) of the network's input: what `crop` leaves.
+        resize: the shorter side is brought to this many pixels, keeping the aspect ratio, before a centre
+            crop of `size`; None: the image is resized to `size` exactly, whatever its shape.
+        interpolation: "nearest", "bilinear" or "bicubic" (Pillow's, antialiased when shrinking).
+        mean, std: per channel, for pixels in 0..1: ``x = (pixel / 255 - mean) / std``, computed in float32 as
+            ``pixel * scale + bias``, scale = 1 / (255 std), bias = -mean / std.
+    """
+
+    mode: Literal["RGB", "L"]
+    size: tuple[int, int]
+    resize: int | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        channels = {"RGB": 3, "L": 1}.get(self.mode)
+        if channels is None:
+            raise ValueError(f"preprocess mode '{self.mode}' is not RGB or L")
+        if len(self.mean) != channels or len(self.std) != channels:
+            raise ValueError(f"mean {self.mean} and std {self.std} must have {channels} values for mode {self.mode}")
+        if not all(np.isfinite(self.mean)) or not all(np.isfinite(s) and s > 0 for s in self.std):
+            raise ValueError(f"mean {self.mean} must be finite and std {self.std} above 0")
+        if len(self.size) != 2 or not all(isinstance(n, int) and 1 <= n <= 1 << 14 for n in self.size):
+            raise ValueError(f"input size {self.size} is not (height, width) in 1..{1 << 14} pixels")
+        if self.resize is not None and not (isinstance(self.resize, int) and self.resize >= max(self.size)):
+            raise ValueError(f"resize {self.resize} is below the crop {self.size}")
+        if self.interpolation not in _RESAMPLING:
+            raise ValueError(f"interpolation '{self.interpolation}' is not one of {', '.join(_RESAMPLING)}")
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the network's input."""
+        return (*self.size, len(self.mean))
+
+    def pixels(self, image: ImageLike) -> npt.NDArray[np.uint8]:
+        """Decode, convert, resize and crop one image to uint8 (height, width, channels).
+
+        Raises:
+            DataError: the file is missing, not an image, or corrupt.
+        """
+        picture = open_image(image)
+        try:
+            picture = self._fit(picture.convert(self.mode))
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow decodes here, at the first use
+            raise DataError(f"{_name(image)}: corrupt image ({error})") from error
+        array = np.asarray(picture, dtype=np.uint8)
+        return array.reshape(self.output_shape)
+
+    def _fit(self, picture: Image.Image) -> Image.Image:
+        height, width = self.size
+        resampling = _RESAMPLING[self.interpolation]
+        if self.resize is None:
+            return picture if picture.size == (width, height) else picture.resize((width, height), resampling)
+        ratio = self.resize / min(picture.size)
+        scaled = (max(width, round(picture.width * ratio)), max(height, round(picture.height * ratio)))
+        if scaled != picture.size:
+            picture = picture.resize(scaled, resampling)
+        left, top = (picture.width - width) // 2, (picture.height - height) // 2
+        return picture.crop((left, top, left + width, top + height))
+
+    def scale_bias(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """(scale, bias), each float32 (channels,), such that the input is ``pixel * scale + bias``."""
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+    def normalise(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 (..., channels) -> float32 of the same shape."""
+        scale, bias = self.scale_bias()
+        return pixels.astype(np.float32) * scale + bias
+
+    def batch(self, images: Sequence[ImageLike]) -> npt.NDArray[np.uint8]:
+        """Decode several images to uint8 (N, height, width, channels)."""
+        return np.stack([self.pixels(image) for image in images])
+
+
+def _name(image: ImageLike) -> str:
+    return str(image) if isinstance(image, str | Path) else f"<{type(image).__name__}>"
+
+
+def open_image(image: ImageLike) -> Image.Image:
+    """Open a path, or take a Pillow image or a uint8 (H, W), (H, W, 1) or (H, W, 3) array as one.
+
+    Raises:
+        DataError: the file is missing or not an image, or the array has another dtype or shape.
+    """
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray):
+        array = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
+        if (
+            array.dtype != np.uint8
+            or array.size == 0
+            or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3))
+        ):
+            raise DataError(f"an image array is uint8 (H, W), (H, W, 1) or (H, W, 3), got {image.dtype} {image.shape}")
+        return Image.fromarray(array)
+    try:
+        return Image.open(image)
+    except FileNotFoundError as error:
+        raise DataError(f"{image}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{image}: not an image that Pillow can read") from error
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"{image}: cannot be read ({error})") from error
