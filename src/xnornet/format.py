@@ -1,0 +1,235 @@
+"""Read and write the packed file. The format is specified in docs/format.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from .bits import BitArray
+from .errors import FormatError
+from .files import replacing
+from .graph import PackedModel
+from .ops import F32, I32, OP_TYPES, U8, Op, Window
+from .preprocess import Preprocess
+
+__all__ = ["MAX_HEADER", "VERSION", "dumps", "loads", "read", "write"]
+
+VERSION = "1"
+MAX_HEADER = 16 << 20  # bytes
+_NO_DIGEST = "0" * 64
+_TENSOR_TYPES: dict[Any, type[np.generic]] = {F32: np.float32, I32: np.int32, U8: np.uint8}
+
+
+def write(model: PackedModel, path: str | Path) -> int:
+    """Write a packed file; an existing one is replaced only once the new one is complete.
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    data = dumps(model)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return len(data)
+
+
+def read(path: str | Path) -> PackedModel:
+    """Read and check a packed file.
+
+    Raises:
+        FormatError: it is missing, truncated, damaged, of another version, or describes an impossible model.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return loads(data)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def dumps(model: PackedModel) -> bytes:
+    """The packed file's bytes: the same bytes for the same model."""
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
+    document = {
+        "preprocess": dataclasses.asdict(model.preprocess),
+        "labels": list(model.labels),
+        "provenance": dict(model.provenance),
+        "ops": [_encode(op, tensors) for op in model.ops],
+    }
+    metadata = {
+        "format": "xnornet",
+        "version": VERSION,
+        "sha256": _NO_DIGEST,
+        "model": json.dumps(document, allow_nan=False, ensure_ascii=False),
+    }
+    data = _with_header_in_order(safetensors.numpy.save(tensors), metadata)
+    return data.replace(_needle(_NO_DIGEST), _needle(hashlib.sha256(data).hexdigest()), 1)
+
+
+def loads(data: bytes) -> PackedModel:
+    """Parse and check a packed file's bytes.
+
+    Raises:
+        FormatError: as `read`.
+    """
+    metadata = _metadata(data)
+    if metadata.get("format") != "xnornet":
+        raise FormatError("is a safetensors file, but not a packed model; make one with `xnornet pack`")
+    if (version := metadata.get("version")) != VERSION:
+        raise FormatError(
+            f"is of version {version!r}, this xnornet reads {VERSION}; upgrade xnornet or pack the model again"
+        )
+    _check_digest(data, str(metadata.get("sha256")))
+    try:
+        tensors = safetensors.numpy.load(data)
+        document = json.loads(metadata["model"], parse_constant=_refuse_constant)
+        return _decode_model(document, tensors)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise FormatError(f"describes no valid model ({type(error).__name__}: {error})") from error
+
+
+def _with_header_in_order(data: bytes, metadata: dict[str, str]) -> bytes:
+    """Put the metadata into a safetensors file; safetensors itself writes it in random order."""
+    length = int.from_bytes(data[:8], "little")
+    entries = sorted(json.loads(data[8 : 8 + length]).items(), key=lambda item: item[1]["data_offsets"])
+    document = {"__metadata__": metadata, **dict(entries)}
+    header = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
+
+
+def _metadata(data: bytes) -> dict[str, Any]:
+    """The header's `__metadata__`, after the checks that need no knowledge of the model."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length < 2:
+        raise FormatError(f"is not a packed model ({len(data)} bytes); make one with `xnornet pack`")
+    if length > MAX_HEADER:
+        raise FormatError(f"header of {length} bytes is over the limit of {MAX_HEADER}; not a packed model, or damaged")
+    if 8 + length > len(data):
+        raise FormatError(f"is truncated: the header takes {8 + length} bytes, the file has {len(data)}")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+        end = max((entry["data_offsets"][1] for entry in tensors), default=0)
+        metadata = header.get("__metadata__", {})
+        if not isinstance(metadata, dict):
+            raise TypeError("__metadata__ is not an object")
+    except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise FormatError("header is damaged, or this is not a packed model") from error
+    if isinstance(end, int) and 8 + length + end > len(data):
+        raise FormatError(f"is truncated: {8 + length + end} bytes are announced, the file has {len(data)}")
+    return metadata
+
+
+def _needle(digest: str) -> bytes:
+    return f'"sha256":"{digest}"'.encode()
+
+
+def _check_digest(data: bytes, digest: str) -> None:
+    if not re.fullmatch("[0-9a-f]{64}", digest) or data.count(_needle(digest)) != 1:
+        raise FormatError("has no valid checksum; it is damaged, copy it again or pack it again")
+    start = data.index(_needle(digest)) + len('"sha256":"')
+    actual = hashlib.sha256(data[:start])  # hashed in pieces: no copy of the tensors
+    actual.update(_NO_DIGEST.encode())
+    actual.update(memoryview(data)[start + 64 :])
+    if actual.hexdigest() != digest:
+        raise FormatError("does not match its checksum; it is damaged, copy it again or pack it again")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number here")
+
+
+def _encode(op: Op, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """An op as JSON; its arrays go to `tensors`."""
+    document: dict[str, Any] = {"kind": op.kind}
+    for field in dataclasses.fields(op):
+        value = getattr(op, field.name)
+        tensor = f"{op.name}.{field.name}"
+        if isinstance(value, BitArray):
+            tensors[tensor] = value.data
+            document[field.name] = {"tensor": tensor, "bits": list(value.shape)}
+        elif isinstance(value, np.ndarray):
+            tensors[tensor] = np.ascontiguousarray(value)
+            document[field.name] = {"tensor": tensor}
+        elif isinstance(value, Window):
+            document[field.name] = dataclasses.asdict(value)
+        elif isinstance(value, float):
+            document[field.name] = None if math.isinf(value) else value
+        else:
+            document[field.name] = list(value) if isinstance(value, tuple) else value
+    return document
+
+
+def _decode_model(document: Any, tensors: dict[str, np.ndarray[Any, Any]]) -> PackedModel:
+    unused = dict(tensors)
+    ops = tuple(_decode(entry, unused) for entry in document["ops"])
+    if unused:
+        raise ValueError(f"no op takes tensor '{next(iter(unused))}'")
+    preprocess: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document["preprocess"].items()}
+    return PackedModel(
+        ops=ops,
+        preprocess=Preprocess(**preprocess),
+        labels=tuple(_typed(label, str, "a label") for label in document["labels"]),
+        provenance=_typed(document["provenance"], dict, "provenance"),
+    )
+
+
+def _decode(entry: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> Op:
+    """An op out of JSON; the tensors it takes are removed from `tensors`."""
+    op_type = OP_TYPES.get(entry["kind"])
+    if op_type is None:
+        raise ValueError(f"op kind '{entry['kind']}' is unknown")
+    names = {field.name for field in dataclasses.fields(op_type)}
+    if names | {"kind"} != set(entry):
+        raise ValueError(f"op kind '{entry['kind']}' has the fields {sorted(names)}, got {sorted(entry)}")
+    hints = get_type_hints(op_type)
+    where = f"op '{entry['name']}'"
+    return op_type(**{name: _field(entry[name], name, hints[name], tensors, where) for name in names})
+
+
+def _field(value: Any, name: str, hint: Any, tensors: dict[str, np.ndarray[Any, Any]], where: str) -> Any:
+    what = f"{where}, {name}"
+    if hint == F32 | None:
+        if value is None:
+            return None
+        hint = F32
+    if hint in _TENSOR_TYPES:
+        array = tensors.pop(value["tensor"])
+        if array.dtype != _TENSOR_TYPES[hint]:
+            raise ValueError(f"{what}: tensor is {array.dtype}, expected {np.dtype(_TENSOR_TYPES[hint])}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{what}: tensor holds NaN or infinity")
+        return array
+    if hint is BitArray:
+        return BitArray(_numbers(value["bits"], what), tensors.pop(value["tensor"]))
+    if hint is Window:
+        return Window(**{key: _numbers(numbers, f"{what}.{key}") for key, numbers in value.items()})
+    if hint == tuple[str, ...]:
+        return tuple(_typed(item, str, what) for item in value)
+    if hint is float:
+        return (-math.inf if name == "minimum" else math.inf) if value is None else float(value)
+    return _typed(value, hint, what)
+
+
+def _numbers(values: Any, what: str) -> tuple[Any, ...]:
+    return tuple(_typed(value, int, what) for value in values)
+
+
+def _typed(value: Any, kind: type[Any], what: str) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"{what}: {value!r} is not {kind.__name__}")
+    return value
