@@ -1,0 +1,89 @@
+"""Stateless pieces of binary layers: sign, the K map, padding with a value.
+
+`sign` and the input scales are single operators while a module is exported, so that the exported graph names
+them instead of spelling them out in several tensor operations; everywhere else they are plain tensor code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["feature_scale", "input_scale", "pad", "sign"]
+
+
+def sign(x: Tensor) -> Tensor:
+    """+1 where ``x >= 0`` (+0.0 and -0.0 alike), else -1, in x's dtype; no gradient (see `quantizers`).
+
+    `torch.sign` maps 0 to 0, which would make three values out of two (paper, section 3.1).
+    """
+    return _sign_op(x) if torch.compiler.is_exporting() else _sign(x)
+
+
+def input_scale(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """The K map of the paper (section 3.2): the mean of |x| over every window that a convolution sees.
+
+    ``A = mean over channels of |x|``, ``K = A * k`` with the box filter ``k = 1 / (kernel height * width)``;
+    pixels outside the image count as zeros.
+
+    Args:
+        x: (N, C, H, W), the real input of the layer.
+        kernel_size, stride, dilation: (height, width).
+        padding: (top, bottom, left, right).
+        groups: of the convolution; each has a map of its own.
+
+    Returns:
+        (N, groups, out height, out width).
+    """
+    compute = _input_scale_op if torch.compiler.is_exporting() else _input_scale
+    return compute(x, list(kernel_size), list(stride), list(padding), list(dilation), groups)
+
+
+def feature_scale(x: Tensor) -> Tensor:
+    """The input scale of a dense layer (paper, eq. 10): (N, features) -> (N, 1), the mean of |x|."""
+    return _feature_scale_op(x) if torch.compiler.is_exporting() else _feature_scale(x)
+
+
+def pad(x: Tensor, padding: Sequence[int], value: float) -> Tensor:
+    """Surround (N, C, H, W) by (top, bottom, left, right) pixels of `value`."""
+    top, bottom, left, right = padding
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def _sign(x: Tensor) -> Tensor:
+    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+
+def _input_scale(
+    x: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int], groups: int
+) -> Tensor:
+    mean = pad(x.abs().reshape(x.shape[0], groups, -1, *x.shape[2:]).mean(dim=2), padding, 0.0)
+    box = mean.new_full((groups, 1, *kernel_size), 1.0 / (kernel_size[0] * kernel_size[1]))
+    return F.conv2d(mean, box, stride=stride, dilation=dilation, groups=groups)
+
+
+def _feature_scale(x: Tensor) -> Tensor:
+    return x.abs().mean(dim=-1, keepdim=True)
+
+
+_sign_op = torch.library.custom_op("xnornet::sign", _sign, mutates_args=())
+_input_scale_op = torch.library.custom_op("xnornet::input_scale", _input_scale, mutates_args=())
+_feature_scale_op = torch.library.custom_op("xnornet::feature_scale", _feature_scale, mutates_args=())
+_sign_op.register_fake(_sign)
+_input_scale_op.register_fake(_input_scale)
+_feature_scale_op.register_fake(_feature_scale)
+
+# As they stand in an exported graph.
+SIGN = torch.ops.xnornet.sign.default
+INPUT_SCALE = torch.ops.xnornet.input_scale.default
+FEATURE_SCALE = torch.ops.xnornet.feature_scale.default
