@@ -1,0 +1,197 @@
+"""Convert a torch module: export it, walk its operators, fold, pack.
+
+The module may be anything that `torch.export` can trace and whose operators are in `lowerings`. Binary layers are
+recognised by what they compute, not by their class: a convolution or dense layer whose weights are all +1 or -1
+once constants are folded, behind `xnornet.nn.functional.sign` or not.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ..errors import FormatError, UnsupportedError
+from ..format import write
+from ..graph import INPUT, Json, PackedModel
+from ..ops import Value
+from ..preprocess import Preprocess
+from .builder import Builder, Refusal, Symbol
+from .fold import fold_thresholds
+from .lowerings import LOWERINGS
+
+__all__ = ["lower", "pack"]
+
+
+def pack(
+    module: nn.Module,
+    example_input: Tensor,
+    path: str | Path,
+    *,
+    preprocess: Preprocess | None = None,
+    labels: Sequence[str] | None = None,
+    provenance: Mapping[str, Json] | None = None,
+) -> PackedModel:
+    """Convert a trained module and write the packed file.
+
+    Args:
+        module: takes (N, C, H, W) float32 and returns logits (N, classes).
+        example_input: one input of the right shape; its values do not matter.
+        path: of the file to write; an existing one is replaced only by a complete one.
+        preprocess: how images become inputs; None: resized to the input's size, pixels scaled to 0..1.
+        labels: a name a class; None: "0", "1", ...
+        provenance: JSON values about the training, for people.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UnsupportedError: the module holds an operator that cannot be packed; the message names it.
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    packed = lower(module, example_input, preprocess=preprocess, labels=labels, provenance=provenance)
+    write(packed, path)
+    return packed
+
+
+def lower(
+    module: nn.Module,
+    example_input: Tensor,
+    *,
+    preprocess: Preprocess | None = None,
+    labels: Sequence[str] | None = None,
+    provenance: Mapping[str, Json] | None = None,
+) -> PackedModel:
+    """Convert a trained module to a packed model in memory. Arguments and errors as `pack`."""
+    if example_input.dim() != 4:
+        raise UnsupportedError(
+            f"example_input has shape {list(example_input.shape)}, expected (N, channels, height, width)"
+        )
+    channels, height, width = (int(n) for n in example_input.shape[1:])
+    if preprocess is None:
+        preprocess = _plain_preprocess(channels, (height, width))
+    if preprocess.output_shape != (height, width, channels):
+        raise UnsupportedError(
+            f"preprocess yields {preprocess.output_shape} (height, width, channels), "
+            f"example_input is {(height, width, channels)}"
+        )
+    builder = Builder(values={INPUT: Value("f32", (height, width, channels))})
+    logits = _walk(_export(module, example_input), builder)
+    ops = fold_thresholds(builder.ops, builder.values)
+    if not ops or logits.name != ops[-1].name or logits.value.dtype != "f32" or logits.value.shape[:2] != (1, 1):
+        raise UnsupportedError(
+            f"the module returns {logits.value}, expected logits (N, classes); end it in a dense layer"
+        )
+    classes = logits.value.shape[2]
+    try:
+        return PackedModel(
+            ops=tuple(ops),
+            preprocess=preprocess,
+            labels=tuple(labels) if labels is not None else tuple(str(i) for i in range(classes)),
+            provenance=dict(provenance or {}),
+        )
+    except FormatError as error:
+        raise UnsupportedError(str(error)) from error
+
+
+def _plain_preprocess(channels: int, size: tuple[int, int]) -> Preprocess:
+    if channels == 3:
+        return Preprocess(mode="RGB", size=size, mean=(0.0,) * 3, std=(1.0,) * 3)
+    if channels == 1:
+        return Preprocess(mode="L", size=size)
+    raise UnsupportedError(f"an input of {channels} channels is not an image; 1 (grey) or 3 (RGB) can be packed")
+
+
+def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedProgram:
+    """Export a copy in eval mode on the CPU. Two images, so that a reshape that mixes images is seen."""
+    frozen = copy.deepcopy(module).cpu().eval().requires_grad_(False)
+    example = torch.zeros(2, *example_input.shape[1:])
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.export(frozen, (example,))
+    except Exception as error:  # torch.export raises what the traced code raises, and much of its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnsupportedError(
+            f"{type(module).__name__} cannot be exported by torch.export ({reason}); "
+            "take data-dependent Python control flow out of forward()"
+        ) from error
+
+
+def _walk(program: torch.export.ExportedProgram, builder: Builder) -> Symbol:
+    """Lower every operator in order; what depends on parameters alone is computed at once."""
+    signature = program.graph_signature
+    state: dict[str, Any] = {**program.state_dict, **program.constants}
+    held = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    known: dict[fx.Node, Any] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            if node.name in held:
+                known[node] = state[held[node.name]].detach()
+            else:
+                known[node] = Symbol(INPUT, builder.values[INPUT], rank=4)
+        elif node.op == "call_function":
+            known[node] = _lower_node(node, known, builder)
+        elif node.op == "output":
+            result = node.args[0][0] if len(node.args[0]) == 1 else None
+            symbol = known.get(result) if isinstance(result, fx.Node) else None
+            if not isinstance(symbol, Symbol):
+                raise UnsupportedError("the module must return one tensor, the logits, computed from its input")
+            return symbol
+    raise UnsupportedError("the module returns nothing")
+
+
+def _lower_node(node: fx.Node, known: dict[fx.Node, Any], builder: Builder) -> Any:
+    def value_of(argument: Any) -> Any:
+        return fx.map_arg(argument, lambda inner: known[inner])
+
+    args, kwargs = value_of(node.args), value_of(node.kwargs)
+    if not any(isinstance(a, Symbol) for a in [*_leaves(args), *_leaves(kwargs)]):
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+    builder.module_path = _module_path(node)
+    builder.operator = str(node.target).removeprefix("aten.").split(".")[0].rstrip("_")
+    fake = node.meta.get("val")
+    builder.output_shape = tuple(int(n) for n in fake.shape) if isinstance(fake, Tensor) else ()
+    try:
+        lowering = LOWERINGS.get(node.target)
+        if lowering is None:
+            raise Refusal("this operator", _remedy(str(node.target)))
+        return lowering(builder, _bind(node.target, args, kwargs))
+    except (Refusal, FormatError) as refusal:
+        where = f"module '{builder.module_path}'" if builder.module_path else "the module's forward()"
+        raise UnsupportedError(f"{where}, operator {node.target}: {refusal}") from refusal
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return list(torch.utils._pytree.tree_leaves(tree, is_leaf=lambda leaf: isinstance(leaf, Symbol)))
+
+
+def _bind(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by name, defaults filled in."""
+    schema = operator._schema.arguments
+    bound = {argument.name: argument.default_value for argument in schema}
+    bound.update(zip((argument.name for argument in schema), args, strict=False))
+    return {**bound, **kwargs}
+
+
+def _module_path(node: fx.Node) -> str:
+    """The path of the innermost module; a quantizer's work counts as its layer's."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = str(list(stack.values())[-1][0]) if stack else ""
+    return path.removesuffix(".input_quantizer")
+
+
+def _remedy(operator: str) -> str:
+    if "sign" in operator:
+        return "torch.sign(0) is 0; use xnornet.nn.functional.sign or a layer's input_quantizer"
+    names = sorted({str(known).split(".")[1].rstrip("_") for known in LOWERINGS})
+    return f"replace it by one of: {', '.join(names)}"

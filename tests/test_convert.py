@@ -1,0 +1,306 @@
+"""From torch modules of users' own making to packed models with the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xnornet import Preprocess, UnsupportedError, format, reference
+from xnornet.ops import BinaryConv2d as BinaryConv2dOp
+from xnornet.ops import BinaryLinear as BinaryLinearOp
+from xnornet.ops import Sign
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from xnornet.convert import lower, pack  # noqa: E402
+from xnornet.nn import BinaryConv2d, BinaryLinear  # noqa: E402
+from xnornet.nn.functional import sign  # noqa: E402
+
+
+def settle(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Give batch norms statistics of real activations, and slopes of both signs; return the module in eval mode."""
+    module.train()
+    with torch.no_grad():
+        for _ in range(5):
+            module(torch.randn(16, *shape))
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.normal_(part.weight)
+            nn.init.normal_(part.bias, std=0.3)
+    return module.eval()
+
+
+def check(module: nn.Module, shape: tuple[int, ...], images: int = 32) -> list[str]:
+    """Pack, run the reference beside torch, and return the kinds of the ops."""
+    packed = lower(module, torch.zeros(1, *shape))
+    packed = format.loads(format.dumps(packed))  # what the file keeps is all there is
+    x = torch.randn(images, *shape)
+    with torch.no_grad():
+        expected = module(x).numpy()
+    got = reference.run(packed, x.numpy())
+    close = np.abs(got - expected).max(axis=1) <= 1e-4 * np.abs(expected).max()
+    # A float sum in another order may turn a sign that lies within rounding of zero: seldom, and never most of them.
+    assert close.mean() >= 0.9, f"{(~close).sum()} of {images} images differ"
+    return [op.kind for op in packed.ops]
+
+
+class Chain(nn.Module):
+    """A chain net with a grouped layer, K, odd channels, and every kind of pool and activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 10, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(10), nn.PReLU(10))
+        self.a = BinaryConv2d(10, 14, 3, padding=1, groups=2, input_scale="k")
+        self.norm_a = nn.BatchNorm2d(14)
+        self.b = BinaryConv2d(14, 33, (3, 2), padding=(2, 1), dilation=(2, 1), padding_value=1, bias=False)
+        self.norm_b = nn.BatchNorm2d(33)
+        self.c = BinaryConv2d(33, 20, 3, padding="same", input_quantizer=None)
+        self.norm_c = nn.BatchNorm2d(20)
+        self.d = BinaryLinear(20 * 4, 31)
+        self.norm_d = nn.BatchNorm1d(31)
+        self.last = nn.Linear(31, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.max_pool2d(self.stem(x), 3, 2, padding=1, ceil_mode=True)
+        x = self.norm_b(F.max_pool2d(self.b(self.norm_a(self.a(x))), 2, ceil_mode=True))
+        x = F.dropout(F.leaky_relu(self.norm_c(self.c(x)), 0.1), 0.5, self.training)
+        x = self.norm_d(self.d(F.avg_pool2d(x, 2, 1).flatten(1)))
+        out: torch.Tensor = self.last(F.hardtanh(x))
+        return out
+
+
+class Residual(nn.Module):
+    """A shortcut around each binary convolution, and a float one on the way down (Bi-Real's layout)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.conv1, self.norm1 = BinaryConv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.conv2, self.norm2 = BinaryConv2d(16, 24, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(24)
+        self.down = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(16, 24, 1, bias=False), nn.BatchNorm2d(24))
+        self.shift = nn.Parameter(torch.randn(24, 1, 1) * 0.1)
+        self.act = nn.PReLU(24)
+        self.last = nn.Linear(24, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = x + self.norm1(self.conv1(x))
+        x = self.act(self.norm2(self.conv2(x)) + self.down(x) + self.shift)
+        out: torch.Tensor = self.last(x.mean((2, 3)))
+        return out
+
+
+@pytest.mark.parametrize("make", [Chain, Residual])
+def test_networks_give_the_same_result(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    kinds = check(settle(make(), (3, 16, 16)), (3, 16, 16))
+    assert "binary_conv2d" in kinds
+
+
+def test_bits_flow_between_binary_layers() -> None:
+    """In a chain of block order norm, sign, convolution, pool, no float stands between the layers."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        BinaryConv2d(8, 16, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(16),
+        BinaryConv2d(16, 16, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(16),
+        nn.Flatten(),
+        BinaryLinear(16 * 9, 20),
+        nn.BatchNorm1d(20),
+        nn.Linear(20, 3),
+    )
+    kinds = check(settle(net, (1, 12, 12)), (1, 12, 12))
+    assert kinds == [
+        *("conv2d", "affine", "sign"),
+        *("binary_conv2d", "max_pool2d", "threshold"),
+        *("binary_conv2d", "max_pool2d", "threshold", "flatten"),
+        *("binary_linear", "affine", "affine", "affine", "linear"),
+    ]
+
+
+def test_plain_torch_layers_behind_our_sign_are_recognised() -> None:
+    """What counts is what is computed: +1/-1 weights and signs, not the class of a layer."""
+
+    class OwnLayer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(6, 3, 3, 3))
+            self.gain = nn.Parameter(torch.rand(6, 1, 1))
+            self.last = nn.Linear(6 * 16, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = F.conv2d(sign(x), torch.where(self.weight >= 0, 1.0, -1.0), padding=1) * self.gain
+            out: torch.Tensor = self.last(x.reshape(x.shape[0], -1))
+            return out
+
+    assert "binary_conv2d" in check(OwnLayer().eval(), (3, 4, 4))
+
+
+def test_float_layers_behind_signs() -> None:
+    """Binary inputs, float weights: the signs become floats again."""
+
+    class HalfBinary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+            self.last = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.last(F.avg_pool2d(self.conv(sign(x)), 4).flatten(1))
+            return out
+
+    check(HalfBinary().eval(), (3, 4, 4))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.integers(1, 17),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 4),
+    padding=st.integers(0, 2),
+    dilation=st.integers(1, 2),
+    ceil_mode=st.booleans(),
+)
+def test_max_pool_geometry(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> None:
+    pool = nn.MaxPool2d(kernel, stride, min(padding, kernel // 2), dilation, ceil_mode=ceil_mode)
+    x = torch.randn(2, 1, size, size)
+    try:
+        expected = pool(x)
+    except RuntimeError:
+        return
+    if expected.numel() == 0:
+        return
+    net = nn.Sequential(pool, nn.Flatten(), nn.Linear(expected[0].numel(), 3)).eval()
+    with torch.no_grad():
+        packed = lower(net, x[:1])
+        np.testing.assert_allclose(reference.run(packed, x.numpy()), net(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_ops_are_named_after_modules() -> None:
+    packed = lower(settle(Residual(), (3, 8, 8)), torch.zeros(1, 3, 8, 8))
+    names = [op.name for op in packed.ops]
+    assert names[:4] == ["stem", "conv1.sign", "conv1", "conv1.scale"]
+    assert isinstance(packed.ops[1], Sign)
+    assert isinstance(packed.ops[2], BinaryConv2dOp)
+    assert "down.1" in names
+
+
+def test_weights_are_the_latent_weights_signs() -> None:
+    layer = BinaryLinear(9, 5)
+    with torch.no_grad():
+        layer.weight[0, :3] = torch.tensor([0.0, -0.0, -1e-30])
+    packed = lower(nn.Sequential(nn.Flatten(), layer).eval(), torch.zeros(1, 1, 3, 3))
+    (op,) = [op for op in packed.ops if isinstance(op, BinaryLinearOp)]
+    np.testing.assert_array_equal(op.weight.signs(), np.where(layer.weight.detach().numpy() >= 0, 1, -1))
+    np.testing.assert_array_equal(op.weight.signs()[0, :3], [1, 1, -1])
+
+
+def test_module_is_left_as_it_was() -> None:
+    net = settle(Residual(), (3, 8, 8)).train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    lower(net, torch.zeros(1, 3, 8, 8))
+    assert net.training
+    assert all(p.requires_grad for p in net.parameters())
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+class Refused(nn.Module):
+    """A module whose `block.inner` does what the test wants."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+
+        class Inner(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return function(x)
+
+        self.block = nn.ModuleDict({"inner": Inner()})
+        self.last = nn.LazyLinear(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.last(self.block["inner"](x).flatten(1))
+        return out
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (torch.sign, "aten.sign.*sign.0. is 0"),
+        (torch.cos, "aten.cos.*replace it by one of"),
+        (lambda x: x * x, "product of two computed tensors"),
+        (lambda x: x + torch.randn(1, 1, 8, 8), "constant of shape"),
+        (lambda x: x.transpose(2, 3), "aten.transpose"),
+        (lambda x: F.pad(x, (1, 1, 1, 1), value=2.0), "padding with 2.0"),
+        (lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 2), "padding in front of it"),
+        (lambda x: F.avg_pool2d(x, 3, ceil_mode=True), "ceil_mode"),
+        (lambda x: F.adaptive_avg_pool2d(x, 3), "divides"),
+        (lambda x: x.mean(1, keepdim=True), "mean over dimensions"),
+        (lambda x: x.reshape(1, -1, 8, 8), "change of shape"),
+        (lambda x: torch.add(x, x, alpha=2), "alpha"),
+        (lambda x: F.linear(x, torch.ones(8, 8)), "flatten"),
+    ],
+)
+def test_refusals_name_module_operator_and_remedy(
+    function: Callable[[torch.Tensor], torch.Tensor], words: str
+) -> None:
+    net = Refused(function)
+    net(torch.zeros(2, 1, 8, 8))
+    with pytest.raises(UnsupportedError, match=words) as caught:
+        lower(net, torch.zeros(1, 1, 8, 8))
+    message = str(caught.value)
+    assert "block.inner" in message
+    assert "aten." in message
+    assert "\n" not in message
+
+
+def test_other_refusals() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    image = torch.zeros(1, 1, 8, 8)
+    with pytest.raises(UnsupportedError, match="channels, height, width"):
+        lower(linear, torch.zeros(64))
+    with pytest.raises(UnsupportedError, match="5 channels"):
+        lower(linear, torch.zeros(1, 5, 4, 4))
+    with pytest.raises(UnsupportedError, match="preprocess yields"):
+        lower(linear, image, preprocess=Preprocess(mode="L", size=(9, 8)))
+    with pytest.raises(UnsupportedError, match="2 labels for 3 classes"):
+        lower(linear, image, labels=["a", "b"])
+    with pytest.raises(UnsupportedError, match="logits"):
+        lower(nn.Conv2d(1, 3, 3), image)
+    with pytest.raises(UnsupportedError, match="torch.export"):
+        lower(nn.Linear(3, 3), image)  # does not even run
+    with pytest.raises(UnsupportedError, match="logits"):
+        lower(nn.Identity(), image)
+
+    class Two(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x, x + 1
+
+    with pytest.raises(UnsupportedError, match="one tensor"):
+        lower(Two(), image)
+
+
+def test_pack_writes_what_it_returns(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "m.safetensors"
+    packed = pack(
+        nn.Sequential(nn.Flatten(), BinaryLinear(64, 3)),
+        torch.zeros(1, 1, 8, 8),
+        path,
+        labels=["a", "b", "c"],
+        provenance={"by": "test"},
+    )
+    assert path.read_bytes() == format.dumps(packed)
+    assert [p.name for p in path.parent.iterdir()] == ["m.safetensors"]
