@@ -1,0 +1,21 @@
+// Kernels for AVX2 with FMA.
+#pragma once
+
+#include "kernels/kernel_set.h"
+
+namespace xnornet {
+
+void chain_64_avx2(const Stage* stages, int count, char* const* buffers, const Tile& tile);
+
+void bprepare_2_avx2(const uint8_t* rows, size_t row_bytes, size_t pixels, uint8_t* prepared);
+void bexpand_64_avx2(const uint8_t* panel, size_t bytes, int width, uint8_t* expanded);
+void bgemm_4x64_avx2(const uint8_t* rows, size_t row_bytes, int pixels, const uint8_t* panel, int width,
+                     int32_t* out);
+void bgemv_1x64_avx2(const uint8_t* row, size_t row_bytes, const uint8_t* panel, int width, int32_t* out);
+
+void sgemm_6x16_avx2(const float* const* windows, int pixels, const Runs& runs, const float* panel,
+                     float* out, bool accumulate);
+void wexpand_16_avx2(const uint8_t* bits, size_t depth, float* panel);
+void wgemv_1x16_avx2(const float* window, const Runs& runs, const uint8_t* bits, float* out);
+
+}  // namespace xnornet

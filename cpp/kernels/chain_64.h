@@ -1,0 +1,164 @@
+// The chain of element-wise stages (stage.h), written once over a small vector type. Each instruction set
+// includes it with its own `Simd` in a translation unit compiled with its own flags.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/stage.h"
+#include "kernels/unroll.h"
+
+namespace xnornet {
+namespace {
+
+// Write the low `channels` bits at bit `channel` of a pixel. Tiles come in rising order of channels from one
+// thread, so a byte is first assigned (which zeroes its tail) and then only or-ed into.
+inline void put_bits(uint8_t* pixel, int channel, int channels, uint64_t bits) {
+  if (channels < 64) bits &= (uint64_t{1} << channels) - 1;
+  uint8_t* at = pixel + channel / 8;
+  if (const int shift = channel % 8; shift != 0) {
+    const int head = 8 - shift;
+    *at |= static_cast<uint8_t>(bits << shift);
+    if (channels <= head) return;
+    bits >>= head;
+    channels -= head;
+    ++at;
+  }
+  if (channels == 64) {
+    std::memcpy(at, &bits, 8);
+    return;
+  }
+  for (; channels > 0; channels -= 8, bits >>= 8) *at++ = static_cast<uint8_t>(bits);
+}
+
+template <class S>
+void run_chain(const Stage* stages, int count, char* const* buffers, const Tile& shared) {
+  const Tile tile = shared;  // a copy, so that stores need not reload it
+  using F = typename S::F;
+  constexpr int kVectors = kPanel / S::kLanes;
+  const int first = tile.channel;
+  if (count == 1 && stages->kind == StageKind::kThreshold && tile.channels == kPanel && first % 8 == 0) {
+    // Nothing but a threshold of whole words, the most frequent chain: a tighter loop.
+    const int32_t *flip = stages->flip + first, *table = stages->table + first;
+    char* out = buffers[stages->slot] + tile.pixel * stages->stride + first / 8;
+    for (size_t i = 0; i < tile.pixels; ++i, out += stages->stride) {
+      const float* data = static_cast<const float*>(tile.data) + i * tile.stride;
+      const int32_t* limits = table + (tile.classes ? tile.classes[i] * stages->class_stride : 0);
+      uint64_t bits = 0;
+      XNORNET_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const int at = v * S::kLanes;
+        bits |= S::above(S::load(data + at), flip + at, limits + at) << at;
+      }
+      std::memcpy(out, &bits, 8);
+    }
+    return;
+  }
+  for (size_t i = 0; i < tile.pixels; ++i) {
+    const size_t pixel = tile.pixel + i;
+    const size_t border = tile.classes ? tile.classes[i] : 0;
+    const float* data = static_cast<const float*>(tile.data) + i * tile.stride;
+    F x[kVectors];  // i32 values travel in the same registers, as bit patterns
+    XNORNET_UNROLL
+    for (int v = 0; v < kVectors; ++v) x[v] = S::load(data + v * S::kLanes);
+    for (const Stage* s = stages; s != stages + count; ++s) {
+      switch (s->kind) {
+        case StageKind::kDot: {
+          const int32_t* table = s->table + border * s->class_stride + first;
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::less_twice(table + v * S::kLanes, x[v]);
+          break;
+        }
+        case StageKind::kDotFloat: {
+          const int32_t* table = s->table + border * s->class_stride + first;
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::to_float(S::less_twice(table + v * S::kLanes, x[v]));
+          break;
+        }
+        case StageKind::kThreshold: {
+          const int32_t* table = s->table + border * s->class_stride + first;
+          uint64_t bits = 0;
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v)
+            bits |= S::above(x[v], s->flip + first + v * S::kLanes, table + v * S::kLanes)
+                    << (v * S::kLanes % 64);
+          put_bits(reinterpret_cast<uint8_t*>(buffers[s->slot]) + pixel * s->stride, first, tile.channels,
+                   bits);
+          break;
+        }
+        case StageKind::kToFloat:
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::to_float(x[v]);
+          break;
+        case StageKind::kScale:
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::mul(x[v], S::load(s->scale + first + v * S::kLanes));
+          break;
+        case StageKind::kBias:
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::add(x[v], S::load(s->bias + first + v * S::kLanes));
+          break;
+        case StageKind::kAffine:
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v)
+            x[v] = S::fma(x[v], S::load(s->scale + first + v * S::kLanes),
+                          S::load(s->bias + first + v * S::kLanes));
+          break;
+        case StageKind::kClamp: {
+          const F low = S::set(s->low), high = S::set(s->high);
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::clamp(x[v], low, high);
+          break;
+        }
+        case StageKind::kPRelu:
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::prelu(x[v], S::load(s->scale + first + v * S::kLanes));
+          break;
+        case StageKind::kAdd: {
+          const float* other = reinterpret_cast<const float*>(buffers[s->slot]) + pixel * s->stride + first;
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::add(x[v], S::load(other + v * S::kLanes));
+          break;
+        }
+        case StageKind::kMultiply: {
+          const float* map = reinterpret_cast<const float*>(buffers[s->slot]) + pixel * s->stride;
+          if (s->stride == 1) {
+            const F k = S::set(*map);
+            XNORNET_UNROLL
+            for (int v = 0; v < kVectors; ++v) x[v] = S::mul(x[v], k);
+          } else {
+            float spread[kPanel] = {};
+            for (int c = 0; c < tile.channels; ++c) spread[c] = map[(first + c) / s->map_channels];
+            XNORNET_UNROLL
+            for (int v = 0; v < kVectors; ++v) x[v] = S::mul(x[v], S::load(spread + v * S::kLanes));
+          }
+          break;
+        }
+        case StageKind::kSign: {
+          uint64_t bits = 0;
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) bits |= S::negative(x[v]) << (v * S::kLanes % 64);
+          put_bits(reinterpret_cast<uint8_t*>(buffers[s->slot]) + pixel * s->stride, first, tile.channels,
+                   bits);
+          break;
+        }
+        case StageKind::kStoreI32:
+        case StageKind::kStoreF32: {
+          float* out = reinterpret_cast<float*>(buffers[s->slot]) + pixel * s->stride + first;
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) {
+            const int left = tile.channels - v * S::kLanes;
+            if (left >= S::kLanes) {
+              S::store(out + v * S::kLanes, x[v]);
+            } else if (left > 0) {
+              S::store_some(out + v * S::kLanes, x[v], left);
+            }
+          }
+          break;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace xnornet

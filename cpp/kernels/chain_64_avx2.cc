@@ -1,0 +1,47 @@
+// The chain with 64 channels in eight registers of 8.
+#include <immintrin.h>
+
+#include "kernels/avx2.h"
+#include "kernels/chain_64.h"
+
+namespace xnornet {
+namespace {
+
+struct Simd {
+  using F = __m256;
+  static constexpr int kLanes = 8;
+
+  static F load(const float* p) { return _mm256_loadu_ps(p); }
+  static __m256i load(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+  static void store_some(float* p, F x, int n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane), x);
+  }
+  static F set(float x) { return _mm256_set1_ps(x); }
+  static F add(F a, F b) { return _mm256_add_ps(a, b); }
+  static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+  static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  static F clamp(F x, F low, F high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }  // a NaN stays
+  static F prelu(F x, F slope) {
+    return _mm256_blendv_ps(_mm256_mul_ps(x, slope), x, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));
+  }
+  static F to_float(F x) { return _mm256_cvtepi32_ps(_mm256_castps_si256(x)); }
+  static F less_twice(const int32_t* table, F x) {
+    return _mm256_castsi256_ps(_mm256_sub_epi32(load(table), _mm256_slli_epi32(_mm256_castps_si256(x), 1)));
+  }
+  static uint64_t bits(F mask) { return static_cast<uint32_t>(_mm256_movemask_ps(mask)); }
+  static uint64_t above(F x, const int32_t* flip, const int32_t* table) {
+    const __m256i flipped = _mm256_xor_si256(_mm256_castps_si256(x), load(flip));
+    return bits(_mm256_castsi256_ps(_mm256_cmpgt_epi32(flipped, load(table))));
+  }
+  static uint64_t negative(F x) { return bits(_mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_NGE_UQ)); }
+};
+
+}  // namespace
+
+void chain_64_avx2(const Stage* stages, int count, char* const* buffers, const Tile& tile) {
+  run_chain<Simd>(stages, count, buffers, tile);
+}
+
+}  // namespace xnornet

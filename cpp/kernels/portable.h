@@ -1,0 +1,19 @@
+// The kernels in standard C++, for any CPU: the specification that the others are tested against.
+#pragma once
+
+#include "kernels/kernel_set.h"
+
+namespace xnornet {
+
+void chain_64_portable(const Stage* stages, int count, char* const* buffers, const Tile& tile);
+
+void bgemm_1x64_portable(const uint8_t* rows, size_t row_bytes, int pixels, const uint8_t* panel, int width,
+                         int32_t* out);
+void bgemv_1x64_portable(const uint8_t* row, size_t row_bytes, const uint8_t* panel, int width, int32_t* out);
+
+void sgemm_4x8_portable(const float* const* windows, int pixels, const Runs& runs, const float* panel,
+                        float* out, bool accumulate);
+void wexpand_8_portable(const uint8_t* bits, size_t depth, float* panel);
+void wgemv_1x8_portable(const float* window, const Runs& runs, const uint8_t* bits, float* out);
+
+}  // namespace xnornet

@@ -1,0 +1,32 @@
+#include "kernels/avx2.h"
+
+namespace xnornet {
+namespace {
+const char* const kNeeds[] = {"avx2", "fma", nullptr};
+}
+
+const KernelSet kAvx2 = {
+    .name = "avx2",
+    .requires_features = kNeeds,
+    .bits = {.name = "bgemm_4x64_avx2",
+             .word_bytes = 1,
+             .lanes = 32,
+             .tile = 4,
+             .row_expansion = 2,
+             .prepare = bprepare_2_avx2,
+             .panel_expansion = 2,
+             .expand = bexpand_64_avx2,
+             .gemm = bgemm_4x64_avx2,
+             .gemv_name = "bgemv_1x64_avx2",
+             .gemv = bgemv_1x64_avx2},
+    .floats = {.name = "sgemm_6x16_avx2",
+               .tile = 6,
+               .channels = 16,
+               .gemm = sgemm_6x16_avx2,
+               .expand = wexpand_16_avx2,
+               .bit_gemv_name = "wgemv_1x16_avx2",
+               .bit_gemv = wgemv_1x16_avx2},
+    .chain = chain_64_avx2,
+};
+
+}  // namespace xnornet

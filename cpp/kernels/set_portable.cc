@@ -1,0 +1,32 @@
+#include "kernels/portable.h"
+
+namespace xnornet {
+namespace {
+const char* const kNeeds[] = {nullptr};
+}
+
+const KernelSet kPortable = {
+    .name = "portable",
+    .requires_features = kNeeds,
+    .bits = {.name = "bgemm_1x64_portable",
+             .word_bytes = 8,
+             .lanes = 2,
+             .tile = 4,
+             .row_expansion = 1,
+             .prepare = nullptr,
+             .panel_expansion = 1,
+             .expand = nullptr,
+             .gemm = bgemm_1x64_portable,
+             .gemv_name = "bgemv_1x64_portable",
+             .gemv = bgemv_1x64_portable},
+    .floats = {.name = "sgemm_4x8_portable",
+               .tile = 4,
+               .channels = 8,
+               .gemm = sgemm_4x8_portable,
+               .expand = wexpand_8_portable,
+               .bit_gemv_name = "wgemv_1x8_portable",
+               .bit_gemv = wgemv_1x8_portable},
+    .chain = chain_64_portable,
+};
+
+}  // namespace xnornet

@@ -1,0 +1,67 @@
+// What happens to a convolution's sums before they reach memory: a short program of element-wise stages.
+//
+// Every step that computes values channel by channel (binary and float convolutions, pooling, plain loads)
+// hands its results over in tiles of some pixels x up to 64 channels. The chain takes one pixel's 64 channels
+// into registers, applies every stage, and writes only what a later step reads: a threshold or a sign writes
+// 64 results as one 8-byte word, and the float map between batch norm and sign never exists in memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace xnornet {
+
+inline constexpr int kPanel = 64;  // channels a tile holds: one 64-bit word of output bits
+
+// Buffers end in this many spare bytes, so a kernel may read (never write) past a value's end.
+inline constexpr size_t kSlack = 256;
+
+enum class StageKind : uint8_t {
+  kDot,        // popcount p -> i32 d: table[class] - 2 p, where table = n less what the padding added
+  kThreshold,  // leaf: writes bits of (x ^ flip) > table[class]; see below
+  kStoreI32,   // leaf: writes the i32 in hand
+  kDotFloat,   // the same, as f32
+  kToFloat,    // i32 -> f32, exact below 2^24
+  kScale,      // x * scale
+  kBias,       // x + bias
+  kAffine,     // fma(x, scale, bias)
+  kClamp,      // min(max(x, low), high)
+  kPRelu,      // x > 0 ? x : x * scale
+  kAdd,        // x + the same element of another value
+  kMultiply,   // x * the K map of another value
+  kSign,       // leaf: writes bits of !(x >= 0)
+  kStoreF32,   // leaf: writes the f32 in hand
+};
+
+// One form for all thresholds. A bit is 1 where the result is -1.
+//   ascending,  +1 where x >= T: bit = x < T, that is ~x > ~T: flip = -1, table = ~T
+//   descending, +1 where x <= T: bit = x > T:                  flip =  0, table =  T
+// On popcounts p with d = D - 2 p (D depends on the border class), x >= T is p <= floor((D - T) / 2) and
+// x <= T is p >= ceil((D - T) / 2), so the sum d need not be formed: the roles of the two forms swap.
+struct Stage {
+  StageKind kind{};
+  const int32_t* table = nullptr;  // [class][channel], rows `class_stride` apart
+  size_t class_stride = 0;
+  const int32_t* flip = nullptr;  // [channel]
+  const float* scale = nullptr;   // [channel]
+  const float* bias = nullptr;    // [channel]
+  float low = 0, high = 0;
+  int slot = -1;         // which buffer kAdd, kMultiply and the leaves use
+  size_t stride = 0;     // its pixel stride: elements, or bytes where it holds bits
+  int map_channels = 0;  // kMultiply: channels that share one map
+};
+
+// Per-channel vectors of a stage are readable 64 elements from any channel on.
+struct Tile {
+  const void* data;         // [pixels][stride], popcounts, i32 or f32
+  size_t stride;            // elements between pixels
+  size_t pixels;            // in this tile
+  size_t pixel;             // number of the first one, over the whole batch
+  int channel;              // number of the first channel
+  int channels;             // how many, 1..64
+  const uint32_t* classes;  // border class of each pixel, or null: all 0
+};
+
+using ChainFn = void (*)(const Stage* stages, int count, char* const* buffers, const Tile& tile);
+
+}  // namespace xnornet

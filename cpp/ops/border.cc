@@ -1,0 +1,83 @@
+#include "ops/border.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "kernels/stage.h"
+
+namespace xnornet {
+namespace {
+
+// Along one axis, for every output coordinate: the range of taps that lie inside, as a class number.
+struct Axis {
+  std::vector<std::pair<int, int>> ranges;  // of each class: first tap inside, one past the last
+  std::vector<uint32_t> of_coordinate;
+};
+
+Axis classify(int in, int out, int kernel, int stride, int before, int dilation) {
+  Axis axis;
+  std::map<std::pair<int, int>, uint32_t> known;
+  for (int o = 0; o < out; ++o) {
+    const int64_t origin = int64_t{o} * stride - before;
+    const auto taps_below = [&](int64_t position) {  // how many taps lie before a position
+      return static_cast<int>(std::clamp<int64_t>((position - origin + dilation - 1) / dilation, 0, kernel));
+    };
+    const int first = origin >= 0 ? 0 : taps_below(0);
+    const int end = origin >= in ? first : taps_below(in);
+    const auto [entry, fresh] = known.try_emplace({first, std::max(first, end)}, axis.ranges.size());
+    if (fresh) axis.ranges.push_back(entry->first);
+    axis.of_coordinate.push_back(entry->second);
+  }
+  return axis;
+}
+
+bool bit_at(const std::vector<uint8_t>& bits, size_t index) { return (bits[index / 8] >> (index % 8)) & 1; }
+
+}  // namespace
+
+Borders make_borders(const Conv& conv, const Value& in, const Value& out) {
+  const Window& w = conv.window;
+  const int taps = w.taps();
+  const auto n = static_cast<int32_t>(conv.fan_in());
+  Borders borders;
+  borders.stride = conv.out_channels + kPanel;
+  const bool padded = w.top || w.bottom || w.left || w.right;
+  if (!padded || conv.padding_value != 0) {
+    borders.offset.assign(borders.stride, n);
+    return borders;
+  }
+
+  const Axis rows = classify(in.height, out.height, w.kernel_h, w.stride_h, w.top, w.dilation_h);
+  const Axis columns = classify(in.width, out.width, w.kernel_w, w.stride_w, w.left, w.dilation_w);
+  const size_t across = columns.ranges.size();
+  borders.count = rows.ranges.size() * across;
+  if (borders.count > 1) {
+    for (int y = 0; y < out.height; ++y)
+      for (int x = 0; x < out.width; ++x)
+        borders.of_pixel.push_back(
+            static_cast<uint32_t>(rows.of_coordinate[y] * across + columns.of_coordinate[x]));
+  }
+
+  // Sum of each filter's weights under each tap.
+  std::vector<int32_t> sums(static_cast<size_t>(conv.out_channels) * taps, conv.group_channels);
+  for (size_t i = 0, index = 0; i < sums.size(); ++i)
+    for (int c = 0; c < conv.group_channels; ++c, ++index) sums[i] -= 2 * bit_at(conv.bits, index);
+
+  borders.offset.assign(borders.count * borders.stride, 0);
+  for (size_t id = 0; id < borders.count; ++id) {
+    const auto [y0, y1] = rows.ranges[id / across];
+    const auto [x0, x1] = columns.ranges[id % across];
+    for (int o = 0; o < conv.out_channels; ++o) {
+      int32_t outside = 0;
+      for (int i = 0; i < w.kernel_h; ++i)
+        for (int j = 0; j < w.kernel_w; ++j)
+          if (i < y0 || i >= y1 || j < x0 || j >= x1)
+            outside += sums[(size_t{1} * o * w.kernel_h + i) * w.kernel_w + j];
+      borders.offset[id * borders.stride + o] = n - outside;
+    }
+  }
+  return borders;
+}
+
+}  // namespace xnornet

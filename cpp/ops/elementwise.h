@@ -1,0 +1,46 @@
+// Steps that only move values: a chain over a stored value, the K map, and flattening of bits.
+#pragma once
+
+#include "ops/step.h"
+
+namespace xnornet {
+
+class Elementwise : public Step {
+ public:
+  Elementwise(const Value& in, int in_slot, ChainFn kernel);
+  Chain chain;  // takes the value's elements
+  void run(const Run& run) const override;
+
+ private:
+  Value in_;
+  int in_slot_;
+  ChainFn chain_kernel_;
+};
+
+// Mean |x| over each window and group of channels.
+class ScaleMap : public Step {
+ public:
+  ScaleMap(const InputScale& op, const Value& in, const Value& out, int in_slot, int out_slot,
+           int means_slot);
+  void run(const Run& run) const override;
+  static size_t means_bytes(const Value& in, int groups) { return in.pixels() * groups * sizeof(double); }
+
+ private:
+  Window window_;
+  int groups_;
+  Value in_, out_;
+  int in_slot_, out_slot_, means_slot_;
+};
+
+// Bits of pixels, each in whole bytes, to one string of bits without gaps.
+class FlattenBits : public Step {
+ public:
+  FlattenBits(const Value& in, const Value& out, int in_slot, int out_slot);
+  void run(const Run& run) const override;
+
+ private:
+  Value in_, out_;
+  int in_slot_, out_slot_;
+};
+
+}  // namespace xnornet

@@ -1,0 +1,141 @@
+#include "ops/graph.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace xnornet {
+namespace {
+
+// Python has checked the model and says what is wrong better; these checks keep memory safe whatever comes.
+void require(bool condition, const char* what) {
+  if (!condition) throw std::invalid_argument(what);
+}
+
+bool fits(size_t size, int channels, bool optional = false) {
+  return size == static_cast<size_t>(channels) || (optional && size == 0);
+}
+
+struct Infer {
+  const std::vector<Value>& in;
+
+  const Value& take(size_t index, std::initializer_list<DType> allowed) const {
+    require(index < in.size(), "too few inputs");
+    require(std::find(allowed.begin(), allowed.end(), in[index].dtype) != allowed.end(),
+            "input of a wrong dtype");
+    return in[index];
+  }
+
+  Value operator()(const Conv& op) const {
+    const Value& x = take(0, {op.binary_input ? DType::kBits : DType::kF32});
+    require(op.groups > 0 && op.out_channels > 0 && op.group_channels > 0 && op.out_channels % op.groups == 0,
+            "channels do not divide into the groups");
+    require(static_cast<int64_t>(op.group_channels) * op.groups == x.channels,
+            "weight does not fit the channels");
+    const size_t size = op.fan_in() * op.out_channels;
+    require(
+        op.binary_weight() ? op.bits.size() == (size + 7) / 8 && op.weight.empty() : op.weight.size() == size,
+        "weight has a wrong size");
+    require(!op.binary_input || (op.binary_weight() && op.fan_in() < (size_t{1} << 24)),
+            "fan-in is too large");
+    require(fits(op.bias.size(), op.out_channels, true), "bias has a wrong size");
+    require(op.padding_value >= -1 && op.padding_value <= 1, "padding_value is not -1, 0 or 1");
+    return slide(op.window, x, op.out_channels, op.binary_input ? DType::kI32 : DType::kF32);
+  }
+  Value operator()(const Sign&) const { return with(take(0, {DType::kF32}), DType::kBits); }
+  Value operator()(const Threshold& op) const {
+    const Value& x = take(0, {DType::kI32});
+    require(fits(op.threshold.size(), x.channels) && fits(op.descending.size(), x.channels),
+            "threshold has a wrong size");
+    return with(x, DType::kBits);
+  }
+  Value operator()(const Affine& op) const {
+    const Value& x = take(0, {DType::kF32, DType::kI32});
+    require(fits(op.scale.size(), x.channels, true) && fits(op.bias.size(), x.channels, true),
+            "scale or bias has a wrong size");
+    return with(x, DType::kF32);
+  }
+  Value operator()(const Clamp&) const { return take(0, {DType::kF32}); }
+  Value operator()(const PRelu& op) const {
+    const Value& x = take(0, {DType::kF32});
+    require(fits(op.slope.size(), x.channels), "slope has a wrong size");
+    return x;
+  }
+  Value operator()(const MaxPool& op) const {
+    const Value& x = take(0, {DType::kF32, DType::kI32, DType::kBits});
+    require(fits(op.minimum.size(), x.channels, true), "minimum has a wrong size");
+    return slide(op.window, x, x.channels, x.dtype);
+  }
+  Value operator()(const AvgPool& op) const {
+    const Value& x = take(0, {DType::kF32});
+    return slide(op.window, x, x.channels, DType::kF32);
+  }
+  Value operator()(const Add&) const {
+    const Value &a = take(0, {DType::kF32}), &b = take(1, {DType::kF32});
+    require(a.height == b.height && a.width == b.width && a.channels == b.channels, "shapes differ");
+    return a;
+  }
+  Value operator()(const InputScale& op) const {
+    const Value& x = take(0, {DType::kF32});
+    require(op.groups > 0 && x.channels % op.groups == 0, "channels do not divide into the groups");
+    return slide(op.window, x, op.groups, DType::kF32);
+  }
+  Value operator()(const Multiply&) const {
+    const Value &x = take(0, {DType::kF32, DType::kI32}), &map = take(1, {DType::kF32});
+    require(x.height == map.height && x.width == map.width && x.channels % map.channels == 0,
+            "the map does not spread over the value");
+    return with(x, DType::kF32);
+  }
+  Value operator()(const Flatten&) const {
+    const Value& x = take(0, {DType::kF32, DType::kI32, DType::kBits});
+    const size_t size = x.pixels() * x.channels;
+    require(size < (size_t{1} << 31), "too large");
+    return {x.dtype, 1, 1, static_cast<int>(size)};
+  }
+
+  static Value with(Value value, DType dtype) {
+    value.dtype = dtype;
+    return value;
+  }
+};
+
+}  // namespace
+
+Value slide(const Window& w, const Value& in, int channels, DType dtype) {
+  constexpr int kMost = 1 << 15;
+  for (int n : {w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w})
+    require(n >= 1 && n <= kMost, "window is out of range");
+  for (int n : {w.top, w.bottom, w.left, w.right}) require(n >= 0 && n <= kMost, "padding is out of range");
+  const auto size = [](int64_t in_size, int before, int after, int kernel, int stride, int dilation) {
+    const int64_t room = in_size + before + after - int64_t{dilation} * (kernel - 1) - 1;
+    require(room >= 0, "window does not fit the input");
+    return static_cast<int>(room / stride + 1);
+  };
+  return {dtype, size(in.height, w.top, w.bottom, w.kernel_h, w.stride_h, w.dilation_h),
+          size(in.width, w.left, w.right, w.kernel_w, w.stride_w, w.dilation_w), channels};
+}
+
+Graph::Graph(int height, int width, int channels) {
+  require(height > 0 && width > 0 && channels > 0, "the input is empty");
+  values_.push_back({DType::kF32, height, width, channels});
+}
+
+int Graph::add(std::string name, std::string kind, std::vector<int> inputs, OpData data) {
+  std::vector<Value> in;
+  for (int value : inputs) {
+    require(value >= 0 && static_cast<size_t>(value) < values_.size(),
+            "op takes a value that does not exist");
+    in.push_back(values_[value]);
+  }
+  Value out;
+  try {
+    out = std::visit(Infer{in}, data);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument("op '" + name + "' (" + kind + "): " + error.what());
+  }
+  require(out.pixels() < (size_t{1} << 31) && out.bytes() < (size_t{1} << 40), "a value is too large");
+  values_.push_back(out);
+  ops_.push_back({std::move(name), std::move(kind), std::move(inputs), std::move(data)});
+  return static_cast<int>(values_.size()) - 1;
+}
+
+}  // namespace xnornet

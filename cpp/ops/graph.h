@@ -1,0 +1,107 @@
+// A network as a list of typed operations over numbered values: the C++ mirror of xnornet/ops.py, which says
+// what each one computes. Value 0 is the input; op i yields value i + 1.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace xnornet {
+
+enum class DType : uint8_t { kF32, kI32, kBits };
+
+struct Value {
+  DType dtype = DType::kF32;
+  int height = 0, width = 0, channels = 0;
+
+  size_t pixels() const { return static_cast<size_t>(height) * width; }
+  // Elements of a pixel, or bytes where it holds bits: what one pixel is from the next.
+  size_t pixel_stride() const { return dtype == DType::kBits ? (channels + 7) / 8 : channels; }
+  size_t pixel_bytes() const { return pixel_stride() * (dtype == DType::kBits ? 1 : 4); }
+  size_t bytes() const { return pixels() * pixel_bytes(); }
+};
+
+struct Window {
+  int kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1;
+  int top = 0, bottom = 0, left = 0, right = 0;
+  int dilation_h = 1, dilation_w = 1;
+
+  int taps() const { return kernel_h * kernel_w; }
+  bool is_pointwise() const {  // one tap on each pixel in turn
+    return taps() == 1 && stride_h == 1 && stride_w == 1 && !top && !bottom && !left && !right;
+  }
+};
+
+// Dense layers are convolutions of one tap on one pixel.
+struct Conv {
+  Window window;
+  int groups = 1;
+  int out_channels = 0, group_channels = 0;  // group_channels: input channels of a group
+  std::vector<float> weight;                 // float weights [out][kh][kw][in], or
+  std::vector<uint8_t> bits;                 // 1-bit weights, the same order without gaps
+  std::vector<float> bias;                   // or empty
+  int padding_value = 0;                     // of a binary convolution
+  bool binary_input = false;
+
+  size_t fan_in() const { return static_cast<size_t>(window.taps()) * group_channels; }
+  bool binary_weight() const { return !bits.empty(); }
+};
+struct Sign {};
+struct Threshold {
+  std::vector<int32_t> threshold;
+  std::vector<uint8_t> descending;
+};
+struct Affine {
+  std::vector<float> scale, bias;  // or empty
+};
+struct Clamp {
+  float minimum, maximum;
+};
+struct PRelu {
+  std::vector<float> slope;
+};
+struct MaxPool {
+  Window window;
+  std::vector<uint8_t> minimum;  // bits only: channels to pool by minimum; empty: none
+};
+struct AvgPool {
+  Window window;
+  bool count_padding;
+};
+struct Add {};
+struct InputScale {
+  Window window;
+  int groups;
+};
+struct Multiply {};
+struct Flatten {};
+
+using OpData = std::variant<Conv, Sign, Threshold, Affine, Clamp, PRelu, MaxPool, AvgPool, Add, InputScale,
+                            Multiply, Flatten>;
+
+struct Op {
+  std::string name, kind;
+  std::vector<int> inputs;
+  OpData data;
+};
+
+class Graph {
+ public:
+  Graph(int height, int width, int channels);
+
+  // Append an op; returns its value's number. Throws std::invalid_argument where it does not fit its inputs.
+  int add(std::string name, std::string kind, std::vector<int> inputs, OpData data);
+
+  const std::vector<Op>& ops() const { return ops_; }
+  const std::vector<Value>& values() const { return values_; }
+
+ private:
+  std::vector<Op> ops_;
+  std::vector<Value> values_;
+};
+
+// The output size of a window sliding over a value. Throws std::invalid_argument where there is none.
+Value slide(const Window& window, const Value& in, int channels, DType dtype);
+
+}  // namespace xnornet

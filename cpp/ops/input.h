@@ -1,0 +1,33 @@
+// The network's input: raw pixels to be normalised, or floats in channel-major order.
+#pragma once
+
+#include "ops/step.h"
+
+namespace xnornet {
+
+// Reads rows of the raw input as float (width, channels).
+class InputReader {
+ public:
+  // Pixels become pixel * scale + bias, per channel, each operation rounded (as NumPy does it).
+  InputReader(const Value& value, const std::vector<float>& scale, const std::vector<float>& bias);
+
+  void read_row(const RawInput& input, size_t image, int y, float* to) const;
+
+ private:
+  Value value_;
+  std::vector<float> scale_, bias_;  // repeated along a row
+};
+
+// The input as a value of its own, where others than the first convolution read it.
+class ReadInput : public Step {
+ public:
+  ReadInput(const Value& value, int slot, std::shared_ptr<const InputReader> reader);
+  void run(const Run& run) const override;
+
+ private:
+  Value value_;
+  int slot_;
+  std::shared_ptr<const InputReader> reader_;
+};
+
+}  // namespace xnornet

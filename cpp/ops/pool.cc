@@ -1,0 +1,131 @@
+#include "ops/pool.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace xnornet {
+namespace {
+
+// The taps of a window that lie inside, along one axis.
+struct Taps {
+  int first, end;
+};
+Taps inside(int64_t origin, int size, int kernel, int dilation) {
+  int first =
+      origin < 0 ? static_cast<int>(std::min<int64_t>((-origin + dilation - 1) / dilation, kernel)) : 0;
+  const int64_t room = size - origin;  // taps at i * dilation < room
+  const int end =
+      room <= 0 ? 0 : static_cast<int>(std::min<int64_t>((room + dilation - 1) / dilation, kernel));
+  return {first, std::max(first, end)};
+}
+
+// Calls visit(offset in pixels) for every tap inside the image of output pixel `at`; returns how many.
+template <class Visit>
+int for_taps(const Window& w, const Value& in, const Value& out, size_t at, Visit visit) {
+  const int64_t y0 = static_cast<int64_t>(at / out.width) * w.stride_h - w.top;
+  const int64_t x0 = static_cast<int64_t>(at % out.width) * w.stride_w - w.left;
+  const Taps rows = inside(y0, in.height, w.kernel_h, w.dilation_h);
+  const Taps columns = inside(x0, in.width, w.kernel_w, w.dilation_w);
+  for (int i = rows.first; i < rows.end; ++i)
+    for (int j = columns.first; j < columns.end; ++j)
+      visit(
+          static_cast<size_t>((y0 + int64_t{i} * w.dilation_h) * in.width + x0 + int64_t{j} * w.dilation_w));
+  return (rows.end - rows.first) * (columns.end - columns.first);
+}
+
+}  // namespace
+
+Pool::Pool(Mode mode, const Window& window, bool count_padding, const Value& in, const Value& out,
+           int in_slot, ChainFn kernel)
+    : mode_(mode),
+      window_(window),
+      count_padding_(count_padding),
+      in_(in),
+      out_(out),
+      in_slot_(in_slot),
+      chain_kernel_(kernel) {
+  this->kernel = mode == Mode::kMean ? "pool_mean" : "pool_max";
+}
+
+template <class T, class Fold>
+void Pool::pool(const Run& run, T start, Fold fold) const {
+  const auto* input = reinterpret_cast<const T*>(run.buffers[in_slot_]);
+  const size_t channels = in_.channels, pixels = out_.pixels();
+  run.parallel([&](int t, int threads) {
+    const Part part = part_of(run.batch * pixels, 1, t, threads);
+    for (size_t pixel = part.begin; pixel < part.end; ++pixel) {
+      const T* image = input + pixel / pixels * in_.pixels() * channels;
+      for (size_t c = 0; c < channels; c += kPanel) {
+        alignas(kLine) T values[kPanel];
+        std::fill_n(values, kPanel, start);
+        // Whole panels of 64, which vectorise; past the last channel they read into the slack.
+        const int taps = for_taps(window_, in_, out_, pixel % pixels, [&](size_t offset) {
+          const T* from = image + offset * channels + c;
+          for (int l = 0; l < kPanel; ++l) values[l] = fold(values[l], from[l]);
+        });
+        if constexpr (std::is_same_v<T, float>) {
+          if (mode_ == Mode::kMean) {
+            const int count = count_padding_ ? window_.taps() : taps;
+            for (float& value : values) value /= static_cast<float>(count);
+          }
+        }
+        const int left = static_cast<int>(std::min<size_t>(kPanel, channels - c));
+        chain.apply(chain_kernel_, run.buffers,
+                    {values, kPanel, 1, pixel, static_cast<int>(c), left, nullptr});
+      }
+    }
+  });
+}
+
+void Pool::run(const Run& run) const {
+  switch (mode_) {
+    case Mode::kMaxF32:
+      return pool(run, -std::numeric_limits<float>::infinity(),
+                  [](float a, float b) { return a < b ? b : a; });
+    case Mode::kMaxI32:
+      return pool(run, std::numeric_limits<int32_t>::min(),
+                  [](int32_t a, int32_t b) { return std::max(a, b); });
+    case Mode::kMean:
+      return pool(run, 0.0f, [](float a, float b) { return a + b; });
+  }
+}
+
+BitPool::BitPool(const MaxPool& op, const Value& in, const Value& out, int in_slot, int out_slot)
+    : window_(op.window),
+      in_(in),
+      out_(out),
+      in_slot_(in_slot),
+      out_slot_(out_slot),
+      minimum_(in.pixel_bytes()) {
+  for (size_t c = 0; c < op.minimum.size(); ++c)
+    if (op.minimum[c]) minimum_[c / 8] |= static_cast<uint8_t>(1u << (c % 8));
+  kernel = "pool_bits";
+  scratch_bytes = 2 * in.pixel_bytes();
+}
+
+void BitPool::run(const Run& run) const {
+  const auto* input = reinterpret_cast<const uint8_t*>(run.buffers[in_slot_]);
+  auto* output = reinterpret_cast<uint8_t*>(run.buffers[out_slot_]);
+  const size_t bytes = in_.pixel_bytes(), pixels = out_.pixels();
+  run.parallel([&](int t, int threads) {
+    const Part part = part_of(run.batch * pixels, 1, t, threads);
+    auto* all = reinterpret_cast<uint8_t*>(run.scratch[t]);
+    uint8_t* any = all + bytes;
+    for (size_t pixel = part.begin; pixel < part.end; ++pixel) {
+      const uint8_t* image = input + pixel / pixels * in_.bytes();
+      std::memset(all, 0xff, bytes);
+      std::memset(any, 0, bytes);
+      for_taps(window_, in_, out_, pixel % pixels, [&](size_t offset) {
+        const uint8_t* from = image + offset * bytes;
+        for (size_t b = 0; b < bytes; ++b) {
+          all[b] &= from[b];
+          any[b] |= from[b];
+        }
+      });
+      uint8_t* to = output + pixel * bytes;
+      for (size_t b = 0; b < bytes; ++b) to[b] = (any[b] & minimum_[b]) | (all[b] & ~minimum_[b]);
+    }
+  });
+}
+
+}  // namespace xnornet

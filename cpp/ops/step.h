@@ -1,0 +1,78 @@
+// A step of a plan: one pass over memory, which computes one operation and the chain fused behind it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel_set.h"
+#include "ops/graph.h"
+#include "runtime/memory.h"
+#include "runtime/team.h"
+
+namespace xnornet {
+
+// The network's input as the caller gave it.
+struct RawInput {
+  const void* data = nullptr;
+  bool is_pixels = false;  // uint8 (N, H, W, C); else float (N, C, H, W)
+};
+
+// One run of a plan.
+struct Run {
+  char* const* buffers;  // by slot
+  size_t batch;
+  RawInput input;
+  Team* team;            // or null
+  char* const* scratch;  // of each thread
+
+  int threads() const { return team ? team->threads() : 1; }
+  void parallel(const Team::Body& body) const {
+    if (team) {
+      team->run(body);
+    } else {
+      body(0, 1);
+    }
+  }
+};
+
+// The stages of a chain with the per-channel vectors they point to.
+class Chain {
+ public:
+  void add(const Stage& stage) { stages_.push_back(stage); }
+  bool empty() const { return stages_.empty(); }
+
+  // A copy of a per-channel vector, readable 64 elements past its end.
+  template <class T>
+  const T* keep(const std::vector<T>& vector) {
+    auto copy = std::make_unique<Memory>((vector.size() + kPanel) * sizeof(T));
+    std::memcpy(copy->data(), vector.data(), vector.size() * sizeof(T));
+    vectors_.push_back(std::move(copy));
+    return reinterpret_cast<const T*>(vectors_.back()->data());
+  }
+
+  void apply(ChainFn kernel, char* const* buffers, const Tile& tile) const {
+    kernel(stages_.data(), static_cast<int>(stages_.size()), buffers, tile);
+  }
+
+ private:
+  std::vector<Stage> stages_;
+  std::vector<std::unique_ptr<Memory>> vectors_;
+};
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  virtual void run(const Run& run) const = 0;
+
+  size_t scratch_bytes = 0;  // that each thread needs
+
+  // For the profile.
+  std::string name, kind, kernel, fused;
+  uint64_t macs = 0;   // for one image
+  uint64_t bytes = 0;  // read and written for one image, weights included
+  uint64_t weight_bytes = 0;
+};
+
+}  // namespace xnornet

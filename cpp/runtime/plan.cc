@@ -1,0 +1,72 @@
+#include "runtime/plan.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "runtime/dispatch.h"
+
+namespace xnornet {
+
+struct Plan::Workspace {
+  Workspace(const Schedule& schedule, size_t images, int threads, size_t scratch_bytes)
+      : capacity(images), arena(schedule.arena_bytes * images), scratch(scratch_bytes * threads) {
+    for (int t = 0; t < threads; ++t) scratches.push_back(scratch.data() + t * scratch_bytes);
+    buffers.resize(schedule.slots.size());
+  }
+  size_t capacity;
+  Memory arena, scratch;
+  std::vector<char*> scratches, buffers;
+};
+
+Plan::Plan(const Graph& graph, const std::vector<float>& scale, const std::vector<float>& bias, int threads,
+           const std::string& isa)
+    : kernels_(select_kernels(isa)),
+      schedule_(
+          make_schedule(graph, kernels_, std::make_shared<InputReader>(graph.values()[0], scale, bias))),
+      team_(threads) {
+  for (const auto& step : schedule_.steps) scratch_bytes_ = std::max(scratch_bytes_, step->scratch_bytes);
+  scratch_bytes_ = round_up(scratch_bytes_ + kSlack, kLine);
+}
+
+Plan::~Plan() {
+  for (auto& idle : idle_) delete idle.load();
+}
+
+Plan::Workspace* Plan::take(size_t batch) {
+  for (auto& idle : idle_) {
+    Workspace* workspace = idle.exchange(nullptr);
+    if (!workspace) continue;
+    if (workspace->capacity >= batch) return workspace;
+    delete workspace;  // too small: a larger one takes its place
+    break;
+  }
+  return new Workspace(schedule_, batch, team_.threads(), scratch_bytes_);
+}
+
+void Plan::give_back(Workspace* workspace) {
+  for (auto& idle : idle_) {
+    Workspace* none = nullptr;
+    if (idle.compare_exchange_strong(none, workspace)) return;
+  }
+  delete workspace;
+}
+
+void Plan::run(const RawInput& input, size_t batch, float* logits, double* step_ms) {
+  // Given back also where a step throws (out of memory).
+  const auto give = [this](Workspace* w) { give_back(w); };
+  const std::unique_ptr<Workspace, decltype(give)> workspace(take(batch), give);
+  for (size_t s = 0; s < schedule_.slots.size(); ++s)
+    workspace->buffers[s] = workspace->arena.data() + schedule_.slots[s] * batch;
+  const auto release = [](Team* t) { t->release(); };
+  const std::unique_ptr<Team, decltype(release)> team(team_.hold(), release);
+  const Run run{workspace->buffers.data(), batch, input, team.get(), workspace->scratches.data()};
+  for (size_t i = 0; i < schedule_.steps.size(); ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    schedule_.steps[i]->run(run);
+    const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
+    if (step_ms) step_ms[i] = spent.count();
+  }
+  std::memcpy(logits, workspace->buffers[schedule_.output_slot], batch * schedule_.output.bytes());
+}
+
+}  // namespace xnornet

@@ -1,0 +1,46 @@
+// A network ready to run: its steps, their repacked weights, and the memory of each run in progress.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <string>
+
+#include "runtime/planner.h"
+#include "runtime/team.h"
+
+namespace xnornet {
+
+class Plan {
+ public:
+  // Pixels become pixel * scale + bias. `isa` names a kernel set; empty: see select_kernels.
+  Plan(const Graph& graph, const std::vector<float>& scale, const std::vector<float>& bias, int threads,
+       const std::string& isa);
+  ~Plan();
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  // Compute logits (batch, classes). Any number of threads may call it at once. Where `step_ms` is given, it
+  // takes the time of every step.
+  void run(const RawInput& input, size_t batch, float* logits, double* step_ms = nullptr);
+
+  const std::vector<std::unique_ptr<Step>>& steps() const { return schedule_.steps; }
+  const Value& input() const { return schedule_.input; }
+  const Value& output() const { return schedule_.output; }
+  const KernelSet& kernels() const { return kernels_; }
+  int threads() const { return team_.threads(); }
+  size_t arena_bytes() const { return schedule_.arena_bytes; }
+
+ private:
+  struct Workspace;
+  Workspace* take(size_t batch);
+  void give_back(Workspace* workspace);
+
+  const KernelSet& kernels_;
+  const Schedule schedule_;
+  size_t scratch_bytes_ = 0;
+  TeamOwner team_;
+  // Workspaces not in use. Atomics rather than a lock: a lock may be held by another thread at a fork.
+  std::array<std::atomic<Workspace*>, 8> idle_{};
+};
+
+}  // namespace xnornet

@@ -1,0 +1,282 @@
+#include "runtime/planner.h"
+
+#include <algorithm>
+
+#include "ops/bit_conv.h"
+#include "ops/border.h"
+#include "ops/elementwise.h"
+#include "ops/float_conv.h"
+#include "ops/pool.h"
+#include "runtime/fusion.h"
+
+namespace xnornet {
+namespace {
+
+enum class Holds { kPopcounts, kI32, kF32 };  // what a source hands to its chain
+
+// Buffers and the steps between which each is in use.
+class Arena {
+ public:
+  int add(size_t bytes, int first_step, int last_step) {
+    blocks_.push_back({round_up(bytes, kLine) + kSlack, first_step, last_step, 0});
+    return static_cast<int>(blocks_.size()) - 1;
+  }
+  void extend(int slot, int step) { blocks_[slot].last = std::max(blocks_[slot].last, step); }
+
+  // Largest first, each at the lowest place where no buffer in use at the same time lies.
+  size_t lay_out() {
+    std::vector<Block*> order, placed;
+    for (Block& block : blocks_) order.push_back(&block);
+    std::stable_sort(order.begin(), order.end(), [](Block* a, Block* b) { return a->bytes > b->bytes; });
+    size_t total = 0;
+    for (Block* block : order) {
+      size_t offset = 0;
+      for (const Block* other : placed) {  // in order of offset
+        if (other->first > block->last || other->last < block->first) continue;
+        if (offset + block->bytes <= other->offset) break;
+        offset = std::max(offset, other->offset + other->bytes);
+      }
+      block->offset = offset;
+      total = std::max(total, offset + block->bytes);
+      const auto after = [&](const Block* other) { return other->offset <= offset; };
+      placed.insert(std::find_if_not(placed.begin(), placed.end(), after), block);
+    }
+    return total;
+  }
+  std::vector<size_t> offsets() const {
+    std::vector<size_t> offsets;
+    for (const Block& block : blocks_) offsets.push_back(block.offset);
+    return offsets;
+  }
+
+ private:
+  struct Block {
+    size_t bytes;
+    int first, last;
+    size_t offset;
+  };
+  std::vector<Block> blocks_;
+};
+
+class Planner {
+ public:
+  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader)
+      : f_(fuse(graph)), kernels_(kernels), reader_(std::move(reader)), slot_(f_.values.size(), -1) {}
+
+  Schedule run() {
+    place_values();
+    Schedule schedule;
+    for (int d = 0; d < static_cast<int>(f_.drafts.size()); ++d) {
+      schedule.steps.push_back(build(d));
+      describe(f_.drafts[d], *schedule.steps.back());
+    }
+    schedule.arena_bytes = arena_.lay_out();
+    schedule.slots = arena_.offsets();
+    schedule.output_slot = slot_of(f_.output);
+    schedule.input = f_.values[0];
+    schedule.output = f_.values[f_.output];
+    return schedule;
+  }
+
+ private:
+  int slot_of(int value) const { return slot_[f_.root[value]]; }
+
+  // A buffer for every stored value, alive from the step that writes it to the last that reads it.
+  void place_values() {
+    for (size_t v = 0; v < f_.values.size(); ++v)
+      if (f_.stored[v] && f_.root[v] == static_cast<int>(v))
+        slot_[v] = arena_.add(f_.values[v].bytes(), f_.step_of[v], f_.step_of[v]);
+    const auto reads = [&](int value, int step) {
+      if (slot_of(value) >= 0) arena_.extend(slot_of(value), step);
+    };
+    for (int d = 0; d < static_cast<int>(f_.drafts.size()); ++d) {
+      const Draft& draft = f_.drafts[d];
+      if (draft.source == Draft::Source::kLoad) reads(draft.value, d);
+      if (draft.source == Draft::Source::kOp) reads(f_.ops[draft.op].inputs[0], d);
+      for (int i : draft.chain)
+        for (int value : f_.ops[i].inputs) reads(value, d);
+    }
+    reads(f_.output, static_cast<int>(f_.drafts.size()));
+  }
+
+  std::unique_ptr<Step> build(int d) {
+    const Draft& draft = f_.drafts[d];
+    if (draft.source == Draft::Source::kInput)
+      return std::make_unique<ReadInput>(f_.values[0], slot_of(0), reader_);
+    if (draft.source == Draft::Source::kLoad) {
+      const Value& value = f_.values[draft.value];
+      auto step = std::make_unique<Elementwise>(value, slot_of(draft.value), kernels_.chain);
+      fill(draft, value.dtype == DType::kI32 ? Holds::kI32 : Holds::kF32, nullptr, nullptr, step->chain);
+      return step;
+    }
+    const Op& op = f_.ops[draft.op];
+    const Value &in = f_.values[op.inputs[0]], &out = f_.values[draft.value];
+    const int in_slot = slot_of(op.inputs[0]), out_slot = slot_of(draft.value);
+    if (const auto* conv = std::get_if<Conv>(&op.data)) return build_conv(d, *conv, op.inputs[0]);
+    if (const auto* pool = std::get_if<MaxPool>(&op.data)) {
+      if (in.dtype == DType::kBits) return std::make_unique<BitPool>(*pool, in, out, in_slot, out_slot);
+      const bool real = in.dtype == DType::kF32;
+      auto step = std::make_unique<Pool>(real ? Pool::Mode::kMaxF32 : Pool::Mode::kMaxI32, pool->window,
+                                         false, in, out, in_slot, kernels_.chain);
+      fill(draft, real ? Holds::kF32 : Holds::kI32, nullptr, nullptr, step->chain);
+      return step;
+    }
+    if (const auto* pool = std::get_if<AvgPool>(&op.data)) {
+      auto step = std::make_unique<Pool>(Pool::Mode::kMean, pool->window, pool->count_padding, in, out,
+                                         in_slot, kernels_.chain);
+      fill(draft, Holds::kF32, nullptr, nullptr, step->chain);
+      return step;
+    }
+    if (const auto* map = std::get_if<InputScale>(&op.data)) {
+      const int means = arena_.add(ScaleMap::means_bytes(in, map->groups), d, d);
+      return std::make_unique<ScaleMap>(*map, in, out, in_slot, out_slot, means);
+    }
+    return std::make_unique<FlattenBits>(in, out, in_slot, out_slot);
+  }
+
+  std::unique_ptr<Step> build_conv(int d, const Conv& conv, int input) {
+    const Draft& draft = f_.drafts[d];
+    const Value &in = f_.values[input], &out = f_.values[draft.value];
+    if (conv.binary_input) {
+      const Borders borders = make_borders(conv, in, out);
+      auto step = std::make_unique<BitConv>(conv, in, out, slot_of(input), kernels_, borders.of_pixel);
+      fill(draft, Holds::kPopcounts, &borders, nullptr, step->chain);
+      return step;
+    }
+    const bool raw = f_.root[input] == 0 && f_.raw_input;
+    const size_t padded = FloatConv::padded_bytes(conv, in, raw);
+    const int padded_slot = padded ? arena_.add(padded, d, d) : -1;
+    auto step = std::make_unique<FloatConv>(conv, in, out, slot_of(input), padded_slot, kernels_,
+                                            raw ? reader_ : nullptr);
+    fill(draft, Holds::kF32, nullptr, conv.bias.empty() ? nullptr : &conv.bias, step->chain);
+    return step;
+  }
+
+  // Turn a draft's chain into stages.
+  void fill(const Draft& draft, Holds holds, const Borders* borders, const std::vector<float>* bias,
+            Chain& chain) {
+    if (bias) chain.add({.kind = StageKind::kBias, .bias = chain.keep(*bias)});
+    auto link = draft.chain.begin();
+    const auto leaves = [&] {  // those that stand next
+      for (; link != draft.chain.end() && is_leaf(f_.ops[*link]); ++link)
+        add_leaf(*link, holds, borders, chain);
+    };
+    const auto store = [&](int value, StageKind kind) {
+      if (f_.stored[value]) chain.add(writes(kind, value));
+    };
+    const bool loaded = draft.source == Draft::Source::kLoad;
+    if (holds == Holds::kF32) {
+      if (!loaded) store(draft.value, StageKind::kStoreF32);
+      leaves();
+    } else {
+      leaves();  // thresholds work on popcounts as they are
+      const bool more = link != draft.chain.end(), stored = !loaded && f_.stored[draft.value];
+      if (holds == Holds::kPopcounts && (stored || more))
+        chain.add({.kind = stored ? StageKind::kDot : StageKind::kDotFloat,
+                   .table = chain.keep(borders->offset),
+                   .class_stride = borders->stride});
+      if (stored) chain.add(writes(StageKind::kStoreI32, draft.value));
+      if (more && (stored || holds == Holds::kI32)) chain.add({.kind = StageKind::kToFloat});
+    }
+    while (link != draft.chain.end()) {
+      const int i = *link++;
+      add_transform(i, chain);
+      store(i + 1, StageKind::kStoreF32);
+      leaves();
+    }
+  }
+
+  Stage writes(StageKind kind, int value) const {
+    return {.kind = kind, .slot = slot_of(value), .stride = f_.values[value].pixel_stride()};
+  }
+
+  void add_leaf(int i, Holds holds, const Borders* borders, Chain& chain) const {
+    const auto* op = std::get_if<Threshold>(&f_.ops[i].data);
+    Stage stage = writes(op ? StageKind::kThreshold : StageKind::kSign, i + 1);
+    if (op) {
+      const size_t channels = op->threshold.size();
+      const bool popcounts = holds == Holds::kPopcounts;
+      stage.class_stride = popcounts ? borders->stride : channels;
+      std::vector<int32_t> flip(channels), table(popcounts ? borders->offset.size() : channels);
+      for (size_t c = 0; c < channels; ++c) {
+        const bool descending = op->descending[c] != 0;
+        flip[c] = descending == popcounts ? -1 : 0;
+        if (!popcounts) {
+          table[c] = descending ? op->threshold[c] : ~op->threshold[c];
+          continue;
+        }
+        for (size_t id = 0; id < borders->count; ++id) {  // stage.h has the algebra
+          const int64_t twice = int64_t{borders->offset[id * borders->stride + c]} - op->threshold[c];
+          const int64_t p =
+              std::clamp<int64_t>(descending ? (twice + 1) >> 1 : twice >> 1, -(1 << 30), 1 << 30);
+          table[id * borders->stride + c] = static_cast<int32_t>(descending ? ~p : p);
+        }
+      }
+      stage.flip = chain.keep(flip);
+      stage.table = chain.keep(table);
+    }
+    chain.add(stage);
+  }
+
+  void add_transform(int i, Chain& chain) const {
+    const Op& op = f_.ops[i];
+    if (const auto* affine = std::get_if<Affine>(&op.data)) {
+      const bool scale = !affine->scale.empty(), bias = !affine->bias.empty();
+      if (!scale && !bias) return;
+      chain.add({.kind = scale && bias ? StageKind::kAffine : (scale ? StageKind::kScale : StageKind::kBias),
+                 .scale = scale ? chain.keep(affine->scale) : nullptr,
+                 .bias = bias ? chain.keep(affine->bias) : nullptr});
+    } else if (const auto* clamp = std::get_if<Clamp>(&op.data)) {
+      chain.add({.kind = StageKind::kClamp, .low = clamp->minimum, .high = clamp->maximum});
+    } else if (const auto* prelu = std::get_if<PRelu>(&op.data)) {
+      chain.add({.kind = StageKind::kPRelu, .scale = chain.keep(prelu->slope)});
+    } else {
+      const int other = op.inputs[1 - f_.in_registers[i]];
+      const bool add = std::holds_alternative<Add>(op.data);
+      Stage stage = writes(add ? StageKind::kAdd : StageKind::kMultiply, other);
+      stage.map_channels = f_.values[i + 1].channels / f_.values[other].channels;
+      chain.add(stage);
+    }
+  }
+
+  // What the profile says of a step.
+  void describe(const Draft& draft, Step& step) const {
+    std::vector<int> members = draft.chain;
+    if (draft.op >= 0) members.insert(members.begin(), draft.op);
+    if (!members.empty()) {
+      step.name = f_.ops[members[0]].name;
+      step.kind = f_.ops[members[0]].kind;
+    }
+    if (!draft.note.empty()) step.fused = "own step: " + draft.note;
+    for (size_t m = 1; m < members.size(); ++m) {
+      step.fused += m > 1 ? ", " : (draft.note.empty() ? "with " : "; with ");
+      step.fused += f_.ops[members[m]].kind + " '" + f_.ops[members[m]].name + "'";
+    }
+    step.bytes = step.weight_bytes;
+    if (draft.source == Draft::Source::kLoad) step.bytes += f_.values[draft.value].bytes();
+    for (int i : members) {
+      const Op& op = f_.ops[i];
+      if (const auto* conv = std::get_if<Conv>(&op.data))
+        step.macs += conv->fan_in() * conv->out_channels * f_.values[i + 1].pixels();
+      for (size_t k = 0; k < op.inputs.size(); ++k)
+        if (f_.in_registers[i] != static_cast<int>(k)) step.bytes += f_.values[op.inputs[k]].bytes();
+      if (f_.stored[i + 1]) step.bytes += f_.values[i + 1].bytes();
+    }
+    if (draft.source == Draft::Source::kInput) step.bytes += f_.values[0].bytes();
+  }
+
+  const Fusion f_;
+  const KernelSet& kernels_;
+  const std::shared_ptr<const InputReader> reader_;
+  std::vector<int> slot_;  // by value
+  Arena arena_;
+};
+
+}  // namespace
+
+Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
+                       std::shared_ptr<const InputReader> reader) {
+  return Planner(graph, kernels, std::move(reader)).run();
+}
+
+}  // namespace xnornet

@@ -1,0 +1,24 @@
+// From a graph to steps: which ops share a pass over memory, where values live, what the kernels need.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/input.h"
+#include "ops/step.h"
+
+namespace xnornet {
+
+struct Schedule {
+  std::vector<std::unique_ptr<Step>> steps;
+  std::vector<size_t> slots;  // offset of each buffer in the arena, for one image; times the batch
+  size_t arena_bytes = 0;     // for one image
+  int output_slot = -1;
+  Value input, output;
+};
+
+Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
+                       std::shared_ptr<const InputReader> reader);
+
+}  // namespace xnornet

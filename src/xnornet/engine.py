@@ -1,0 +1,300 @@
+"""A packed model on the C++ engine: logits, classes with probabilities, and where the time goes.
+
+    net = xnornet.load("model.safetensors")
+    net.classify("cat.jpg")
+
+This module never imports PyTorch.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from . import _core, ops
+from .bits import BitArray
+from .errors import UnsupportedError
+from .graph import INPUT, PackedModel
+from .preprocess import ImageLike
+
+__all__ = ["Isa", "Model", "StepRecord", "available_isas", "list_isas", "load"]
+
+_BATCH = 32  # images that classify() runs at once
+_ARENA_BYTES = 256 << 20  # and run() cuts a batch so that its values stay below this
+
+
+@dataclass(frozen=True)
+class Isa:
+    """One kernel set of this build.
+
+    Attributes:
+        name: what XNORNET_ISA takes.
+        missing: the CPU features it needs and this CPU lacks; empty: it runs here.
+        kernels: the names of its kernels.
+    """
+
+    name: str
+    missing: str
+    kernels: tuple[str, ...]
+
+    @property
+    def available(self) -> bool:
+        return not self.missing
+
+
+def list_isas() -> list[Isa]:
+    """All kernel sets of this build, best first, whether this CPU has what they need or not."""
+    return [Isa(s["name"], s["missing"], tuple(s["kernels"])) for s in _core.kernel_sets()]
+
+
+def available_isas() -> list[str]:
+    """The names of the kernel sets that run on this CPU, best first."""
+    return [isa.name for isa in list_isas() if isa.available]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Where the time of one step of a run went.
+
+    Attributes:
+        name, op: the op that the step computes first.
+        kernel: the kernel that does it.
+        ms: median over the repeats.
+        macs: multiply-accumulates; macs_per_cycle: by the measured core clock, over all threads together.
+        bytes: read and written, weights included.
+        fused: the ops computed in the same pass over memory; or why this is a step of its own.
+    """
+
+    name: str
+    op: str
+    kernel: str
+    ms: float
+    macs: int
+    macs_per_cycle: float
+    bytes: int
+    fused: str
+
+
+def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None) -> Model:
+    """Open a packed file.
+
+    Args:
+        path: the file.
+        threads: how many threads one run may use.
+        isa: a name from `available_isas()`; None: the one XNORNET_ISA names, else the best this CPU has.
+
+    Raises:
+        FormatError: it is not a packed file, or a damaged one.
+        UnsupportedError: this CPU lacks the instruction set asked for.
+    """
+    from .format import read
+
+    return Model(read(Path(path)), threads, isa=isa)
+
+
+class Model:
+    """A network ready to run. May be used from several threads at once, and after a fork.
+
+    Attributes:
+        preprocess: how an image becomes the input.
+        threads: how many threads one run may use.
+    """
+
+    def __init__(self, packed: PackedModel, threads: int = 1, *, isa: str | None = None) -> None:
+        if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
+            raise ValueError(f"threads is {threads!r}; give a number from 1 to 1024")
+        # Not the packed model itself: the plan has its own copy of the weights, in the kernels' layout.
+        self.preprocess = packed.preprocess
+        self.threads = threads
+        self._labels = packed.labels
+        scale, bias = packed.preprocess.scale_bias()
+        try:
+            self._plan = _core.Plan(_build(packed), scale, bias, threads, isa or "")
+        except _core.UnsupportedIsa as error:
+            raise UnsupportedError(str(error)) from None
+
+    @property
+    def labels(self) -> list[str]:
+        """A name per class, in the order of the logits."""
+        return list(self._labels)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the input."""
+        return self.preprocess.output_shape
+
+    @property
+    def isa(self) -> str:
+        """The kernel set in use."""
+        return self._plan.isa
+
+    def run(self, x: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Compute the logits of a batch.
+
+        Args:
+            x: (N, H, W, C) uint8 raw pixels, or (N, C, H, W) float32 already normalised.
+
+        Returns:
+            (N, classes) float32.
+
+        Raises:
+            ValueError: another dtype or shape, an empty batch, or NaN.
+        """
+        x = self._check(x)
+        logits = np.empty((len(x), len(self._labels)), np.float32)
+        step = max(1, min(len(x), _ARENA_BYTES // max(1, self._plan.arena_bytes)))
+        for begin in range(0, len(x), step):
+            self._plan.run(x[begin : begin + step], logits[begin : begin + step])
+        return logits
+
+    def classify(self, images: ImageLike | Sequence[ImageLike], top: int = 5) -> list[list[tuple[str, float]]]:
+        """Name what is in images.
+
+        Args:
+            images: one image or a sequence of them: paths, Pillow images, or uint8 (H, W), (H, W, 3) arrays.
+            top: how many classes to return for each.
+
+        Returns:
+            For each image the likeliest classes, as (label, probability), best first.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        if top < 1:
+            raise ValueError(f"top is {top}; give at least 1")
+        single = isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim != 4)
+        batch = [cast("ImageLike", images)] if single else list(cast("Sequence[ImageLike]", images))
+        results: list[list[tuple[str, float]]] = []
+        for begin in range(0, len(batch), _BATCH):
+            logits = self.run(self.preprocess.batch(batch[begin : begin + _BATCH])).astype(np.float64)
+            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probabilities = powers / powers.sum(axis=1, keepdims=True)
+            for row in probabilities:
+                best = np.argsort(-row, kind="stable")[:top]
+                results.append([(self._labels[i], float(row[i])) for i in best])
+        return results
+
+    def profile(
+        self, x: npt.NDArray[np.uint8] | npt.NDArray[np.float32] | None = None, repeat: int = 20
+    ) -> list[StepRecord]:
+        """Time every step.
+
+        Args:
+            x: what to run; None: one image of zeros.
+            repeat: how many times; the medians are returned.
+        """
+        if repeat < 1:
+            raise ValueError(f"repeat is {repeat}; give at least 1")
+        x = np.zeros((1, *self.input_shape), np.uint8) if x is None else self._check(x)
+        hz = _core.core_clock_hz()
+        self._plan.profile(x, max(1, repeat // 5))  # warm up
+        records = []
+        for step in self._plan.profile(x, repeat):
+            ms = statistics.median(step["times_ms"])
+            records.append(
+                StepRecord(
+                    name=step["name"],
+                    op=step["kind"],
+                    kernel=step["kernel"],
+                    ms=ms,
+                    macs=step["macs"],
+                    macs_per_cycle=step["macs"] / (max(ms, 1e-6) * 1e-3 * hz),
+                    bytes=step["bytes"],
+                    fused=step["fused"],
+                )
+            )
+        return records
+
+    def _check(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Refuse what cannot be run; return it contiguous and aligned."""
+        height, width, channels = self.input_shape
+        pixels, floats = (height, width, channels), (channels, height, width)
+        takes = f"give uint8 (N, {height}, {width}, {channels}) or float32 (N, {channels}, {height}, {width})"
+        if not isinstance(x, np.ndarray):
+            raise ValueError(f"the input is a {type(x).__name__}; {takes} as a NumPy array")
+        if x.dtype != np.uint8 and x.dtype != np.float32:
+            raise ValueError(f"the input has dtype {x.dtype}; {takes}")
+        if x.ndim != 4 or x.shape[1:] != (pixels if x.dtype == np.uint8 else floats):
+            raise ValueError(f"the input is {x.dtype} of shape {x.shape}; {takes}")
+        if len(x) == 0:
+            raise ValueError(f"the input has shape {x.shape}, no image; give at least one")
+        if x.dtype == np.float32 and np.isnan(x).any():
+            image = int(np.flatnonzero(np.isnan(x).any(axis=(1, 2, 3)))[0])
+            raise ValueError(f"the input has NaN in image {image}; remove or replace it")
+        return np.require(x, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+def _window(window: ops.Window) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
+    return window.kernel_size, window.stride, window.padding, window.dilation
+
+
+def _f32(array: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
+    return None if array is None else np.require(array, np.float32, ["C_CONTIGUOUS", "ALIGNED"])
+
+
+def _u8(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.require(array, np.uint8, ["C_CONTIGUOUS"])
+
+
+def _bits(weight: BitArray) -> tuple[npt.NDArray[np.uint8], int]:
+    return _u8(weight.data), weight.shape[0]
+
+
+def _build(packed: PackedModel) -> _core.Graph:
+    """The model as the engine's graph."""
+    graph = _core.Graph(*packed.input_shape)
+    number = {INPUT: 0}
+    for op in packed.ops:
+        number[op.name] = _add(graph, op, [number[name] for name in op.inputs])
+    return graph
+
+
+def _add(graph: _core.Graph, op: ops.Op, inputs: list[int]) -> int:
+    x = inputs[0]
+    match op:
+        case ops.Conv2d():
+            weight = cast("npt.NDArray[np.float32]", _f32(op.weight))
+            return graph.conv2d(op.name, x, weight, _f32(op.bias), _window(op.window), op.groups)
+        case ops.Linear():
+            return graph.linear(op.name, x, cast("npt.NDArray[np.float32]", _f32(op.weight)), _f32(op.bias))
+        case ops.BinaryConv2d():
+            return graph.binary_conv2d(op.name, x, *_bits(op.weight), _window(op.window), op.groups, op.padding_value)
+        case ops.BinaryLinear():
+            return graph.binary_linear(op.name, x, *_bits(op.weight))
+        case ops.BinaryWeightConv2d():
+            return graph.binary_weight_conv2d(op.name, x, *_bits(op.weight), _window(op.window), op.groups)
+        case ops.BinaryWeightLinear():
+            return graph.binary_weight_linear(op.name, x, *_bits(op.weight))
+        case ops.Sign():
+            return graph.sign(op.name, x)
+        case ops.Threshold():
+            threshold = np.require(op.threshold, np.int32, ["C_CONTIGUOUS", "ALIGNED"])
+            return graph.threshold(op.name, x, threshold, _u8(op.descending))
+        case ops.Affine():
+            return graph.affine(op.name, x, _f32(op.scale), _f32(op.bias))
+        case ops.Clamp():
+            return graph.clamp(op.name, x, op.minimum, op.maximum)
+        case ops.PRelu():
+            return graph.prelu(op.name, x, cast("npt.NDArray[np.float32]", _f32(op.slope)))
+        case ops.MaxPool2d():
+            return graph.max_pool2d(op.name, x, _window(op.window))
+        case ops.AvgPool2d():
+            return graph.avg_pool2d(op.name, x, _window(op.window), op.count_padding)
+        case ops.Add():
+            return graph.add(op.name, x, inputs[1])
+        case ops.InputScale():
+            return graph.input_scale(op.name, x, _window(op.window), op.groups)
+        case ops.Multiply():
+            return graph.multiply(op.name, x, inputs[1])
+        case ops.Flatten():
+            return graph.flatten(op.name, x)
+        case _:
+            raise UnsupportedError(f"op '{op.name}' ({op.kind}): the engine does not know this kind; upgrade xnornet")

@@ -1,0 +1,268 @@
+"""The engine as a library: dispatch, threads, forks, memory layouts, images, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xnornet import ops, reference
+from xnornet.engine import Model, available_isas, list_isas
+from xnornet.errors import DataError, UnsupportedError
+from xnornet.graph import PackedModel
+from xnornet.ops import Window
+from xnornet.preprocess import Preprocess
+
+from .engine_cases import ISAS, random_bits
+
+
+def small_network(seed: int = 0) -> PackedModel:
+    """A float stem, two binary layers, a pool and a classifier."""
+    rng = np.random.default_rng(seed)
+    same = Window((3, 3), padding=(1, 1, 1, 1))
+
+    def vector(n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return rng.standard_normal(n).astype(np.float32)
+
+    layers = (
+        ops.Conv2d(
+            name="stem",
+            inputs=("input",),
+            weight=rng.integers(-3, 4, (32, 3, 3, 3)).astype(np.float32),
+            window=Window((3, 3), (2, 2), (1, 1, 1, 1)),
+        ),
+        ops.Sign(name="s1", inputs=("stem",)),
+        ops.BinaryConv2d(name="c1", inputs=("s1",), weight=random_bits(rng, 64, 3, 3, 32), window=same),
+        ops.MaxPool2d(name="p1", inputs=("c1",), window=Window((2, 2), (2, 2))),
+        ops.Threshold(
+            name="t1",
+            inputs=("p1",),
+            threshold=rng.integers(-9, 9, 64).astype(np.int32),
+            descending=rng.integers(0, 2, 64).astype(np.uint8),
+        ),
+        ops.BinaryConv2d(name="c2", inputs=("t1",), weight=random_bits(rng, 64, 3, 3, 64), window=same),
+        ops.Affine(name="a2", inputs=("c2",), scale=vector(64), bias=vector(64)),
+        ops.AvgPool2d(name="mean", inputs=("a2",), window=Window((6, 6))),
+        ops.Linear(
+            name="head", inputs=("mean",), weight=vector(640).reshape(10, 64) * np.float32(0.01), bias=vector(10)
+        ),
+    )
+    preprocess = Preprocess(mode="RGB", size=(24, 24), mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    return PackedModel(layers, preprocess, tuple("abcdefghij"))
+
+
+def pixels(batch: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (batch, 24, 24, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_whole_network(isa: str) -> None:
+    network, x = small_network(), pixels(5)
+    expected = reference.run(network, x)
+    got = Model(network, isa=isa).run(x)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_same_bits_for_any_number_of_threads_and_any_batch(isa: str) -> None:
+    network, x = small_network(), pixels(7)
+    expected = Model(network, 1, isa=isa).run(x)
+    for threads in (2, 3, 8):
+        model = Model(network, threads, isa=isa)
+        for _ in range(3):
+            assert np.array_equal(model.run(x), expected)
+    alone = Model(network, 1, isa=isa)
+    for i in (6, 0, 3):
+        np.testing.assert_allclose(alone.run(x[i : i + 1])[0], expected[i], rtol=1e-5, atol=1e-5)
+
+
+def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = small_network(), pixels(9)
+    expected = Model(network).run(x)
+    model = Model(network)
+    monkeypatch.setattr("xnornet.engine._ARENA_BYTES", 2 * model._plan.arena_bytes)
+    np.testing.assert_allclose(model.run(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_layouts_of_the_input() -> None:
+    network, x = small_network(), pixels(2)
+    model = Model(network)
+    expected = model.run(x)
+    assert np.array_equal(model.run(np.ascontiguousarray(x.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)), expected)
+    wide = np.zeros((2, 24, 24, 6), np.uint8)
+    wide[..., ::2] = x
+    assert np.array_equal(model.run(wide[..., ::2]), expected)
+    floats = x.astype(np.float32).transpose(0, 3, 1, 2)  # not contiguous
+    assert np.array_equal(model.run(floats), expected)
+    raw = np.zeros(floats.nbytes + 1, np.uint8)
+    unaligned = raw[1:].view(np.float32).reshape(floats.shape)
+    unaligned[:] = floats
+    assert not unaligned.flags.aligned
+    assert np.array_equal(model.run(unaligned), expected)
+    unaligned_pixels = np.zeros(x.nbytes + 3, np.uint8)[3:].reshape(x.shape)
+    unaligned_pixels[:] = x
+    assert np.array_equal(model.run(unaligned_pixels), expected)
+
+
+def test_python_threads_share_a_model() -> None:
+    network = small_network()
+    model = Model(network, 2)
+    inputs = [pixels(1 + i % 3, seed=i) for i in range(12)]
+    expected = [Model(network).run(x) for x in inputs]
+    failures: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(20):
+            if not np.array_equal(model.run(inputs[i]), expected[i]):
+                failures.append(i)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(12)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failures
+
+
+def in_process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own, with the build of the package that is under test."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import tests.conftest\n" + code],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_fork() -> None:
+    """A child made after the pool was started gets its own; the parent's goes on."""
+    code = """
+import os, sys, numpy as np
+from tests.test_engine_runtime import small_network, pixels
+from xnornet.engine import Model
+model, x = Model(small_network(), 2), pixels(4)
+expected = model.run(x)
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        ok = all(np.array_equal(model.run(x), expected) for _ in range(5))
+        if os.path.isdir("/proc/self/task"):
+            ok = ok and len(os.listdir("/proc/self/task")) == 2  # itself and one helper
+        grandchild = os.fork()
+        if grandchild == 0:
+            os._exit(0 if np.array_equal(model.run(x), expected) else 1)
+        ok = ok and os.waitpid(grandchild, 0)[1] == 0
+        del model
+        os._exit(0 if ok else 1)
+    assert np.array_equal(model.run(x), expected)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    done = in_process(code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_forced_isa(isa: str) -> None:
+    code = (
+        "from tests.test_engine_runtime import small_network; from xnornet.engine import Model;"
+        "m = Model(small_network()); print(m.isa, m.profile(repeat=1)[1].kernel)"
+    )
+    done = in_process(code, XNORNET_ISA=isa)
+    assert done.stdout.split()[0] == isa, done.stderr
+    assert isa in done.stdout.split()[1]
+
+
+def test_unknown_isa_is_one_clear_error() -> None:
+    code = (
+        "from tests.test_engine_runtime import small_network; from xnornet.engine import Model\n"
+        "try: Model(small_network())\nexcept Exception as e: print(type(e).__name__, e)"
+    )
+    done = in_process(code, XNORNET_ISA="sse9")
+    assert done.stdout.startswith("UnsupportedError XNORNET_ISA=sse9 is not available here; choose one of: ")
+    assert "portable" in done.stdout
+    with pytest.raises(UnsupportedError, match="instruction set 'mmx' is not available"):
+        Model(small_network(), isa="mmx")
+
+
+def test_listing() -> None:
+    isas = {isa.name: isa for isa in list_isas()}
+    assert isas["portable"].available
+    assert [isa.name for isa in list_isas() if isa.available] == available_isas()
+    assert all(len(isa.kernels) == 4 for isa in isas.values())
+    assert Model(small_network()).isa == os.environ.get("XNORNET_ISA", available_isas()[0])
+
+
+def test_no_torch() -> None:
+    done = in_process("import sys, xnornet.engine; print('torch' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            np.zeros((1, 24, 24, 3), np.float64),
+            r"dtype float64; give uint8 \(N, 24, 24, 3\) or float32 \(N, 3, 24, 24\)",
+        ),
+        (np.zeros((24, 24, 3), np.uint8), r"uint8 of shape \(24, 24, 3\); give"),
+        (np.zeros((1, 24, 24, 3), np.float32), r"float32 of shape \(1, 24, 24, 3\); give"),
+        (np.zeros((1, 3, 24, 24), np.uint8), r"uint8 of shape \(1, 3, 24, 24\); give"),
+        (np.zeros((0, 24, 24, 3), np.uint8), "no image"),
+        ([[1.0]], "is a list"),
+    ],
+)
+def test_refused_inputs(x: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Model(small_network()).run(x)  # type: ignore[arg-type]
+
+
+def test_nan_is_refused() -> None:
+    x = np.zeros((3, 3, 24, 24), np.float32)
+    x[2, 1, 5, 5] = np.nan
+    with pytest.raises(ValueError, match="NaN in image 2"):
+        Model(small_network()).run(x)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2000, True, 1.5])
+def test_refused_threads(threads: object) -> None:
+    with pytest.raises(ValueError, match="threads is"):
+        Model(small_network(), threads)  # type: ignore[arg-type]
+
+
+def test_classify(tmp_path: Path) -> None:
+    network = small_network()
+    model = Model(network)
+    array = pixels(1)[0]
+    path = tmp_path / "a.png"
+    Image.fromarray(array).save(path)
+    (one,) = model.classify(path, top=3)
+    assert len(one) == 3
+    logits = reference.run(network, array[None])
+    assert isinstance(logits, np.ndarray)
+    probabilities = np.exp(logits[0] - logits[0].max())
+    probabilities /= probabilities.sum()
+    assert [label for label, _ in one] == [network.labels[i] for i in np.argsort(-probabilities)[:3]]
+    np.testing.assert_allclose([p for _, p in one], np.sort(probabilities)[::-1][:3], rtol=1e-3, atol=1e-6)
+    many = model.classify([str(path), array, Image.fromarray(array)] * 15, top=100)
+    assert len(many) == 45
+    assert all(len(result) == 10 for result in many)
+    assert sum(p for _, p in many[0]) == pytest.approx(1)
+    assert model.classify([]) == []
+    with pytest.raises(DataError, match="no such file"):
+        model.classify(tmp_path / "missing.png")
+    with pytest.raises(ValueError, match="top is 0"):
+        model.classify(path, top=0)
+
+
+def test_what_a_model_says_of_itself() -> None:
+    model = Model(small_network())
+    assert model.labels == list("abcdefghij")
+    assert model.input_shape == (24, 24, 3)
