@@ -1,0 +1,6 @@
+"""Labelled images to train and evaluate on, by name, folder or address. Never imports torch."""
+
+from .sources import BUNDLED, open_dataset
+from .splits import ImageData, Split
+
+__all__ = ["BUNDLED", "ImageData", "Split", "open_dataset"]

@@ -1,0 +1,68 @@
+"""From what the user wrote after `--data` to a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from ..errors import DataError
+from .idx import is_idx_folder, open_idx_folder
+from .splits import ImageData
+
+__all__ = ["BUNDLED", "open_dataset"]
+
+BUNDLED = ("fashion-mnist-mini",)
+
+_FORMS = (
+    f"a bundled name ({', '.join(BUNDLED)}), a folder of class folders, of Parquet shards or of idx files, or hf:NAME"
+)
+
+
+def open_dataset(spec: str | Path) -> ImageData:
+    """Open a data set, in one of these forms:
+
+    * a bundled name: `fashion-mnist-mini`;
+    * a folder of idx files (MNIST's layout, gzipped or not), with class names in `classes.txt`;
+    * a folder of class folders (ImageNet's layout): `train/CLASS/*.jpg` and `val/CLASS/*.jpg` (or `test`, ...), or
+      class folders straight away, which are then the test split;
+    * a folder of Parquet shards in Hugging Face's image layout: `train-*.parquet` and `test-*.parquet` (or
+      `validation-*`), column `image` = {bytes, path}, `label` with the class names in the schema's metadata;
+    * `hf:NAME`, a data set of the Hugging Face hub.
+
+    All but the first two go through Hugging Face `datasets`, whose cache lies where `HF_HOME` says.
+
+    Returns:
+        The data set; images are decoded when they are asked for.
+
+    Raises:
+        DataError: no such data set, or one in none of these layouts.
+        UnsupportedError: `datasets` is needed and not installed.
+    """
+    name = str(spec)
+    if name in BUNDLED:
+        return open_idx_folder(Path(__file__).with_name(name), name)
+    if name.startswith("hf:"):
+        from .huggingface import open_hub
+
+        return open_hub(name)
+    folder = Path(name).expanduser()
+    if not folder.exists():
+        raise DataError(f"data '{name}': no such data set or folder; give {_FORMS}")
+    if not folder.is_dir():
+        raise DataError(f"data '{name}' is a file; give {_FORMS}")
+    if is_idx_folder(folder):
+        return open_idx_folder(folder, name)
+    if next(folder.glob("*.parquet"), None) or next(folder.glob("*/*.parquet"), None):
+        from .huggingface import open_parquet_folder
+
+        return open_parquet_folder(folder, name)
+    if next(islice(_subfolders(folder), 1), None):
+        from .huggingface import open_image_folder
+
+        return open_image_folder(folder, name)
+    raise DataError(f"data '{name}': nothing there that can be read; give {_FORMS}")
+
+
+def _subfolders(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -1,0 +1,49 @@
+"""What every data source gives: splits of (image, label) pairs, and the names of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import DataError
+from ..preprocess import ImageLike
+
+__all__ = ["ImageData", "Split"]
+
+
+class Split(Protocol):
+    """Labelled images, by index. Reading one twice gives the same image."""
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """Every label, as an index into the class names, without decoding an image."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[ImageLike, int]:
+        """(image, label): the image is what `Preprocess.pixels` takes. Raises DataError, IndexError."""
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set.
+
+    Attributes:
+        name: as the user gave it.
+        class_names: the label `i` means ``class_names[i]``.
+        splits: "train", "test", or both.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: Mapping[str, Split]
+
+    def split(self, which: str) -> Split:
+        """The split "train" or "test". Raises DataError where this data set lacks it."""
+        if which not in self.splits:
+            raise DataError(
+                f"data '{self.name}' has no {which} split, only {', '.join(self.splits)}; "
+                f"a folder needs a part named {which}"
+            )
+        return self.splits[which]

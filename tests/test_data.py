@@ -1,0 +1,297 @@
+"""Data sources: the bundled set, idx files, class folders, Parquet shards; and what they say of bad ones."""
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import xnornet.data
+from xnornet.data import open_dataset
+from xnornet.data.idx import read_idx
+from xnornet.errors import DataError, UnsupportedError
+from xnornet.preprocess import Preprocess
+
+MINI = Path(xnornet.data.__file__).parent / "fashion-mnist-mini"
+CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
+RGB = Preprocess(mode="RGB", size=(8, 8), interpolation="nearest", mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """Hugging Face's cache in a folder of this test."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def picture(red, size=(8, 8)):
+    return Image.new("RGB", size, (red, 10, 20))
+
+
+def listing(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+# --- the bundled set ---
+
+
+def test_the_bundled_set():
+    data = open_dataset("fashion-mnist-mini")
+    assert data.class_names[0] == "T-shirt/top"
+    assert len(data.class_names) == 10
+    for which, each in (("train", 1000), ("test", 200)):
+        split = data.split(which)
+        assert len(split) == 10 * each
+        assert np.bincount(split.labels).tolist() == [each] * 10
+        image, label = split[len(split) - 1]
+        assert image.shape == (28, 28)
+        assert image.dtype == np.uint8
+        assert isinstance(label, int)
+    # An ankle boot is wider than high at the bottom, trousers have a gap: pixels and labels belong together.
+    train = data.split("train")
+    trousers = train.images[np.asarray(train.labels) == 1].mean(axis=0)
+    assert trousers[24, 14] < 0.5 * trousers[24, 10]
+
+
+def test_the_bundled_files_are_those_in_their_readme():
+    sums = dict(re.findall(r"\| `(.*?)` \| `([0-9a-f]{64})` \|", (MINI / "README.md").read_text()))
+    assert len(sums) == 4
+    for name, expected in sums.items():
+        assert hashlib.sha256((MINI / name).read_bytes()).hexdigest() == expected
+
+
+# --- idx folders ---
+
+
+def write_idx(path, array):
+    data = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for prefix, count, suffix in (("train", 6, ".gz"), ("t10k", 4, "")):
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte{suffix}", rng.integers(0, 256, (count, 5, 4), np.uint8))
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte{suffix}", (np.arange(count) % 3).astype(np.uint8))
+    return tmp_path
+
+
+def test_an_idx_folder_gzipped_or_not(idx_folder):
+    data = open_dataset(idx_folder)
+    assert data.class_names == ("0", "1", "2")
+    expected = np.random.default_rng(0).integers(0, 256, (6, 5, 4), np.uint8)
+    assert [data.split("train")[i][1] for i in range(6)] == [0, 1, 2, 0, 1, 2]
+    np.testing.assert_array_equal(data.split("train")[4][0], expected[4])
+    assert len(data.split("test")) == 4
+
+
+def test_class_names_of_an_idx_folder(idx_folder):
+    (idx_folder / "classes.txt").write_text("cat\ndog\nbird\nfish\n")
+    assert open_dataset(idx_folder).class_names == ("cat", "dog", "bird", "fish")
+    (idx_folder / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(DataError, match="2 class names, but the labels go up to 2"):
+        open_dataset(idx_folder)
+
+
+def test_an_idx_folder_of_one_split(idx_folder):
+    for path in idx_folder.glob("train-*"):
+        path.unlink()
+    with pytest.raises(DataError, match="has no train split, only test"):
+        open_dataset(idx_folder).split("train")
+
+
+def test_damaged_idx_folders(idx_folder):
+    labels = idx_folder / "t10k-labels-idx1-ubyte"
+    write_idx(labels, np.zeros(3, np.uint8))
+    with pytest.raises(DataError, match="4 images, but 3 labels"):
+        open_dataset(idx_folder)
+    labels.unlink()
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\[.gz\] is not"):
+        open_dataset(idx_folder)
+
+
+def test_no_truncation_of_an_idx_file_goes_unnoticed(idx_folder):
+    for name in ("train-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte"):
+        whole = (idx_folder / name).read_bytes()
+        for length in range(len(whole)):
+            (idx_folder / name).write_bytes(whole[:length])
+            with pytest.raises(DataError, match=name):
+                read_idx(idx_folder / name, 1)
+    with pytest.raises(DataError, match="not an idx file of unsigned bytes with 1 axes"):
+        read_idx(idx_folder / "t10k-images-idx3-ubyte", 1)
+
+
+# --- class folders ---
+
+
+def class_folders(root, *parts):
+    for part in parts:
+        for label, name in enumerate(("bee", "ant")):
+            (root / part / name).mkdir(parents=True)
+            for i in range(2):
+                picture(100 * label + i).save(root / part / name / f"{i}.png")
+
+
+@pytest.mark.parametrize("test_name", ["val", "test", "validation"])
+def test_class_folders(tmp_path, own_cache, test_name):
+    root = tmp_path / "images"
+    class_folders(root, "train", test_name)
+    before = listing(root)
+    data = open_dataset(root)
+    assert data.class_names == ("ant", "bee")
+    for which in ("train", "test"):
+        split = data.split(which)
+        assert sorted(split.labels) == [0, 0, 1, 1]
+        seen = {(int(RGB.pixels(image)[0, 0, 0]), label) for image, label in (split[i] for i in range(4))}
+        assert seen == {(0, 1), (1, 1), (100, 0), (101, 0)}
+    assert listing(root) == before, "nothing may be written beside the user's data"
+    assert own_cache.exists()
+
+
+def test_class_folders_of_one_level_are_a_test_split(tmp_path, own_cache):
+    class_folders(tmp_path / "images", ".")
+    data = open_dataset(tmp_path / "images")
+    assert data.class_names == ("ant", "bee")
+    assert list(data.split("test").labels) == [0, 0, 1, 1]
+    with pytest.raises(DataError, match="no train split"):
+        data.split("train")
+
+
+def test_a_damaged_picture_in_a_class_folder_is_named(tmp_path, own_cache):
+    class_folders(tmp_path / "images", ".")
+    (tmp_path / "images" / "bee" / "1.png").write_bytes(b"no picture")
+    split = open_dataset(tmp_path / "images").split("test")
+    with pytest.raises(DataError, match="1.png"):
+        [RGB.pixels(split[i][0]) for i in range(4)]
+
+
+# --- Parquet ---
+
+
+def write_parquet(path, pictures, labels, names=("ant", "bee"), *, damaged=None):
+    datasets = pytest.importorskip("datasets")
+    rows = []
+    for i, image in enumerate(pictures):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        rows.append({"bytes": b"?" if i == damaged else buffer.getvalue(), "path": f"{i}.png"})
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(names))})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict({"image": rows, "label": labels}, features=features).to_parquet(path)
+
+
+@pytest.mark.parametrize("test_name", ["test", "validation"])
+@pytest.mark.parametrize("below", [".", "data"])
+def test_parquet_shards(tmp_path, own_cache, test_name, below):
+    root = tmp_path / "set"
+    for shard in range(2):
+        write_parquet(
+            root / below / f"train-0000{shard}-of-00002.parquet", [picture(10 * shard + i) for i in range(3)], [0, 1, 1]
+        )
+    write_parquet(root / below / f"{test_name}-00000-of-00001.parquet", [picture(77)], [1])
+    before = listing(root)
+    data = open_dataset(root)
+    assert data.class_names == ("ant", "bee")
+    train = data.split("train")
+    assert train.labels == [0, 1, 1, 0, 1, 1]
+    assert [int(RGB.pixels(train[i][0])[0, 0, 0]) for i in range(6)] == [0, 1, 2, 10, 11, 12]
+    image, label = data.split("test")[0]
+    assert (int(np.asarray(image)[0, 0, 0]), label) == (77, 1)
+    assert listing(root) == before
+
+
+def test_a_damaged_picture_in_a_shard_is_named(tmp_path, own_cache):
+    write_parquet(tmp_path / "set" / "test-0.parquet", [picture(1), picture(2)], [0, 1], damaged=1)
+    split = open_dataset(tmp_path / "set").split("test")
+    split[0]
+    with pytest.raises(DataError, match=r"set test, image 1 \(1.png\): not an image"):
+        split[1]
+
+
+def test_shards_without_images_or_class_names_are_refused(tmp_path, own_cache):
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "set").mkdir()
+    datasets.Dataset.from_dict({"x": [1.0], "label": [0]}).to_parquet(tmp_path / "set" / "train-0.parquet")
+    with pytest.raises(DataError, match="has columns x, label; needed are an image column"):
+        open_dataset(tmp_path / "set")
+    (tmp_path / "set" / "train-0.parquet").rename(tmp_path / "set" / "other-0.parquet")
+    with pytest.raises(DataError, match=r"no train-\*.parquet and no test-\*.parquet among other-"):
+        open_dataset(tmp_path / "set")
+
+
+def test_a_damaged_shard_is_refused(tmp_path, own_cache):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train-0.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(DataError, match="set' cannot be read"):
+        open_dataset(tmp_path / "set")
+
+
+@pytest.mark.skipif(
+    not CIFAR10.is_dir(), reason="CIFAR-10 in Parquet is not beside the repository (shared/data/cifar10)"
+)
+def test_cifar10(own_cache):
+    data = open_dataset(CIFAR10)
+    assert data.class_names == (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+    )  # fmt: skip
+    assert np.bincount(data.split("train").labels).tolist() == [5000] * 10
+    assert np.bincount(data.split("test").labels).tolist() == [1000] * 10
+    image, label = data.split("test")[0]
+    assert image.size == (32, 32)
+    assert label == data.split("test").labels[0]
+
+
+# --- what cannot be opened ---
+
+
+def test_what_is_no_data_set_is_refused_with_the_forms_there_are(tmp_path):
+    for spec, message in (
+        ("fashion-mnist-maxi", "'fashion-mnist-maxi': no such data set or folder; give a bundled name"),
+        (tmp_path, "nothing there that can be read; give"),
+        (__file__, "is a file; give"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            open_dataset(spec)
+        assert "\n" not in str(caught.value)
+        assert "fashion-mnist-mini" in str(caught.value)
+
+
+def test_a_name_the_hub_cannot_have(own_cache):
+    with pytest.raises(DataError, match="data 'hf:!!' cannot be read") as caught:
+        open_dataset("hf:!!")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_datasets_library(tmp_path, monkeypatch):
+    class_folders(tmp_path, ".")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UnsupportedError, match=r"pip install 'xnornet\[train\]'") as caught:
+        open_dataset(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(open_dataset("fashion-mnist-mini").split("test")) == 2000  # needs no library
+
+
+def test_no_data_source_imports_torch(tmp_path):
+    class_folders(tmp_path / "images", "train", "val")
+    write_parquet(tmp_path / "set" / "train-0.parquet", [picture(1)], [0])
+    code = f"""
+import sys
+from xnornet.data import open_dataset
+for spec in ("fashion-mnist-mini", {str(tmp_path / "images")!r}, {str(tmp_path / "set")!r}):
+    open_dataset(spec).split("train")[0]
+assert "torch" not in sys.modules, "torch was imported"
+"""
+    env = {**os.environ, "HF_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "progress bars only on a terminal"
