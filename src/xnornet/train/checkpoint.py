@@ -1,0 +1,186 @@
+"""Checkpoints: a Lightning checkpoint that also says what was trained, in plain types.
+
+Files are loaded with ``weights_only=True`` and nothing else: a checkpoint is data, it cannot run code.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from torch import nn
+
+from .. import __version__
+from ..errors import FormatError, TrainingError
+from ..files import replacing
+from ..models import create
+from ..nn import method
+from ..preprocess import Preprocess
+from .recipes import Recipe
+
+__all__ = ["AtomicCheckpoints", "Record", "build", "load_module", "load_record"]
+
+KEY = "xnornet"  # of the record among Lightning's own entries
+RECORD_VERSION = 1
+NETWORK_PREFIX = "network."  # `Classifier.network` in the state dict
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a checkpoint says of itself; all one needs to rebuild the network and to tell how it came about.
+
+    Attributes:
+        model, model_options, method, input_scale: of `xnornet.models.create`.
+        labels: names of the classes.
+        preprocess: from an image to the input.
+        recipe: every value of the recipe, as plain types.
+        epoch: epochs completed.
+        images_seen: training images shown so far.
+        train_seconds: wall-clock time of these epochs, evaluation included.
+        history: one row an epoch: epoch, images_seen, lr, train_loss, train_top1, test_loss, test_top1, seconds.
+        versions: of python, torch, lightning and xnornet.
+    """
+
+    model: str
+    model_options: Mapping[str, Any]
+    method: str
+    input_scale: str
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    recipe: Mapping[str, Any]
+    epoch: int = 0
+    images_seen: int = 0
+    train_seconds: float = 0.0
+    history: tuple[Mapping[str, float], ...] = ()
+    versions: Mapping[str, str] = field(default_factory=lambda: _versions())
+
+    @property
+    def test_top1(self) -> float | None:
+        """Accuracy (0..1) on the test split after the last epoch, by torch."""
+        return self.history[-1].get("test_top1") if self.history else None
+
+    def to_plain(self) -> dict[str, Any]:
+        """As dicts, lists, strings and numbers."""
+        plain = cast("dict[str, Any]", _plain(asdict(self)))
+        return {"record_version": RECORD_VERSION, **plain}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Record:
+        """The inverse of `to_plain`. Raises ValueError, TypeError or KeyError for anything else."""
+        values = dict(plain)
+        version = values.pop("record_version")
+        if version != RECORD_VERSION:
+            raise ValueError(f"record version {version}, this xnornet reads {RECORD_VERSION}")
+        values["preprocess"] = Preprocess(**{k: _tuple(v) for k, v in values["preprocess"].items()})
+        values["labels"] = tuple(values["labels"])
+        values["history"] = tuple(values["history"])
+        return cls(**values)
+
+    @classmethod
+    def of(cls, recipe: Recipe, labels: tuple[str, ...], model_options: Mapping[str, Any]) -> Record:
+        """The record of a run that has not begun."""
+        return cls(
+            model=recipe.model,
+            model_options=model_options,
+            method=recipe.method,
+            input_scale=recipe.input_scale,
+            labels=labels,
+            preprocess=recipe.preprocess,
+            recipe=cast("dict[str, Any]", _plain(asdict(recipe))),
+        )
+
+
+def build(record: Record) -> nn.Module:
+    """The network of a record with fresh weights. Raises ValueError for an unknown model, method or option."""
+    chosen = method(record.method, cast("Any", record.input_scale))
+    return create(record.model, chosen, num_classes=len(record.labels), **record.model_options)
+
+
+def load_module(path: str | Path) -> tuple[nn.Module, Record]:
+    """Rebuild the trained network: in eval mode, on the CPU.
+
+    Its input is (N, C, H, W) float32, normalised; ``record.preprocess.output_shape`` says (H, W, C).
+
+    Raises:
+        FormatError: the file is missing, damaged, or not a checkpoint of this package.
+    """
+    checkpoint, record = _load(Path(path))
+    try:
+        network = build(record)
+        weights = checkpoint["state_dict"]
+        network.load_state_dict(
+            {k.removeprefix(NETWORK_PREFIX): v for k, v in weights.items() if k.startswith(NETWORK_PREFIX)}
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise FormatError(f"{path}: weights and record do not fit: {_first_line(error)}") from error
+    return network.eval(), record
+
+
+def load_record(path: str | Path) -> Record:
+    """Only what the checkpoint says of itself. Raises FormatError as `load_module`."""
+    return _load(Path(path))[1]
+
+
+def _load(path: Path) -> tuple[dict[str, Any], Record]:
+    if not path.is_file():
+        raise FormatError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises nearly anything at damaged bytes
+        raise FormatError(
+            f"{path}: not a checkpoint, or a damaged one ({_first_line(error)}); train again, or fetch it again"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
+        raise FormatError(f"{path}: a checkpoint, but not one that xnornet wrote; make one with `xnornet train`")
+    try:
+        return checkpoint, Record.from_plain(checkpoint[KEY])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FormatError(f"{path}: its record cannot be read: {_first_line(error)}") from error
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """How Lightning writes and reads checkpoints here: complete or not at all, and as data only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        try:
+            with replacing(path) as temporary:
+                torch.save(checkpoint, temporary)
+        except (OSError, RuntimeError) as error:  # torch's own writer says RuntimeError when the disk is full
+            raise TrainingError(
+                f"{path}: cannot be written ({_first_line(error)}); free some space, then go on with --resume"
+            ) from error
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
+        return _load(Path(path))[0]
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "lightning": L.__version__,
+        "xnornet": __version__,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

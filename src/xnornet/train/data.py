@@ -1,0 +1,189 @@
+"""From a data set to batches: decoded once and kept in memory where it fits, else streamed.
+
+Batches hold uint8 pixels until they are on the training device; augmentation and normalisation work on whole batches
+there. The order of the images in epoch e depends on the seed and e alone, so a resumed run sees the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..data import ImageData, Split
+from ..errors import DataError
+from ..preprocess import Preprocess
+from .recipes import Recipe
+
+__all__ = ["ImageDataModule", "pad_crop_flip"]
+
+IN_MEMORY_BYTES = 1 << 30  # a split whose decoded pixels need more than this is streamed
+Batch = tuple[Tensor, Tensor]
+
+
+class ImageDataModule(L.LightningDataModule):
+    """Feeds a recipe: batches of normalised float32 (N, C, H, W) and int64 labels (N,).
+
+    Raises:
+        DataError: a split is missing or an image cannot be decoded.
+    """
+
+    def __init__(self, data: ImageData, recipe: Recipe) -> None:
+        super().__init__()
+        self.data = data
+        self.recipe = recipe
+        scale, bias = recipe.preprocess.scale_bias()
+        self._scale = torch.from_numpy(scale).view(-1, 1, 1)
+        self._bias = torch.from_numpy(bias).view(-1, 1, 1)
+
+    def train_dataloader(self) -> Any:
+        split = self.data.split("train")
+        if not len(split):
+            raise DataError(f"data '{self.data.name}' has no training images")
+        shuffle = EpochShuffle(len(split), self.recipe.seed)
+        if self.trainer is not None:
+            # Workers fetch the first batches of a resumed run before Lightning calls `set_epoch`.
+            shuffle.set_epoch(self.trainer.current_epoch)
+        return self._loader(split, shuffle)
+
+    def val_dataloader(self) -> Any:
+        return self._loader(self.data.split("test"), None)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        pixels, labels = batch  # uint8 (N, H, W, C)
+        if self.trainer is not None and self.trainer.training:
+            pixels = pad_crop_flip(pixels, self.recipe.pad_crop, self.recipe.flip)
+        images = pixels.permute(0, 3, 1, 2).float()
+        return images * self._scale.to(images.device) + self._bias.to(images.device), labels
+
+    @property
+    def images_per_step(self) -> int:
+        """Training images in a batch: the recipe's batch size, or all there are where these are fewer."""
+        return min(self.recipe.batch_size, len(self.data.split("train")))
+
+    def _loader(self, split: Split, shuffle: EpochShuffle | None) -> Any:
+        preprocess = self.recipe.preprocess
+        size = min(self.recipe.batch_size, len(split))
+        if len(split) * math.prod(preprocess.output_shape) <= IN_MEMORY_BYTES:
+            return MemoryLoader(decode(split, preprocess), size, shuffle)
+        return DataLoader(
+            _Decoded(split, preprocess),
+            batch_size=size,
+            sampler=shuffle,
+            drop_last=shuffle is not None,
+            num_workers=_cores(),
+            pin_memory=torch.cuda.is_available(),
+            # Its own, so that starting workers draws nothing from the generator that augmentation uses.
+            generator=torch.Generator(),
+        )
+
+
+class EpochShuffle(Sampler[int]):
+    """A permutation of 0..length-1 that depends on (seed, epoch) alone. Lightning calls `set_epoch`."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def permutation(self) -> Tensor:
+        # NumPy's seed sequence mixes the pair; torch's generator takes one number only.
+        mixed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0] >> 1)
+        return torch.randperm(self.length, generator=torch.Generator().manual_seed(mixed))
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.permutation().tolist()
+
+    def __len__(self) -> int:
+        return self.length
+
+
+class MemoryLoader(Sized):
+    """Batches out of two tensors: faster than collating items, and nothing to start or stop.
+
+    With a shuffle (for training) a last, smaller batch is left out; without, it is kept.
+    """
+
+    def __init__(self, tensors: Batch, batch_size: int, shuffle: EpochShuffle | None) -> None:
+        self.pixels, self.labels = tensors
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        if shuffle is not None:
+            self.sampler = shuffle  # under this name Lightning finds it and sets its epoch
+
+    def __len__(self) -> int:
+        count = len(self.labels) / self.batch_size
+        return math.ceil(count) if self.shuffle is None else math.floor(count)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.arange(len(self.labels)) if self.shuffle is None else self.shuffle.permutation()
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            yield self.pixels[chosen], self.labels[chosen]
+
+
+class _Decoded(Dataset[tuple[Tensor, int]]):
+    """A split, each image decoded as it is asked for: uint8 (H, W, C)."""
+
+    def __init__(self, split: Split, preprocess: Preprocess) -> None:
+        self.split = split
+        self.preprocess = preprocess
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self.split[index]
+        return torch.from_numpy(self.preprocess.pixels(image).copy()), label
+
+
+def decode(split: Split, preprocess: Preprocess) -> Batch:
+    """All of a split: uint8 (N, H, W, C) and int64 (N,)."""
+    pixels = np.empty((len(split), *preprocess.output_shape), np.uint8)
+    labels = np.empty(len(split), np.int64)
+
+    def one(index: int) -> None:
+        image, labels[index] = split[index]
+        pixels[index] = preprocess.pixels(image)
+
+    with ThreadPoolExecutor(_cores()) as pool:  # Pillow decodes outside Python's lock
+        for _ in pool.map(one, range(len(split)), chunksize=256):
+            pass
+    return torch.from_numpy(pixels), torch.from_numpy(labels)
+
+
+def pad_crop_flip(pixels: Tensor, padding: int, flip: bool) -> Tensor:
+    """Pad by black pixels, crop each image at a place of its own, mirror half of them.
+
+    Args:
+        pixels: (N, H, W, C), any dtype.
+
+    Returns:
+        The same shape. Draws from torch's default generator (of the CPU).
+    """
+    if not padding and not flip:
+        return pixels
+    count, height, width, _ = pixels.shape
+    padded = torch.nn.functional.pad(pixels, (0, 0, padding, padding, padding, padding))
+    top, left = torch.randint(2 * padding + 1, (2, count, 1))
+    rows, columns = top + torch.arange(height), left + torch.arange(width)
+    if flip:
+        columns = torch.where(torch.rand(count, 1) < 0.5, columns.flip(1), columns)
+    image = torch.arange(count).view(-1, 1, 1)
+    device = pixels.device
+    return padded[image.to(device), rows.unsqueeze(2).to(device), columns.unsqueeze(1).to(device)]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,112 @@
+"""The Lightning module: loss, accuracy, optimiser, and the clip that binary weights need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from ..errors import TrainingError
+from ..nn import BinaryConv2d, BinaryLinear, clip_weights_
+from .recipes import Recipe
+
+__all__ = ["Classifier", "learning_rate", "parameter_groups"]
+
+
+class Classifier(L.LightningModule):
+    """Trains `network` to classify, as `recipe` says.
+
+    Logs, by epoch: train_loss, train_top1 (on augmented images, while the weights move), test_loss, test_top1.
+
+    Raises:
+        TrainingError: the loss is not a number.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe, num_classes: int) -> None:
+        super().__init__()
+        # Batches come as (N, H, W, C) in memory; weights in that order too train faster on CPU and GPU.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.recipe = recipe
+        self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.test_top1 = MulticlassAccuracy(num_classes, average="micro")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) normalised -> (N, classes) logits."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        # Once lost, the loss stays lost: looking now and then is enough, and keeps a GPU from waiting each step.
+        if batch_idx % 10 == 0 and not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, step {batch_idx}: training has "
+                f"diverged; lower the learning rate (lr={self.recipe.lr:g}) or look at the data"
+            )
+        self.train_top1(logits.detach(), labels)
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        self.log("train_top1", self.train_top1, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        logits = self(images)
+        self.test_top1(logits, labels)
+        self.log("test_loss", F.cross_entropy(logits, labels), on_epoch=True)
+        self.log("test_top1", self.test_top1, on_epoch=True)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        clip_weights_(self.network)
+
+    def configure_optimizers(self) -> Any:
+        r = self.recipe
+        groups = parameter_groups(self.network, r.weight_decay)
+        optimiser: torch.optim.Optimizer = (
+            torch.optim.Adam(groups, lr=r.lr, eps=1e-10)  # see `parameter_groups`: tiny gradients are normal here
+            if r.optimiser == "adam"
+            else torch.optim.SGD(groups, lr=r.lr, momentum=0.9)
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        factor = learning_rate(r.schedule, steps, int(steps * r.warmup_epochs / r.epochs))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for the weights of float layers; none for binary weights, norms and biases.
+
+    Decay pulls a latent weight towards 0, where its sign flips at the next small gradient; it regularises
+    nothing, since only the sign and the filter's mean magnitude are used. Binary weights' gradients carry
+    the factor alpha, so they are small: an Adam with its usual eps of 1e-8 would not be blind to their scale.
+    """
+    decayed = {
+        id(layer.weight)
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear) and not isinstance(layer, BinaryConv2d | BinaryLinear)
+    }
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(schedule: str, steps: int, warmup: int) -> Callable[[int], float]:
+    """The factor on the learning rate at every step: up to 1 in `warmup` steps, then as `schedule` says down to 0."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[schedule]
+
+    return factor

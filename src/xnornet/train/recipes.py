@@ -1,0 +1,166 @@
+"""Recipes: every number of a training run under a name. No torch here, so that listing them is quick.
+
+A recipe's accuracies, seed by seed, are in `benchmarks/results/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from ..errors import UsageError
+from ..preprocess import Preprocess
+
+__all__ = ["RECIPES", "Recipe", "recipe"]
+
+Optimiser = Literal["adam", "sgd"]
+Schedule = Literal["constant", "cosine", "linear"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. The defaults are those that suit binary networks; a recipe states where it departs.
+
+    Attributes:
+        name: as on the command line.
+        model, model_options: of `xnornet.models.create`.
+        method: how the inner layers are built: "float", "bwn", "xnor".
+        input_scale: the paper's K: "none", "k" or "k-gradient".
+        data: of `xnornet.data.open_dataset`.
+        preprocess: travels into the packed file.
+        pad_crop: augmentation; pad by so many black pixels, then crop at random; 0: off.
+        flip: augmentation; mirror every other image, at random.
+        epochs: passes over the training images.
+        batch_size: images a step; a last, smaller batch is left out.
+        optimiser: "adam" is what binary networks are trained with (paper, section 4.1); "sgd" has momentum 0.9.
+        lr: learning rate at its highest.
+        schedule: from `lr` down to 0 by step, "cosine" or "linear"; or "constant".
+        warmup_epochs: `lr` rises linearly from 0 over these first.
+        weight_decay: of the float layers' weights. Binary layers have none: shrinking latent weights changes
+            no sign, it only makes signs flip more easily.
+        label_smoothing: of the cross entropy.
+        seed: decides weights, order and augmentation; on one CPU, with as many threads, runs repeat exactly.
+    """
+
+    name: str
+    model: str
+    method: str
+    data: str
+    preprocess: Preprocess
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    input_scale: Literal["none", "k", "k-gradient"] = "none"
+    pad_crop: int = 0
+    flip: bool = False
+    epochs: int = 30
+    batch_size: int = 128
+    optimiser: Optimiser = "adam"
+    lr: float = 1e-3
+    schedule: Schedule = "cosine"
+    warmup_epochs: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key, least in (("epochs", 1), ("batch_size", 1), ("pad_crop", 0), ("seed", 0)):
+            if getattr(self, key) < least:
+                raise UsageError(f"{key}={getattr(self, key)}: at least {least}")
+        for key in ("lr", "warmup_epochs", "weight_decay", "label_smoothing"):
+            if not 0 <= getattr(self, key) < float("inf"):
+                raise UsageError(f"{key}={getattr(self, key)}: at least 0, and finite")
+        if self.label_smoothing >= 1:
+            raise UsageError(f"label_smoothing={self.label_smoothing}: below 1")
+
+    def override(self, changes: Mapping[str, Any]) -> Recipe:
+        """A copy with some values replaced.
+
+        Args:
+            changes: by attribute name; text is parsed as the attribute's type. "model.OPTION" goes to the model.
+
+        Raises:
+            UsageError: an unknown key (the message lists those there are), or a value of the wrong type.
+        """
+        kinds = get_type_hints(Recipe)
+        keys = [f.name for f in fields(self) if f.name not in ("name", "preprocess", "model_options")]
+        plain: dict[str, Any] = {}
+        options = dict(self.model_options)
+        for key, value in changes.items():
+            if key.startswith("model."):
+                options[key.removeprefix("model.")] = _guess(value)
+            elif key in keys:
+                plain[key] = _parse(key, value, kinds[key])
+            else:
+                raise UsageError(f"unknown option '{key}'; there are {', '.join(keys)}, model.OPTION")
+        return replace(self, **plain, model_options=options)
+
+
+def _parse(key: str, value: Any, kind: Any) -> Any:
+    """`value` as `kind`, from text or as it is."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UsageError(f"{key}={value}: one of {', '.join(get_args(kind))}")
+        return value
+    if kind is bool:
+        known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if str(value).lower() not in known:
+            raise UsageError(f"{key}={value}: true or false")
+        return known[str(value).lower()]
+    allowed = {int: (int, str), float: (int, float, str), str: (str,)}[kind]
+    try:
+        if isinstance(value, allowed) and not isinstance(value, bool):
+            return kind(value)
+    except ValueError:
+        pass
+    what = {int: "a whole number", float: "a number", str: "text"}[kind]
+    raise UsageError(f"{key}={value}: needs {what}")
+
+
+def _guess(value: Any) -> Any:
+    """A model's option, whose type only the model knows: a number or a truth value where the text is one."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+RECIPES: dict[str, Recipe] = {}
+
+
+def recipe(name: str) -> Recipe:
+    """Look a recipe up. Raises UsageError for an unknown name."""
+    if name not in RECIPES:
+        raise UsageError(f"unknown recipe '{name}'; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def _add(*recipes: Recipe) -> None:
+    RECIPES.update({r.name: r for r in recipes})
+
+
+# Mean and deviation of the pixels of all 60,000 training images of Fashion-MNIST.
+_FASHION = Preprocess(mode="L", size=(28, 28), mean=(0.2860,), std=(0.3530,))
+
+_FASHION_FLOAT = Recipe(
+    name="fashion-float",
+    model="small_convnet",
+    method="float",
+    data="fashion-mnist-mini",
+    preprocess=_FASHION,
+    pad_crop=2,
+    flip=True,
+    epochs=25,
+    batch_size=100,
+    lr=3e-3,
+)
+_add(
+    _FASHION_FLOAT,
+    replace(_FASHION_FLOAT, name="fashion-bwn", method="bwn"),
+    replace(_FASHION_FLOAT, name="fashion-xnor", method="xnor"),
+)

@@ -1,0 +1,180 @@
+"""`train`: run a recipe, from data to checkpoint.
+
+    from xnornet.train import train
+    result = train("fashion-xnor", out="runs/fashion-xnor")
+
+The run folder holds `last.ckpt`, `metrics.csv` (one row an epoch) and `tensorboard/`. There is no "best" checkpoint: to
+choose an epoch by its test accuracy would be to peek at the answers; the result is the last epoch's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from ..data import open_dataset
+from ..errors import FormatError, TrainingError, UsageError
+from ..models import options as model_options_of
+from .checkpoint import AtomicCheckpoints, Record, build, load_record
+from .data import ImageDataModule
+from .module import Classifier
+from .progress import EpochEnd
+from .recipes import Recipe
+from .recipes import recipe as recipe_named
+
+__all__ = ["TrainingResult", "train"]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        checkpoint: path of the last epoch's checkpoint, for `xnornet pack`.
+        record: what it says of itself, the history of accuracies included.
+    """
+
+    checkpoint: Path
+    record: Record
+
+    @property
+    def test_top1(self) -> float:
+        """Accuracy (0..1) on the test split after the last epoch."""
+        return self.record.history[-1]["test_top1"]
+
+
+def train(
+    recipe: str | Recipe,
+    *,
+    data: str | None = None,
+    method: str | None = None,
+    epochs: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+) -> TrainingResult:
+    """Train a recipe.
+
+    Args:
+        recipe: its name, or the recipe itself.
+        data, method, epochs: replace the recipe's.
+        out: the run folder; None: `runs/RECIPE`.
+        resume: go on after the last epoch that the run folder holds; where it holds none, begin. A resumed run
+            ends with the weights of one that was never interrupted, bit for bit on the same CPU with as many threads.
+        overrides: other values of the recipe, as text or typed; see `Recipe.override`.
+
+    Raises:
+        UsageError: an unknown recipe, option or value, or a run folder that holds another run.
+        DataError: the data cannot be read.
+        FormatError: the checkpoint to go on from is damaged.
+        TrainingError: the loss is not a number, or the run folder cannot be written.
+    """
+    chosen = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    given = {"data": data, "method": method, "epochs": epochs}
+    chosen = chosen.override({**(overrides or {}), **{k: v for k, v in given.items() if v is not None}})
+    folder = Path(out) if out is not None else Path("runs") / chosen.name
+    checkpoint = folder / "last.ckpt"
+
+    torch.manual_seed(chosen.seed)
+    images = open_dataset(chosen.data)
+    try:
+        record = Record.of(chosen, images.class_names, _model_options(chosen))
+        network = build(record)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if checkpoint.exists():
+        record = _check_resumable(checkpoint, record, resume)
+    if record.epoch >= chosen.epochs:
+        return TrainingResult(checkpoint, record)
+
+    batches = ImageDataModule(images, chosen)
+    epoch_end = EpochEnd(folder, record, images_per_step=batches.images_per_step)
+    with _quiet(), _writing(folder):
+        trainer = L.Trainer(
+            max_epochs=chosen.epochs,
+            accelerator="auto",
+            devices=1,
+            default_root_dir=folder,
+            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            callbacks=[epoch_end, *([TQDMProgressBar(leave=False)] if sys.stderr.isatty() else [])],
+            plugins=[AtomicCheckpoints()],
+            enable_checkpointing=False,  # `EpochEnd` saves; Lightning's own callback would choose a "best"
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(
+            Classifier(network, chosen, len(record.labels)),
+            datamodule=batches,
+            ckpt_path=checkpoint if record.epoch else None,
+            weights_only=True,
+        )
+    if epoch_end.record.epoch < chosen.epochs:
+        raise TrainingError(f"{folder}: stopped after epoch {epoch_end.record.epoch}; go on with --resume")
+    return TrainingResult(checkpoint, epoch_end.record)
+
+
+def _model_options(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's options, and what the input's shape decides."""
+    known = model_options_of(recipe.model)
+    height, width, channels = recipe.preprocess.output_shape
+    shape = {"in_channels": channels, "image_size": height} if height == width else {"in_channels": channels}
+    return {**{k: v for k, v in shape.items() if k in known}, **recipe.model_options}
+
+
+def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
+    """The checkpoint's record, where it belongs to the same run."""
+    if not resume:
+        raise UsageError(
+            f"{checkpoint.parent} holds a run already: --resume goes on with it, --out names another folder"
+        )
+    found = load_record(checkpoint)
+    differing = [k for k in record.recipe if found.recipe.get(k) != record.recipe[k]]
+    if differing:
+        details = ", ".join(f"{k}={found.recipe.get(k)}, not {record.recipe[k]}" for k in differing)
+        raise UsageError(
+            f"{checkpoint.parent} holds a run with {details}: resume with the same values, or give another --out"
+        )
+    if found.labels != record.labels:
+        raise FormatError(f"{checkpoint}: trained for other classes than those of '{record.recipe['data']}'")
+    return found
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A full disk or a forbidden folder is an error in one line, whichever file met it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{folder}: cannot be written ({error.strerror or error}); then go on with --resume"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice and advertisements from the user; errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", module=r"torch\.(jit|utils\.tensorboard|optim\.lr_scheduler).*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,98 @@
+"""The registry, and each architecture: shapes, block order, what is binary."""
+
+import pytest
+import torch
+from torch import nn
+
+from xnornet.models import MODELS, create, options, register
+from xnornet.nn import BinaryConv2d, BinaryLinear, SteSign
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("method", ["float", "bwn", "xnor"])
+def test_every_model_runs_forward_and_backward(name, method):
+    torch.manual_seed(0)
+    network = create(name, method, num_classes=7)
+    logits = network(torch.randn(4, options(name)["in_channels"], 28, 28))
+    assert logits.shape == (4, 7)
+    logits.square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("size", [28, 29, 30, 31, 32])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("method", ["bwn", "xnor"])
+def test_small_convnet_fits_its_image_sizes(size, channels, method):
+    network = create("small_convnet", method, num_classes=3, in_channels=channels, width=4, image_size=size)
+    assert network(torch.randn(2, channels, size, size)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_first_and_last_layers_stay_float(name):
+    for method in ("bwn", "xnor"):
+        layers = [m for m in create(name, method).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        binary = [isinstance(m, BinaryConv2d | BinaryLinear) for m in layers]
+        assert binary == [False, *[True] * (len(layers) - 2), False]
+        quantized = [isinstance(m.input_quantizer, SteSign) for m in layers[1:-1]]
+        assert all(quantized) == any(quantized) == (method == "xnor")
+    assert not any(isinstance(m, BinaryConv2d | BinaryLinear) for m in create(name, "float").modules())
+
+
+def order(network):
+    """Kinds of the modules, in the order in which they finish."""
+    seen = []
+    for module in network.modules():
+        module.register_forward_hook(lambda m, *_: seen.append(type(m).__name__))
+    network.eval()(torch.randn(1, 1, 28, 28))
+    return [kind for kind in seen if kind in ("BatchNorm2d", "SteSign", "BinaryConv2d", "ReLU", "MaxPool2d")]
+
+
+def test_block_order_of_binary_inputs():
+    """Paper, section 3.2: norm, sign, convolution, pool."""
+    block = ["BatchNorm2d", "SteSign", "BinaryConv2d"]
+    assert order(create("small_convnet", "xnor")) == [
+        *block, "MaxPool2d", *block, *block, "MaxPool2d", "BatchNorm2d", "ReLU"
+    ]  # fmt: skip
+
+
+def test_block_order_of_binary_weights():
+    block = ["BinaryConv2d", "BatchNorm2d", "ReLU"]
+    assert order(create("small_convnet", "bwn")) == [
+        "BatchNorm2d", "ReLU", *block, "MaxPool2d", *block, *block, "MaxPool2d"
+    ]  # fmt: skip
+
+
+def test_the_methods_have_the_same_convolutions():
+    shapes = [
+        [m.weight.shape for m in create("small_convnet", method).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        for method in ("float", "bwn", "xnor")
+    ]
+    assert shapes[0] == shapes[1] == shapes[2]
+
+
+def test_batch_norm_takes_the_scale_out():
+    """Alpha does not change the logits where a batch norm follows (spec of the paper, acceptance test 10)."""
+    torch.manual_seed(0)
+    network = create("small_convnet", "xnor", width=8).train()
+    x = torch.randn(64, 1, 28, 28)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-10
+    before = network(x)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, BinaryConv2d):
+                factors = torch.linspace(0.5, 3, module.out_channels).view(-1, 1, 1, 1)
+                module.weight.copy_(torch.sign(module.weight) * factors)
+    torch.testing.assert_close(network(x), before, rtol=1e-3, atol=1e-4)
+
+
+def test_what_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="unknown model 'lenet9'; there are .*small_convnet"):
+        create("lenet9")
+    with pytest.raises(ValueError, match="unknown method 'xor'"):
+        create("small_convnet", "xor")
+    with pytest.raises(ValueError, match="no option depth; there are in_channels, width, image_size"):
+        create("small_convnet", depth=3)
+    with pytest.raises(ValueError, match="two models are named"):
+        register("small_convnet")(nn.Identity)

@@ -1,0 +1,188 @@
+"""Every quantizer's values and gradient against its closed formula, in NumPy."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from xnornet.nn.functional import sign
+from xnornet.nn.quantizers import (
+    GRADIENTS,
+    INPUT_QUANTIZERS,
+    WEIGHT_QUANTIZERS,
+    ScaledSign,
+    SteSign,
+    input_quantizer,
+    weight_quantizer,
+)
+
+# Zeros of both signs, the edges of the mask and their neighbours, denormals, and the ends of the range.
+EDGES = np.array(
+    [
+        *(0.0, -0.0, 1e-45, -1e-45, 1e-38, -1e-38),
+        *(1.0, -1.0, np.nextafter(np.float32(1), np.float32(2)), -np.nextafter(np.float32(1), np.float32(2))),
+        *(np.nextafter(np.float32(1), np.float32(0)), 0.5, -0.5, 3e38, -3e38, np.inf, -np.inf),
+    ],
+    dtype=np.float32,
+)
+FLOATS = hnp.arrays(
+    np.float32, hnp.array_shapes(min_dims=1, max_dims=4, max_side=5), elements=st.floats(-2, 2, width=32)
+)
+
+
+def numpy_sign(x):
+    return np.where(x >= 0, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_sign_of_zeros_edges_and_infinities(dtype):
+    x = torch.from_numpy(EDGES).to(dtype)
+    out = sign(x)
+    assert out.dtype == dtype
+    # The reference compares what is left of the values in this dtype.
+    np.testing.assert_array_equal(out.double().numpy(), numpy_sign(x.double().numpy()))
+
+
+@given(FLOATS)
+def test_sign_is_plus_or_minus_one(x):
+    np.testing.assert_array_equal(sign(torch.from_numpy(x)).numpy(), numpy_sign(x))
+
+
+def test_sign_keeps_the_memory_format():
+    x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    assert sign(x).is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(sign(x).numpy(), numpy_sign(x.numpy()))
+    np.testing.assert_array_equal(sign(x[:, ::2, 1:, ::3]).numpy(), numpy_sign(x[:, ::2, 1:, ::3].numpy()))
+
+
+@pytest.mark.parametrize("clip", [1.0, 1.25])
+def test_ste_sign(clip):
+    finite = EDGES[np.abs(EDGES) < 2]
+    x = torch.from_numpy(np.concatenate([EDGES, finite * np.float32(clip)])).requires_grad_()
+    upstream = torch.linspace(-3, 5, x.numel())
+    out = SteSign(clip)(x)
+    out.backward(upstream)
+    np.testing.assert_array_equal(out.detach().numpy(), numpy_sign(x.detach().numpy()))
+    inside = np.abs(x.detach().numpy()) <= np.float32(clip)  # the edge belongs to the inside
+    assert inside.any()
+    assert not inside.all()
+    np.testing.assert_array_equal(x.grad.numpy(), upstream.numpy() * inside)
+
+
+@given(FLOATS)
+@settings(deadline=None)
+def test_ste_sign_on_any_tensor(x):
+    tensor = torch.from_numpy(x).requires_grad_()
+    upstream = torch.arange(1.0, tensor.numel() + 1).view(tensor.shape)
+    SteSign()(tensor).backward(upstream)
+    np.testing.assert_array_equal(tensor.grad.numpy(), upstream.numpy() * (np.abs(x) <= 1))
+
+
+def closed_form(gradient, weight, upstream):
+    """dC/dW for g = dC/dW~ (the formulas of paper section 2.1 and of its exact Jacobian), float64, loops."""
+    w, g = weight.astype(np.float64), upstream.astype(np.float64)
+    out = np.empty_like(w)
+    for o in range(len(w)):
+        n, alpha, s = w[o].size, np.abs(w[o]).mean(), np.abs(w[o]) <= 1
+        if gradient == "exact":
+            out[o] = numpy_sign(w[o]) / n * (g[o] * numpy_sign(w[o])).sum() + alpha * s * g[o]
+        elif gradient == "paper":
+            out[o] = g[o] * (1 / n + alpha * s)
+        else:
+            out[o] = g[o] * s
+    return out
+
+
+def gradient_of(gradient, weight, upstream):
+    """What autograd gives for W~ = scale * codes."""
+    w = torch.from_numpy(weight).requires_grad_()
+    codes, scale = ScaledSign(gradient)(w)
+    (codes * scale.view(-1, *[1] * (w.dim() - 1))).backward(torch.from_numpy(upstream))
+    return w.grad.numpy()
+
+
+@pytest.mark.parametrize("gradient", list(GRADIENTS))
+@pytest.mark.parametrize("shape", [(4, 3, 3, 3), (5, 7), (2, 1, 1, 2), (3, 2, 5, 1)])
+def test_scaled_sign_gradient(gradient, shape):
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 0.8, shape).astype(np.float32)  # some of them beyond 1
+    weight.flat[0], weight.flat[-1] = -0.0, 1.0
+    upstream = rng.normal(size=shape).astype(np.float32)
+    got = gradient_of(gradient, weight, upstream)
+    np.testing.assert_allclose(got, closed_form(gradient, weight, upstream), rtol=2e-5, atol=1e-6)
+
+
+def test_scaled_sign_gradients_differ():
+    """Otherwise the test above could compare one formula with itself."""
+    rng = np.random.default_rng(1)
+    weight, upstream = rng.normal(size=(2, 3, 6)).astype(np.float32)
+    gradients = [gradient_of(name, weight, upstream) for name in GRADIENTS]
+    assert all(np.abs(a - b).max() > 1e-2 for i, a in enumerate(gradients) for b in gradients[:i])
+
+
+@pytest.mark.parametrize("gradient", list(GRADIENTS))
+def test_scaled_sign_mask_edges(gradient):
+    edges = EDGES[np.isfinite(EDGES) & (np.abs(EDGES) < 2)].reshape(1, -1)
+    upstream = np.linspace(1, 2, edges.size, dtype=np.float32).reshape(1, -1)
+    np.testing.assert_allclose(
+        gradient_of(gradient, edges, upstream), closed_form(gradient, edges, upstream), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("gradient", list(GRADIENTS))
+def test_scaled_sign_of_a_filter_of_zeros(gradient):
+    weight = np.zeros((2, 4), np.float32)
+    weight[1] = (0.5, -0.5, 0.25, -0.0)
+    got = gradient_of(gradient, weight, np.ones((2, 4), np.float32))
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got[1], closed_form(gradient, weight, np.ones((2, 4), np.float32))[1], rtol=1e-6)
+
+
+def test_the_alpha_part_of_the_exact_gradient_by_finite_differences():
+    """With the signs held fixed, W~ = mean|W| * B is differentiable: its true derivative is exact's first term."""
+    rng = np.random.default_rng(2)
+    weight, upstream = rng.normal(0, 0.4, (2, 3, 9))
+    signs = numpy_sign(weight)
+
+    def cost(w):
+        return float((upstream * np.abs(w).mean(axis=1, keepdims=True) * signs).sum())
+
+    step = 1e-6  # far below every |w|, so that no sign changes
+    assert np.abs(weight).min() > 10 * step
+    numeric = np.empty_like(weight)
+    for i in np.ndindex(weight.shape):
+        delta = np.zeros_like(weight)
+        delta[i] = step
+        numeric[i] = (cost(weight + delta) - cost(weight - delta)) / (2 * step)
+    whole = gradient_of("exact", weight, upstream)
+    ste_part = np.abs(weight).mean(axis=1, keepdims=True) * (np.abs(weight) <= 1) * upstream
+    np.testing.assert_allclose(whole - ste_part, numeric, rtol=1e-6, atol=1e-9)
+
+
+@given(hnp.arrays(np.float32, (3, 4, 2), elements=st.floats(-2, 2, width=32)))
+def test_scaled_sign_values(weight):
+    codes, scale = ScaledSign()(torch.from_numpy(weight))
+    np.testing.assert_array_equal(codes.numpy(), numpy_sign(weight))
+    np.testing.assert_allclose(scale.numpy(), np.abs(weight).reshape(3, -1).mean(axis=1, dtype=np.float64), rtol=1e-6)
+
+
+def test_names_make_quantizers():
+    assert {name: make().bits for name, make in INPUT_QUANTIZERS.items()} == {"ste_sign": 1}
+    assert {name: make().bits for name, make in WEIGHT_QUANTIZERS.items()} == {"scaled_sign": 1}
+    assert isinstance(input_quantizer("ste_sign"), SteSign)
+    assert input_quantizer(None) is None
+    made = ScaledSign("ste")
+    assert weight_quantizer(made) is made
+
+
+def test_unknown_names_are_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="unknown input quantizer 'sing'.*ste_sign"):
+        input_quantizer("sing")
+    with pytest.raises(ValueError, match="unknown weight quantizer 'x'.*scaled_sign"):
+        weight_quantizer("x")
+    with pytest.raises(ValueError, match="needs a weight quantizer"):
+        weight_quantizer(None)
+    with pytest.raises(ValueError, match="unknown gradient 'true'.*exact"):
+        ScaledSign("true")
