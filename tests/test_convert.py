@@ -57,7 +57,9 @@ class Chain(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 10, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(10), nn.PReLU(10))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 10, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(10), nn.PReLU(10)
+        )
         self.a = BinaryConv2d(10, 14, 3, padding=1, groups=2, input_scale="k")
         self.norm_a = nn.BatchNorm2d(14)
         self.b = BinaryConv2d(14, 33, (3, 2), padding=(2, 1), dilation=(2, 1), padding_value=1, bias=False)
@@ -254,9 +256,7 @@ class Refused(nn.Module):
         (lambda x: F.linear(x, torch.ones(8, 8)), "flatten"),
     ],
 )
-def test_refusals_name_module_operator_and_remedy(
-    function: Callable[[torch.Tensor], torch.Tensor], words: str
-) -> None:
+def test_refusals_name_module_operator_and_remedy(function: Callable[[torch.Tensor], torch.Tensor], words: str) -> None:
     net = Refused(function)
     net(torch.zeros(2, 1, 8, 8))
     with pytest.raises(UnsupportedError, match=words) as caught:

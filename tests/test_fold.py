@@ -107,7 +107,10 @@ def _ops_with_pool(scale_before: float, scale_after: float) -> list[ops.Op]:
     return [
         Sign(name="s", inputs=("input",)),
         ops.BinaryConv2d(
-            name="conv", inputs=("s",), window=Window((3, 3)), weight=BitArray.from_signs(rng.standard_normal((4, 3, 3, 2)))
+            name="conv",
+            inputs=("s",),
+            window=Window((3, 3)),
+            weight=BitArray.from_signs(rng.standard_normal((4, 3, 3, 2))),
         ),
         ops.Affine(name="before", inputs=("conv",), scale=ones * scale_before, bias=ones * 0.3),
         MaxPool2d(name="pool", inputs=("before",), window=Window((2, 2), (2, 2))),

@@ -37,8 +37,8 @@ def test_round_trip_is_exact_and_canonical() -> None:
 
 def test_same_model_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from tests.networks import tiny_model; from xnornet import format;"
-        "sys.stdout.buffer.write(format.dumps(tiny_model()))"
+        "import sys; sys.path.insert(0, sys.argv[1]); from tests.networks import tiny_model;"
+        "from xnornet import format; sys.stdout.buffer.write(format.dumps(tiny_model()))"
     )
     root = str(Path(__file__).parents[1])
     other = subprocess.run([sys.executable, "-c", code, root], check=True, capture_output=True)
@@ -183,7 +183,10 @@ def _with_document(change: object) -> bytes:
         (lambda d: d["ops"][0].update(groups=1.0), "int"),
         (lambda d: d["ops"][0]["weight"].update(tensor="no"), "no"),
         (lambda d: d.pop("ops"), "ops"),
-        (lambda d: [op["weight"].update(bits=[1, 1, 1, 1]) for op in d["ops"] if "bits" in op.get("weight", {})], "bits"),
+        (
+            lambda d: [op["weight"].update(bits=[1, 1, 1, 1]) for op in d["ops"] if "bits" in op.get("weight", {})],
+            "bits",
+        ),
         (lambda d: [op.update(padding_value=2) for op in d["ops"] if op["kind"] == "binary_conv2d"], "padding_value"),
     ],
 )

@@ -86,6 +86,17 @@ class Window:
         ]
         return sizes[0], sizes[1]
 
+    def misses(self, height: int, width: int) -> bool:
+        """Whether some window has no tap inside the image: far in the padding, or astride it when dilated."""
+        top, _, left, _ = self.padding
+        axes = zip((height, width), (top, left), self.kernel_size, self.stride, self.dilation, strict=True)
+        for count, (size, before, k, s, d) in zip(self.output_size(height, width), axes, strict=True):
+            for origin in range(-before, -before + count * s, s):
+                first = max(0, -(origin // d))  # the first tap at or after pixel 0
+                if first >= k or origin + d * first >= size:
+                    return True
+        return False
+
     def problem(self) -> str | None:
         """What is wrong with the numbers, or None."""
         for what, numbers, count, least in (
@@ -378,9 +389,7 @@ class MaxPool2d(_Windowed):
         self._take(values, ("f32", "i32", "bits"))
         out = self._slide(values[0], values[0].shape[2], values[0].dtype)
         # Every window must hold at least one pixel, or its maximum is undefined.
-        top, bottom, left, right = self.window.padding
-        reach = [d * (k - 1) + 1 for d, k in zip(self.window.dilation, self.window.kernel_size, strict=True)]
-        if max(top, bottom) >= reach[0] or max(left, right) >= reach[1]:
+        if self.window.misses(*values[0].shape[:2]):
             raise self._fail(f"padding {self.window.padding} leaves a window without a pixel")
         return out
 
@@ -394,7 +403,10 @@ class AvgPool2d(_Windowed):
 
     def infer(self, *values: Value) -> Value:
         self._take(values, ("f32",))
-        return self._slide(values[0], values[0].shape[2], "f32")
+        out = self._slide(values[0], values[0].shape[2], "f32")
+        if not self.count_padding and self.window.misses(*values[0].shape[:2]):
+            raise self._fail(f"padding {self.window.padding} leaves a window without a pixel")
+        return out
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

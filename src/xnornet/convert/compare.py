@@ -99,7 +99,7 @@ def _is_tie(packed: PackedModel, pixels: npt.NDArray[np.uint8]) -> bool:
     for op in packed.ops:
         if isinstance(op, Sign):
             x = np.abs(values[op.inputs[0]].astype(np.float64))
-            if x.min() < TIE * np.sqrt((x**2).mean()):
+            if x.min() <= TIE * np.sqrt((x**2).mean()):
                 return True
     best = np.sort(values[packed.ops[-1].name].ravel())[::-1]
     return bool(best.size > 1 and best[0] - best[1] < TIE * np.abs(best).max())

@@ -1,0 +1,305 @@
+"""The `xnornet` command. Each verb imports what it needs when it runs, so that none waits for torch in vain.
+
+Exit status: 0 done; 1 it failed; 2 wrong use. Errors are one line; XNORNET_DEBUG=1 shows the traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from . import __version__
+from .errors import UsageError, XnornetError
+
+if TYPE_CHECKING:
+    from .convert.compare import Comparison
+    from .data import Split
+    from .evaluate import Evaluation, Progress
+    from .graph import PackedModel
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Train convolutional networks with 1-bit weights and inputs, pack them, run them on a CPU.",
+)
+console = Console(highlight=False)
+
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+PackedFile = Annotated[Path, typer.Argument(metavar="FILE", help="A packed model (.safetensors).")]
+
+
+def main() -> None:
+    """Entry point: run a verb, turn errors into one line and a status."""
+    try:
+        status = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except typer.TyperException as error:
+        _complain(error.format_message())
+        sys.exit(2)
+    except (XnornetError, OSError) as error:
+        if os.environ.get("XNORNET_DEBUG"):
+            raise
+        _complain(_one_line(error))
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str) -> None:
+    if message:  # empty where the help was shown instead
+        print(f"xnornet: {message}", file=sys.stderr)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'file'}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+@app.callback(invoke_without_command=True)
+def _global(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        console.print(f"xnornet {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A named recipe, e.g. fashion-xnor.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change a recipe.")] = None,
+    data: Annotated[str | None, typer.Option(help="Bundled name, folder, or hf:NAME; default: the recipe's.")] = None,
+    method: Annotated[str | None, typer.Option(help="float, bwn or xnor; default: the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network by a recipe.
+
+    Example: `xnornet train fashion-xnor --epochs 30 --out runs/first lr=0.002`
+    """
+    _need_training_extra()
+    from .train.run import train as run
+
+    result = run(
+        recipe, data=data, method=method, epochs=epochs, out=out, resume=resume, overrides=_overrides(overrides or [])
+    )
+    if as_json:
+        _print_json({"checkpoint": str(result.checkpoint), **result.record.to_plain()})
+    else:
+        console.print(f"test accuracy {result.test_top1:.2%}; checkpoint: {result.checkpoint}", soft_wrap=True)
+
+
+@app.command()
+def pack(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Written by `xnornet train`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The packed file to write.")] = Path(
+        "model.safetensors"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Turn a trained network into one small file that runs without torch.
+
+    Example: `xnornet pack runs/fashion-xnor/last.ckpt -o fashion.safetensors`
+    """
+    _need_training_extra()
+    from .convert.from_checkpoint import pack_checkpoint
+    from .summary import summarise
+
+    summary = summarise(pack_checkpoint(checkpoint, output))
+    if as_json:
+        _print_json({"file": str(output), **summary.records()})
+    else:
+        ratio = summary.float_bytes / summary.file_bytes
+        console.print(f"{output}: {summary.file_bytes:,} bytes, {ratio:.1f}x less than in float32", soft_wrap=True)
+
+
+@app.command()
+def inspect(file: PackedFile, as_json: AsJson = False) -> None:
+    """Show a packed model: layers, bits, bytes, operations, and where it came from.
+
+    Example: `xnornet inspect fashion.safetensors`
+    """
+    from .format import read
+    from .summary import summarise
+
+    model = read(file)
+    summary = summarise(model)
+    if as_json:
+        facts = {"labels": list(model.labels), "provenance": dict(model.provenance), "input": list(model.input_shape)}
+        _print_json({**summary.records(), **facts})
+        return
+    Console(highlight=False, width=None if console.is_terminal else 160).print(summary.table())
+    height, width, channels = model.input_shape
+    console.print(f"input: {height}x{width}x{channels} {model.preprocess.mode}; {len(model.labels)} classes")
+    for key, value in model.provenance.items():
+        console.print(f"{key}: {value if isinstance(value, str) else json.dumps(value)}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def classify(
+    file: PackedFile,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes shown for each image.")] = 5,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Name what is on images.
+
+    Example: `xnornet classify fashion.safetensors shoe.png`
+    """
+    from .engine import load
+
+    results = load(file, threads=threads).classify(list(images), top=top)
+    if as_json:
+        _print_json([{"image": str(i), "classes": r} for i, r in zip(images, results, strict=True)])
+        return
+    for image, result in zip(images, results, strict=True):
+        named = ", ".join(f"{label} {probability:.1%}" for label, probability in result)
+        console.print(f"{image}: {named}", soft_wrap=True, markup=False)
+
+
+@app.command(name="eval")
+def evaluate(
+    file: PackedFile,
+    data: Annotated[str | None, typer.Option(help="As for train; default: what the model was trained on.")] = None,
+    against_torch: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="Also run this checkpoint in torch, and compare.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 64,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a packed model's accuracy on the test split of a data set.
+
+    Example: `xnornet eval fashion.safetensors --data fashion-mnist-mini --against-torch runs/fashion-xnor/last.ckpt`
+    """
+    from .data import open_dataset
+    from .engine import Model
+    from .evaluate import evaluate as run
+    from .format import read
+
+    packed = read(file)
+    trained_on = packed.provenance.get("data")
+    if data is None and not isinstance(trained_on, str):
+        raise UsageError(f"{file} does not say what it was trained on; give --data")
+    source = open_dataset(data if data is not None else str(trained_on))
+    split = source.split("test")
+    with _progress("engine") as progress:
+        result = run(Model(packed, threads=threads), split, source.class_names, batch=batch, progress=progress)
+    records: dict[str, Any] = {"file": str(file), "data": source.name, **result.records()}
+    comparison = None
+    if against_torch is not None:
+        comparison = _compare(against_torch, packed, split, result, batch)
+        records["against_torch"] = comparison.records()
+    if as_json:
+        _print_json(records)
+        return
+    top5 = f", top-5 {records['top5']:.2%}" if records["top5"] is not None else ""
+    speed = f"{records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
+    console.print(f"engine: top-1 {result.accuracy():.2%}{top5} on {result.images:,} images, {speed}")
+    if comparison is not None:
+        console.print(
+            f"torch: top-1 {comparison.top1_torch:.2%}; {comparison.disagreements} images differ in top-1 "
+            f"({comparison.ties} by a tie), median logit difference {comparison.median_difference:.1e}"
+        )
+
+
+@app.command()
+def bench(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A packed model (.safetensors).")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
+    threads: Threads = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time spent on each implementation.")] = 2.0,
+    per_layer: Annotated[bool, typer.Option("--per-layer", help="Time each op of the packed model.")] = False,
+    list_kernels: Annotated[bool, typer.Option("--list-kernels", help="List this CPU's kernel sets.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time a packed model, beside the same network in 32-bit PyTorch where torch is installed.
+
+    Example: `xnornet bench fashion.safetensors --threads 2`
+    """
+    from .bench import tables
+
+    if list_kernels:
+        _show(tables.kernels(), as_json)
+    elif file is None:
+        raise UsageError("bench needs a FILE (or --list-kernels)")
+    elif per_layer:
+        _show(tables.layers(file, threads=threads, batch=batch), as_json)
+    else:
+        _show(tables.networks(file, threads=threads, batch=batch, seconds=seconds), as_json)
+
+
+def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:
+    _need_training_extra()
+    from .convert.compare import compare, torch_evaluation
+    from .train.checkpoint import load_module
+
+    module, _ = load_module(checkpoint)
+    with _progress("torch") as progress:
+        torch_ = torch_evaluation(module, split, packed, batch=batch, progress=progress)
+    return compare(engine, torch_, packed, split)
+
+
+def _show(table: tuple[Any, list[dict[str, Any]]], as_json: bool) -> None:
+    rendered, records = table
+    if as_json:
+        _print_json(records)
+    else:
+        Console(highlight=False, width=None if console.is_terminal else 160).print(rendered)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _overrides(items: list[str]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"'{item}' is not KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _need_training_extra() -> None:
+    import importlib.util
+
+    if missing := [name for name in ("torch", "lightning") if importlib.util.find_spec(name) is None]:
+        raise UsageError(f"{' and '.join(missing)} not installed; pip install 'xnornet[train]'")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress | None]:
+    """A progress bar on standard error, or nothing where that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""From a checkpoint of `xnornet train` to a packed file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..graph import PackedModel
+from ..train.checkpoint import load_module
+from .from_torch import pack
+
+__all__ = ["pack_checkpoint"]
+
+
+def pack_checkpoint(checkpoint: str | Path, path: str | Path) -> PackedModel:
+    """Pack a trained network, with its preprocessing, labels and history.
+
+    Args:
+        checkpoint: written by `xnornet.train.train`.
+        path: of the packed file.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FormatError: the checkpoint is missing, damaged or foreign.
+        UnsupportedError: the network holds an operator that cannot be packed.
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    module, record = load_module(checkpoint)
+    height, width, channels = record.preprocess.output_shape
+    plain = record.to_plain()
+    return pack(
+        module,
+        torch.zeros(1, channels, height, width),
+        path,
+        preprocess=record.preprocess,
+        labels=record.labels,
+        provenance={
+            "model": {"name": record.model, "options": plain["model_options"]},
+            "method": record.method,
+            "data": plain["recipe"]["data"],
+            "test_top1": record.test_top1,
+            "epochs": record.epoch,
+            "images_seen": record.images_seen,
+            "recipe": plain["recipe"],
+            "versions": plain["versions"],
+        },
+    )

@@ -1,0 +1,112 @@
+"""Accuracy, comparison with torch, and timing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from xnornet import DataError, Model, ops, reference
+from xnornet.bench.record import interleave
+from xnornet.evaluate import Evaluation, evaluate
+from xnornet.graph import PackedModel
+from xnornet.preprocess import Preprocess
+
+from .networks import tiny_model
+
+
+@dataclass
+class Images:
+    """Random pictures with random labels."""
+
+    count: int
+    classes: int = 3
+
+    @property
+    def labels(self) -> list[int]:
+        return [index * 7 % self.classes for index in range(self.count)]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        pixels = np.random.default_rng(index).integers(0, 256, (12, 12), np.uint8)
+        return pixels, self.labels[index]
+
+
+def test_evaluate_is_the_share_of_right_answers() -> None:
+    packed, images = tiny_model(), Images(70)
+    seen: list[tuple[int, int]] = []
+    result = evaluate(Model(packed), images, packed.labels, batch=16, progress=lambda *step: seen.append(step))
+    pixels = np.stack([images[i][0] for i in range(70)])[..., None]
+    right = reference.run(packed, pixels).argmax(1) == np.array(images.labels)
+    assert result.accuracy() == right.mean()
+    assert result.images == 70
+    assert seen == [(16, 70), (32, 70), (48, 70), (64, 70), (70, 70)]
+    assert result.accuracy(top=3) == 1.0
+
+
+def test_top_k_and_ties() -> None:
+    logits = np.array([[1, 2, 3], [3, 2, 1], [1, 1, 0]], np.float32)
+    result = Evaluation(logits, np.array([1, 2, 1]), seconds=1.0)
+    assert result.accuracy() == 0
+    assert result.accuracy(2) == pytest.approx(2 / 3)
+    assert result.records()["images_per_second"] == 3
+
+
+def test_other_classes_and_empty_data_are_refused() -> None:
+    model = Model(tiny_model())
+    with pytest.raises(DataError, match="2 classes"):
+        evaluate(model, Images(3), ("cat", "dog"))
+    with pytest.raises(DataError, match="2 classes|classes"):
+        evaluate(model, Images(3), ("dog", "cat", "größe"))
+    with pytest.raises(DataError, match="no images"):
+        evaluate(model, Images(0), model.labels)
+
+
+def _sign_of_pixel() -> PackedModel:
+    """Two classes by the sign of one pixel less 0.5."""
+    weight = np.array([[1.0], [-1.0]], np.float32)
+    return PackedModel(
+        ops=(
+            ops.Affine(name="shift", inputs=("input",), bias=np.full(1, -0.5, np.float32)),
+            ops.Sign(name="sign", inputs=("shift",)),
+            ops.Affine(name="float", inputs=("sign",)),
+            ops.Linear(name="last", inputs=("float",), weight=weight),
+        ),
+        preprocess=Preprocess(mode="L", size=(1, 1), mean=(0.0,), std=(1 / 255,)),  # pixels 0, 1, 2, ...
+        labels=("a", "b"),
+    )
+
+
+def test_comparison_tells_ties_from_faults() -> None:
+    pytest.importorskip("torch")
+    from xnornet.convert.compare import compare
+
+    class Pixel(Images):
+        def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+            return np.full((1, 1), index, np.uint8), 0
+
+    packed = _sign_of_pixel()
+    labels = np.zeros(2, np.int64)
+    engine = Evaluation(np.array([[1, -1], [1, -1]], np.float32), labels, 1.0)
+    other = Evaluation(np.array([[1, -1], [-1, 1]], np.float32), labels, 1.0)
+    assert compare(engine, engine, packed, Pixel(2)).same
+
+    fault = compare(engine, other, packed, Pixel(2))  # image 1: the sign's input is 0.5, far from zero
+    assert (fault.disagreements, fault.ties, fault.same) == (1, 0, False)
+
+    near = ops.Affine(name="shift", inputs=("input",), bias=np.full(1, -1.0, np.float32))  # and now it is 0
+    tied = PackedModel((near, *packed.ops[1:]), packed.preprocess, packed.labels)
+    comparison = compare(engine, other, tied, Pixel(2))
+    assert (comparison.disagreements, comparison.ties) == (1, 1)
+
+
+def test_interleave_times_a_known_sleep() -> None:
+    samples = interleave({"nap": lambda: time.sleep(0.01), "nothing": lambda: None}, seconds=0.2)
+    assert samples["nap"].median == pytest.approx(10, rel=0.2)
+    assert samples["nothing"].median < 1
+    assert samples["nap"].least <= samples["nap"].median <= samples["nap"].most
+    assert len(samples["nap"].times_ms) >= 10

@@ -1,0 +1,37 @@
+"""The runtime half of the package never imports torch, and imports quickly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xnornet
+
+NEEDS_TORCH = {"nn", "models", "train", "convert"}
+PACKAGE = Path(xnornet.__file__).parent
+MODULES = sorted(
+    "xnornet." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path.relative_to(PACKAGE).parts[0] not in NEEDS_TORCH and path.name != "__init__.py"
+)
+
+
+def test_modules_are_found() -> None:
+    assert "xnornet.engine" in MODULES
+    assert "xnornet.cli" in MODULES
+
+
+@pytest.mark.parametrize("module", ["xnornet", *MODULES])
+def test_no_torch(module: str) -> None:
+    code = f"import sys, {module}; assert 'torch' not in sys.modules; assert 'datasets' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_is_quick() -> None:
+    """Under 0.2 s of processor time; the best of three, as machines are shared."""
+    code = "import time; t = time.process_time(); import xnornet; print(time.process_time() - t)"
+    times = [float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(3)]
+    assert min(times) < 0.2
