@@ -1,0 +1,61 @@
+# Everything works in .venv, made by `make install` at the versions of constraints.txt. No root, no other downloads.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find cpp -name '*.cc' -o -name '*.h' -o -name CMakeLists.txt)
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install demo test lint format test-slow test-gpu bench sanitize clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# torch first, by its exact version: a range may bring a build with gigabytes of CUDA.
+$(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt CMakeLists.txt $(SOURCES)
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet scikit-build-core nanobind cmake ninja
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[train,bench,dev]'
+	touch $@
+
+# Train, pack, evaluate, classify, and one table at the end: minutes on two cores.
+demo: install
+	$(BIN)/python examples/demo.py
+
+test: lint
+	$(BIN)/pytest -m 'not slow and not gpu and not arm'
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(filter %.cc %.h,$(SOURCES))
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(filter %.cc %.h,$(SOURCES))
+
+test-slow: install
+	$(BIN)/pytest -m slow
+
+test-gpu: install
+	$(BIN)/pytest -m gpu
+
+# Train every recipe of the bundled data with three seeds and append to benchmarks/results.
+bench: install
+	$(BIN)/python benchmarks/fashion_mnist_mini.py
+
+# The engine's tests under the address and undefined-behaviour sanitizers.
+SANITIZED := build/sanitize/site
+sanitize: install
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target $(SANITIZED) \
+	  -C cmake.define.XNORNET_SANITIZE=ON -C build-dir=build/sanitize/work .
+	XNORNET_TEST_SITE=$(SANITIZED) LD_PRELOAD=$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libstdc++.so) \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(BIN)/pytest -q tests/test_engine*.py
+
+clean:
+	rm -rf build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
