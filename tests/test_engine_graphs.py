@@ -36,7 +36,7 @@ def random_network(rng: np.random.Generator, steps: int) -> list[ops.Op]:
         )
         source = some("bits") if kind == "conv" else some("i32") if kind == "threshold" else some("f32")
         if kind == "affine" and rng.random() < 0.5:
-            source = some("i32") or source
+            source = some("i32", "bits") or source
         if kind == "pool":
             source = some("f32", "i32", "bits")
         if source is None:

@@ -19,7 +19,7 @@ from xnornet.graph import PackedModel
 from xnornet.ops import Window
 from xnornet.preprocess import Preprocess
 
-from .engine_cases import ISAS, random_bits
+from .engine_cases import ISAS, model_of, random_bits
 
 
 def small_network(seed: int = 0) -> PackedModel:
@@ -80,6 +80,25 @@ def test_same_bits_for_any_number_of_threads_and_any_batch(isa: str) -> None:
     alone = Model(network, 1, isa=isa)
     for i in (6, 0, 3):
         np.testing.assert_allclose(alone.run(x[i : i + 1])[0], expected[i], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("batch", [1, 5, 13, 200])
+def test_same_bits_of_float_sums(isa: str, binary: bool, batch: int) -> None:
+    """Sums of reals depend on their order, which must not depend on how the work is split."""
+    rng = np.random.default_rng(batch)
+    layer: ops.Op
+    if binary:
+        layer = ops.BinaryWeightLinear(name="head", inputs=("input",), weight=random_bits(rng, 40, 777))
+    else:
+        weight = rng.standard_normal((40, 777)).astype(np.float32)
+        layer = ops.Linear(name="head", inputs=("input",), weight=weight)
+    model = model_of((1, 1, 777), [layer])
+    x = rng.standard_normal((batch, 777, 1, 1)).astype(np.float32)
+    expected = Model(model, 1, isa=isa).run(x)
+    for threads in (2, 3, 5):
+        assert np.array_equal(Model(model, threads, isa=isa).run(x), expected)
 
 
 def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:

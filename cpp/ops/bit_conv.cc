@@ -41,7 +41,8 @@ BitConv::BitConv(const Conv& conv, const Value& in, const Value& out, int in_slo
                   round_up(k.prepare ? block_ * row_bytes * k.row_expansion : 0, kLine) +
                   round_up(k.expand ? kPanel * row_bytes * k.panel_expansion : 0, kLine) +
                   kMostTile * kPanel * sizeof(int32_t);
-  kernel = pixels_ == 1 ? k.gemv_name : k.name;
+  kernel = k.name;
+  if (pixels_ == 1) single_kernel = k.gemv_name;
   weight_bytes = weights_.size();
 }
 

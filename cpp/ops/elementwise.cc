@@ -11,6 +11,7 @@ Elementwise::Elementwise(const Value& in, int in_slot, ChainFn kernel)
 }
 
 void Elementwise::run(const Run& run) const {
+  if (in_.dtype == DType::kBits) return run_bits(run);
   const auto* input = reinterpret_cast<const float*>(run.buffers[in_slot_]);
   const size_t channels = in_.channels;
   run.parallel([&](int t, int threads) {
@@ -20,6 +21,23 @@ void Elementwise::run(const Run& run) const {
       chain.apply(chain_kernel_, run.buffers,
                   {input + part.begin * channels + c, channels, part.end - part.begin, part.begin,
                    static_cast<int>(c), left, nullptr});
+    }
+  });
+}
+
+// Bits become +1.0 and -1.0, one pixel's panel at a time. Seldom needed: only where float layers read signs.
+void Elementwise::run_bits(const Run& run) const {
+  const auto* input = reinterpret_cast<const uint8_t*>(run.buffers[in_slot_]);
+  run.parallel([&](int t, int threads) {
+    const Part part = part_of(run.batch * in_.pixels(), 1, t, threads);
+    for (size_t pixel = part.begin; pixel < part.end; ++pixel) {
+      const uint8_t* bits = input + pixel * in_.pixel_bytes();
+      for (int c = 0; c < in_.channels; c += kPanel) {
+        const int left = std::min(kPanel, in_.channels - c);
+        float signs[kPanel] = {};
+        for (int i = 0; i < left; ++i) signs[i] = (bits[(c + i) / 8] >> ((c + i) % 8)) & 1 ? -1.0f : 1.0f;
+        chain.apply(chain_kernel_, run.buffers, {signs, kPanel, 1, pixel, c, left, nullptr});
+      }
     }
   });
 }

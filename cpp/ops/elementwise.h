@@ -8,10 +8,11 @@ namespace xnornet {
 class Elementwise : public Step {
  public:
   Elementwise(const Value& in, int in_slot, ChainFn kernel);
-  Chain chain;  // takes the value's elements
+  Chain chain;  // takes the value's elements, bits as floats
   void run(const Run& run) const override;
 
  private:
+  void run_bits(const Run& run) const;
   Value in_;
   int in_slot_;
   ChainFn chain_kernel_;

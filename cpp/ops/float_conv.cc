@@ -42,7 +42,8 @@ FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in
   plan_runs(conv);
   pack(conv);
   scratch_bytes = block_ * kPanel * sizeof(float) + (binary_ ? most_depth_ * k.channels * sizeof(float) : 0);
-  kernel = binary_ && out.pixels() == 1 ? k.bit_gemv_name : k.name;
+  kernel = k.name;
+  if (binary_ && out.pixels() == 1) single_kernel = k.bit_gemv_name;
   weight_bytes = weights_.size();
 }
 
@@ -142,6 +143,8 @@ void FloatConv::work(const Run& run, int thread, Part pixels, Part panels) const
   const size_t image_size = static_cast<size_t>(padded_height_) * padded_width_ * in_.channels;
   auto* sums = reinterpret_cast<float*>(run.scratch[thread]);
   float* expanded = sums + block_ * kPanel;
+  // By the whole run, not by this thread's part: the two kernels add in another order.
+  const bool single = run.batch * out_.pixels() == 1;
 
   for (size_t begin = pixels.begin; begin < pixels.end; begin += block_) {
     const size_t end = std::min(begin + block_, pixels.end);
@@ -163,7 +166,7 @@ void FloatConv::work(const Run& run, int thread, Part pixels, Part panels) const
       for (int lane = 0; lane < channels; lane += k.channels) {
         const int sub = group * subs_ + (in_group * kPanel + lane) / k.channels;
         const char* weights = weights_.data() + sub_bytes_ * sub;
-        if (binary_ && end - begin == 1) {
+        if (binary_ && single) {
           const Runs all{run_offset_.data(), run_length_.data(), static_cast<int>(run_length_.size())};
           k.bit_gemv(windows[0], all, reinterpret_cast<const uint8_t*>(weights), sums + lane);
           continue;

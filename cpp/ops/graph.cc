@@ -49,7 +49,7 @@ struct Infer {
     return with(x, DType::kBits);
   }
   Value operator()(const Affine& op) const {
-    const Value& x = take(0, {DType::kF32, DType::kI32});
+    const Value& x = take(0, {DType::kF32, DType::kI32, DType::kBits});
     require(fits(op.scale.size(), x.channels, true) && fits(op.bias.size(), x.channels, true),
             "scale or bias has a wrong size");
     return with(x, DType::kF32);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 namespace xnornet {
 namespace {
@@ -78,15 +79,14 @@ void Pool::pool(const Run& run, T start, Fold fold) const {
 }
 
 void Pool::run(const Run& run) const {
+  const auto larger = [](auto a, auto b) { return a < b ? b : a; };
   switch (mode_) {
     case Mode::kMaxF32:
-      return pool(run, -std::numeric_limits<float>::infinity(),
-                  [](float a, float b) { return a < b ? b : a; });
+      return pool(run, -std::numeric_limits<float>::infinity(), larger);
     case Mode::kMaxI32:
-      return pool(run, std::numeric_limits<int32_t>::min(),
-                  [](int32_t a, int32_t b) { return std::max(a, b); });
+      return pool(run, std::numeric_limits<int32_t>::min(), larger);
     case Mode::kMean:
-      return pool(run, 0.0f, [](float a, float b) { return a + b; });
+      return pool(run, 0.0f, [](auto a, auto b) { return a + b; });
   }
 }
 

@@ -70,8 +70,9 @@ class Step {
 
   // For the profile.
   std::string name, kind, kernel, fused;
-  uint64_t macs = 0;   // for one image
-  uint64_t bytes = 0;  // read and written for one image, weights included
+  std::string single_kernel;  // what runs instead where there is but one pixel to compute; or empty
+  uint64_t macs = 0;          // for one image
+  uint64_t bytes = 0;         // read and written for one image, weights included
   uint64_t weight_bytes = 0;
 };
 

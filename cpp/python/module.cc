@@ -236,7 +236,7 @@ nb::list profile(Plan& plan, const nb::ndarray<nb::ro, nb::c_contig, nb::device:
     nb::dict record;
     record["name"] = step.name;
     record["kind"] = step.kind;
-    record["kernel"] = step.kernel;
+    record["kernel"] = batch == 1 && !step.single_kernel.empty() ? step.single_kernel : step.kernel;
     record["fused"] = step.fused;
     record["macs"] = step.macs * batch;
     record["bytes"] = step.weight_bytes + (step.bytes - step.weight_bytes) * batch;

@@ -1,0 +1,132 @@
+"""Checkpoints: whole or not there, data and never code, and one clear error for all others."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from xnornet.errors import FormatError, TrainingError
+from xnornet.train.checkpoint import load_module, load_record
+from xnornet.train.run import train
+
+from .training import TINY, assert_same, weights
+
+
+@pytest.fixture
+def checkpoint(tiny_data, tmp_path):
+    return train("fashion-xnor", out=tmp_path / "run", overrides={**TINY, "epochs": 1}).checkpoint
+
+
+def test_a_damaged_checkpoint_gives_one_clear_error(checkpoint, tmp_path):
+    whole = checkpoint.read_bytes()
+    bad = tmp_path / "bad.ckpt"
+    for damage in (b"", b"hello", whole[: len(whole) // 2], whole[:-100], b"\0" * 1000 + whole[1000:]):
+        bad.write_bytes(damage)
+        with pytest.raises(FormatError, match="bad.ckpt: not a checkpoint, or a damaged one") as caught:
+            load_module(bad)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(FormatError, match="no such checkpoint"):
+        load_module(tmp_path / "none.ckpt")
+
+
+class Malicious:
+    """What a pickle can do to who opens it."""
+
+    def __reduce__(self):
+        return os.mkdir, (Malicious.target,)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    Malicious.target = str(tmp_path / "executed")
+    torch.save({"state_dict": {}, "xnornet": Malicious()}, tmp_path / "evil.ckpt")
+    with pytest.raises(FormatError, match="evil.ckpt: not a checkpoint"):
+        load_module(tmp_path / "evil.ckpt")
+    assert not Path(Malicious.target).exists()
+    torch.load(tmp_path / "evil.ckpt", weights_only=False)
+    assert Path(Malicious.target).exists(), "the file does what it is here to prove"
+
+
+def change(path, edit):
+    contents = torch.load(path, weights_only=True)
+    edit(contents)
+    torch.save(contents, path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c.pop("xnornet"), "not one that xnornet wrote"),
+        (lambda c: c["xnornet"].update(record_version=99), "record version 99, this xnornet reads 1"),
+        (lambda c: c["xnornet"].pop("labels"), "its record cannot be read"),
+        (lambda c: c["xnornet"].update(preprocess=3), "its record cannot be read"),
+        (lambda c: c["xnornet"]["preprocess"].update(mean=[1.0, 2.0]), "its record cannot be read"),
+        (lambda c: c["xnornet"].update(model="other"), "unknown model 'other'"),
+        (lambda c: c["xnornet"]["model_options"].update(width=5), "weights and record do not fit"),
+        (lambda c: c["state_dict"].pop("network.classifier.bias"), "weights and record do not fit"),
+        (lambda c: c.pop("state_dict"), "weights and record do not fit"),
+    ],
+)
+def test_a_foreign_or_edited_checkpoint_gives_one_clear_error(checkpoint, edit, message):
+    change(checkpoint, edit)
+    with pytest.raises(FormatError, match=message) as caught:
+        load_module(checkpoint)
+    assert "\n" not in str(caught.value)
+
+
+def test_resuming_from_a_damaged_checkpoint_is_refused(checkpoint):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(FormatError, match="damaged"):
+        train("fashion-xnor", out=checkpoint.parent, overrides={**TINY, "epochs": 1}, resume=True)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tiny_data, tmp_path, monkeypatch):
+    """The second epoch's checkpoint fails half-way: the first one stays, nothing lies beside it, the run resumes."""
+    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=TINY)
+    save, calls = torch.save, iter(range(10))
+
+    def full(contents, path):
+        if next(calls) == 1:
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(contents, path)
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(TrainingError, match=r"No space left on device.*--resume"):
+            train("fashion-xnor", out=folder, overrides=TINY)
+    assert load_record(folder / "last.ckpt").epoch == 1
+    assert sorted(p.name for p in folder.iterdir()) == ["last.ckpt", "metrics.csv", "tensorboard"]
+    resumed = train("fashion-xnor", out=folder, overrides=TINY, resume=True)
+    assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
+
+
+LIMITED = """
+import resource, signal, sys, torch
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from xnornet.errors import TrainingError
+from xnornet.train.checkpoint import AtomicCheckpoints
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    AtomicCheckpoints().save_checkpoint({"weights": torch.zeros(1_000_000)}, sys.argv[1])
+except TrainingError as error:
+    print(error)
+"""
+
+
+def test_a_write_that_really_fails_leaves_nothing(tmp_path):
+    """The system refuses to let the file grow, in the middle of it."""
+    target = tmp_path / "last.ckpt"
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(target)], capture_output=True, text=True, check=True)
+    assert "last.ckpt: cannot be written" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_that_cannot_be_made(tiny_data, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TrainingError, match="cannot be written"):
+        train("fashion-float", out=tmp_path / "file" / "run", overrides=TINY)

@@ -1,0 +1,122 @@
+"""Interrupted runs end with the weights of uninterrupted ones, bit for bit."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from xnornet.errors import UsageError
+from xnornet.train import data as train_data
+from xnornet.train.checkpoint import load_record
+from xnornet.train.module import Classifier
+from xnornet.train.run import train
+
+from .test_data import write_idx
+from .training import TINY, assert_same, weights
+
+
+class Interruption(Exception):
+    pass
+
+
+def interrupt_after(monkeypatch, steps):
+    """Raise in the training step number `steps`, counted from 0."""
+    count = iter(range(10**9))
+    original = Classifier.training_step
+
+    def step(self, batch, batch_idx):
+        if next(count) == steps:
+            raise Interruption
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", step)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 8], ids=lambda s: f"after-{s}-steps")
+@pytest.mark.parametrize("name", ["fashion-xnor", "fashion-float"])
+def test_a_resumed_run_ends_with_the_same_weights(name, steps, tiny_data, tmp_path, monkeypatch):
+    """3 steps an epoch: interrupted before the first, within, and exactly between epochs."""
+    options = {**TINY, "epochs": 4, "weight_decay": 1e-3, "warmup_epochs": 1.0}
+    whole = train(name, out=tmp_path / "whole", overrides=options)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, steps)
+        with pytest.raises(Interruption):
+            train(name, out=tmp_path / "parts", overrides=options)
+    torch.manual_seed(12345)  # another state than that of the interrupted run
+    resumed = train(name, out=tmp_path / "parts", overrides=options, resume=True)
+    one, other = (torch.load(run.checkpoint, weights_only=True) for run in (whole, resumed))
+    assert_same(one["state_dict"], other["state_dict"])
+    assert one["lr_schedulers"] == other["lr_schedulers"]
+    for a, b in zip(*(c["optimizer_states"][0]["state"].values() for c in (one, other)), strict=True):
+        assert_same(a, b)
+    timeless = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in r.record.history] for r in (whole, resumed)
+    ]
+    assert timeless[0] == timeless[1]
+    assert len(list(csv.DictReader((tmp_path / "parts" / "metrics.csv").open()))) == 4
+
+
+def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch):
+    """With a worker process, which starts anew each epoch."""
+    monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(train_data, "_cores", lambda: 1)
+    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=TINY)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        with pytest.raises(Interruption):
+            train("fashion-xnor", out=tmp_path / "parts", overrides=TINY)
+    resumed = train("fashion-xnor", out=tmp_path / "parts", overrides=TINY, resume=True)
+    assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
+
+
+def test_resuming_a_finished_run_does_nothing(tiny_data, tmp_path):
+    first = train("fashion-float", out=tmp_path, overrides=TINY)
+    before = first.checkpoint.stat().st_mtime_ns
+    again = train("fashion-float", out=tmp_path, overrides=TINY, resume=True)
+    assert again == first
+    assert first.checkpoint.stat().st_mtime_ns == before
+
+
+def test_a_run_folder_is_not_overwritten_or_mixed(tiny_data, tmp_path):
+    train("fashion-float", out=tmp_path, overrides=TINY)
+    with pytest.raises(UsageError, match="holds a run already: --resume goes on with it"):
+        train("fashion-float", out=tmp_path, overrides=TINY)
+    with pytest.raises(UsageError, match="holds a run with batch_size=20, not 30"):
+        train("fashion-float", out=tmp_path, overrides={**TINY, "batch_size": 30}, resume=True)
+
+
+KILLED = """
+import os, signal, sys
+from xnornet.train.module import Classifier
+from xnornet.train.run import train
+step = Classifier.training_step
+def dies(self, batch, batch_idx):
+    if (self.current_epoch, batch_idx) == (1, 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch, batch_idx)
+Classifier.training_step = dies
+train("fashion-xnor", data=sys.argv[1], out=sys.argv[2], overrides={"epochs": 3, "model.width": 4, "batch_size": 20})
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tiny_data, tmp_path):
+    """Killed in the last step of the second epoch, without a chance to say goodbye."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for prefix, which in (("train", "train"), ("t10k", "test")):
+        split = tiny_data.split(which)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.array(split.labels, np.uint8))
+    (folder / "classes.txt").write_text("\n".join(tiny_data.class_names))
+    command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "parts")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: sums split among threads round otherwise
+    assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == -signal.SIGKILL
+    assert load_record(tmp_path / "parts" / "last.ckpt").epoch == 1
+    resumed = train("fashion-xnor", data=str(folder), out=tmp_path / "parts", overrides=TINY, resume=True)
+    whole = train("fashion-xnor", data=str(folder), out=tmp_path / "whole", overrides=TINY)
+    assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))

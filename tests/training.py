@@ -1,0 +1,34 @@
+"""What the tests of training share: a tiny data set and how to compare two runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from xnornet.data import ImageData, Split
+from xnornet.data.idx import ArraySplit
+
+TINY = {"epochs": 3, "batch_size": 20, "model.width": 4}  # three steps an epoch on the data of `shrink`
+
+
+def shrink(data: ImageData, train_images: int = 60, test_images: int = 30) -> ImageData:
+    """A few images of each split, of every class."""
+
+    def few(split: Split, count: int) -> ArraySplit:
+        chosen = np.argsort(np.asarray(split.labels), kind="stable")[:: len(split) // count]
+        images = np.stack([np.asarray(split[index][0]) for index in chosen])
+        return ArraySplit(images, [split.labels[index] for index in chosen])
+
+    splits = {"train": few(data.split("train"), train_images), "test": few(data.split("test"), test_images)}
+    return ImageData(data.name, data.class_names, splits)
+
+
+def weights(checkpoint) -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    """Equal tensors under equal names, bit for bit."""
+    assert a.keys() == b.keys()
+    differing = [key for key in a if not torch.equal(a[key], b[key])]
+    assert not differing
