@@ -32,14 +32,18 @@ Batch = tuple[Tensor, Tensor]
 class ImageDataModule(L.LightningDataModule):
     """Feeds a recipe: batches of normalised float32 (N, C, H, W) and int64 labels (N,).
 
+    Args:
+        first_epoch: the epoch, counted from 0, that training begins with: not 0 where it resumes.
+
     Raises:
         DataError: a split is missing or an image cannot be decoded.
     """
 
-    def __init__(self, data: ImageData, recipe: Recipe) -> None:
+    def __init__(self, data: ImageData, recipe: Recipe, first_epoch: int = 0) -> None:
         super().__init__()
         self.data = data
         self.recipe = recipe
+        self.first_epoch = first_epoch
         scale, bias = recipe.preprocess.scale_bias()
         self._scale = torch.from_numpy(scale).view(-1, 1, 1)
         self._bias = torch.from_numpy(bias).view(-1, 1, 1)
@@ -48,11 +52,8 @@ class ImageDataModule(L.LightningDataModule):
         split = self.data.split("train")
         if not len(split):
             raise DataError(f"data '{self.data.name}' has no training images")
-        shuffle = EpochShuffle(len(split), self.recipe.seed)
-        if self.trainer is not None:
-            # Workers fetch the first batches of a resumed run before Lightning calls `set_epoch`.
-            shuffle.set_epoch(self.trainer.current_epoch)
-        return self._loader(split, shuffle)
+        # Workers fetch the first batches of a resumed run before Lightning calls `set_epoch`.
+        return self._loader(split, EpochShuffle(len(split), self.recipe.seed, self.first_epoch))
 
     def val_dataloader(self) -> Any:
         return self._loader(self.data.split("test"), None)
@@ -68,6 +69,11 @@ class ImageDataModule(L.LightningDataModule):
     def images_per_step(self) -> int:
         """Training images in a batch: the recipe's batch size, or all there are where these are fewer."""
         return min(self.recipe.batch_size, len(self.data.split("train")))
+
+    @property
+    def steps(self) -> int:
+        """Steps in the whole run."""
+        return self.recipe.epochs * (len(self.data.split("train")) // max(1, self.images_per_step))
 
     def _loader(self, split: Split, shuffle: EpochShuffle | None) -> Any:
         preprocess = self.recipe.preprocess
@@ -89,10 +95,10 @@ class ImageDataModule(L.LightningDataModule):
 class EpochShuffle(Sampler[int]):
     """A permutation of 0..length-1 that depends on (seed, epoch) alone. Lightning calls `set_epoch`."""
 
-    def __init__(self, length: int, seed: int) -> None:
+    def __init__(self, length: int, seed: int, epoch: int = 0) -> None:
         self.length = length
         self.seed = seed
-        self.epoch = 0
+        self.epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

@@ -20,7 +20,7 @@ __all__ = ["Classifier", "learning_rate", "parameter_groups"]
 
 
 class Classifier(L.LightningModule):
-    """Trains `network` to classify, as `recipe` says.
+    """Trains `network` to classify, as `recipe` says, in so many steps.
 
     Logs, by epoch: train_loss, train_top1 (on augmented images, while the weights move), test_loss, test_top1.
 
@@ -28,11 +28,13 @@ class Classifier(L.LightningModule):
         TrainingError: the loss is not a number.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, num_classes: int) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, num_classes: int, steps: int) -> None:
         super().__init__()
         # Batches come as (N, H, W, C) in memory; weights in that order too train faster on CPU and GPU.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe
+        # Counted by us: Lightning's own estimate would start the workers of the loader before a run is restored.
+        self.steps = steps
         self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
         self.test_top1 = MulticlassAccuracy(num_classes, average="micro")
 
@@ -75,8 +77,7 @@ class Classifier(L.LightningModule):
             if r.optimiser == "adam"
             else torch.optim.SGD(groups, lr=r.lr, momentum=0.9)
         )
-        steps = int(self.trainer.estimated_stepping_batches)
-        factor = learning_rate(r.schedule, steps, int(steps * r.warmup_epochs / r.epochs))
+        factor = learning_rate(r.schedule, self.steps, int(self.steps * r.warmup_epochs / r.epochs))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

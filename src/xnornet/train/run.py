@@ -98,7 +98,7 @@ def train(
     if record.epoch >= chosen.epochs:
         return TrainingResult(checkpoint, record)
 
-    batches = ImageDataModule(images, chosen)
+    batches = ImageDataModule(images, chosen, first_epoch=record.epoch)
     epoch_end = EpochEnd(folder, record, images_per_step=batches.images_per_step)
     with _quiet(), _writing(folder):
         trainer = L.Trainer(
@@ -115,7 +115,7 @@ def train(
             num_sanity_val_steps=0,
         )
         trainer.fit(
-            Classifier(network, chosen, len(record.labels)),
+            Classifier(network, chosen, len(record.labels), batches.steps),
             datamodule=batches,
             ckpt_path=checkpoint if record.epoch else None,
             weights_only=True,
