@@ -15,8 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Threads that wait should sleep, not spin: spinning on a shared machine slows training down several times.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as `xnornet train` does, and for its reason
 
 from xnornet.convert.compare import compare, torch_evaluation
 from xnornet.convert.from_checkpoint import pack_checkpoint

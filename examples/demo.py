@@ -22,7 +22,7 @@ from xnornet.data import open_dataset
 
 RUN = Path("runs/demo")
 CHECKPOINT, PACKED = RUN / "last.ckpt", RUN / "fashion-xnor.safetensors"
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def command(line: str, *, as_json: bool = False) -> Any:
@@ -65,7 +65,7 @@ def main() -> None:
         table.add_column(heading, justify="right" if heading else "left")
     same = "the same" if not against["disagreements"] else f"{against['disagreements']} images differ"
     table.add_row(
-        "accuracy of the binary network",
+        "accuracy, binary network",
         f"{accuracy['top1']:.2%}",
         f"{against['top1_torch']:.2%}",
         same,
@@ -77,7 +77,8 @@ def main() -> None:
         "ms an image, 1 thread", f"{ours['median_ms']:.3f}", f"{torch['median_ms']:.3f}", f"{faster:.1f}x faster"
     )
     console.print(table)
-    console.print(f"{ours['note']}; {torch['note']}; {time.perf_counter() - start:.0f} s in all")
+    console.print(f"packed: {ours['note']}; float32: {torch['note']}", soft_wrap=True)
+    console.print(f"{time.perf_counter() - start:.0f} s in all")
 
 
 if __name__ == "__main__":
