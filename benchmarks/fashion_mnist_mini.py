@@ -128,7 +128,7 @@ def revision() -> str:
         return done.stdout.strip()
 
     try:
-        return "uncommitted" if git("status", "--porcelain", "src") else git("rev-parse", "--short", "HEAD")
+        return "uncommitted" if git("status", "--porcelain", "src", "cpp") else git("rev-parse", "--short", "HEAD")
     except (OSError, subprocess.CalledProcessError):
         return "uncommitted"
 
