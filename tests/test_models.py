@@ -1,19 +1,31 @@
 """The registry, and each architecture: shapes, block order, what is binary."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from xnornet import Model
+from xnornet.convert import lower
 from xnornet.models import MODELS, create, options, register
 from xnornet.nn import BinaryConv2d, BinaryLinear, SteSign
+
+SIZES = {"alexnet": 63, "resnet18": 33, "small_convnet": 28}  # the smallest images of each, or small ones
+
+
+def build(name, method, **more):
+    """A network of seven classes for small images, and a batch of them."""
+    torch.manual_seed(0)
+    size = {"image_size": SIZES[name]} if "image_size" in options(name) else {}
+    images = torch.randn(4, options(name)["in_channels"], SIZES[name], SIZES[name])
+    return create(name, method, num_classes=7, **size, **more), images
 
 
 @pytest.mark.parametrize("name", list(MODELS))
 @pytest.mark.parametrize("method", ["float", "bwn", "xnor"])
 def test_every_model_runs_forward_and_backward(name, method):
-    torch.manual_seed(0)
-    network = create(name, method, num_classes=7)
-    logits = network(torch.randn(4, options(name)["in_channels"], 28, 28))
+    network, images = build(name, method)
+    logits = network(images)
     assert logits.shape == (4, 7)
     logits.square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
@@ -27,13 +39,48 @@ def test_small_convnet_fits_its_image_sizes(size, channels, method):
     assert network(torch.randn(2, channels, size, size)).shape == (2, 3)
 
 
+def is_shortcut(layer):
+    """The 1 x 1 convolutions around ResNet's blocks, which stay float."""
+    return layer.kernel_size == (1, 1) and layer.stride == (2, 2)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("method", ["float", "bwn", "xnor"])
+def test_every_model_packs_to_the_same_result(name, method):
+    network, images = build(name, method)
+    with torch.no_grad():
+        network(images)  # statistics for the norms
+    network.eval()
+    packed = lower(network, images)
+    with torch.no_grad():
+        expected = network(images).numpy()
+    got = Model(packed).run(images.numpy())
+    # At most one image may have met a sign within rounding of zero.
+    close = np.abs(got - expected).max(axis=1) <= 1e-4 * np.abs(expected).max()
+    assert close.sum() >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "binary"),
+    [("alexnet", 62_378_344, 58_236_928), ("resnet18", 11_689_512, 10_985_472)],
+)
+def test_parameter_counts_are_the_papers(name, weights, binary):
+    with torch.device("meta"):  # shapes alone
+        float_network, network = create(name, "float", num_classes=1000), create(name, "xnor", num_classes=1000)
+    norms = sum(p.numel() for m in float_network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters())
+    counted = sum(p.numel() for p in float_network.parameters()) - (norms if name == "alexnet" else 0)
+    assert counted == weights
+    assert sum(m.weight.numel() for m in network.modules() if isinstance(m, BinaryConv2d)) == binary
+
+
 @pytest.mark.parametrize("name", list(MODELS))
 def test_first_and_last_layers_stay_float(name):
     for method in ("bwn", "xnor"):
         layers = [m for m in create(name, method).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        binary = [isinstance(m, BinaryConv2d | BinaryLinear) for m in layers]
-        assert binary == [False, *[True] * (len(layers) - 2), False]
-        quantized = [isinstance(m.input_quantizer, SteSign) for m in layers[1:-1]]
+        inner = [m for m in layers[1:-1] if not is_shortcut(m)]
+        assert not any(isinstance(m, BinaryConv2d | BinaryLinear) for m in layers if m not in inner)
+        assert all(isinstance(m, BinaryConv2d | BinaryLinear) for m in inner)
+        quantized = [isinstance(m.input_quantizer, SteSign) for m in inner]
         assert all(quantized) == any(quantized) == (method == "xnor")
     assert not any(isinstance(m, BinaryConv2d | BinaryLinear) for m in create(name, "float").modules())
 
@@ -96,3 +143,8 @@ def test_what_does_not_exist_is_refused():
         create("small_convnet", depth=3)
     with pytest.raises(ValueError, match="two models are named"):
         register("small_convnet")(nn.Identity)
+
+
+def test_alexnet_refuses_images_that_its_pools_use_up():
+    with pytest.raises(ValueError, match="63 pixels"):
+        create("alexnet", "xnor", image_size=62)
