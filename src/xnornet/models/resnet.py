@@ -90,5 +90,5 @@ class _SignBlock(nn.Module):
         self.shortcut = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(self.norm2(self.conv1(self.norm1(x))))
-        return y + self.shortcut(x)
+        y: Tensor = self.conv2(self.norm2(self.conv1(self.norm1(x)))) + self.shortcut(x)
+        return y
