@@ -1,15 +1,13 @@
-"""Accuracy, comparison with torch, and timing."""
+"""Accuracy, and comparison with torch."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from xnornet import DataError, Model, ops, reference
-from xnornet.bench.record import interleave
 from xnornet.evaluate import Evaluation, evaluate
 from xnornet.graph import PackedModel
 from xnornet.preprocess import Preprocess
@@ -102,11 +100,3 @@ def test_comparison_tells_ties_from_faults() -> None:
     tied = PackedModel((near, *packed.ops[1:]), packed.preprocess, packed.labels)
     comparison = compare(engine, other, tied, Pixel(2))
     assert (comparison.disagreements, comparison.ties) == (1, 1)
-
-
-def test_interleave_times_a_known_sleep() -> None:
-    samples = interleave({"nap": lambda: time.sleep(0.01), "nothing": lambda: None}, seconds=0.2)
-    assert samples["nap"].median == pytest.approx(10, rel=0.2)
-    assert samples["nothing"].median < 1
-    assert samples["nap"].least <= samples["nap"].median <= samples["nap"].most
-    assert len(samples["nap"].times_ms) >= 10

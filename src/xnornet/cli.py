@@ -228,20 +228,25 @@ def bench(
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
     threads: Threads = 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time spent on each implementation.")] = 2.0,
+    layer: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC", help="Time this layer beside the peers; may be repeated.")
+    ] = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Time each op of the packed model.")] = False,
     list_kernels: Annotated[bool, typer.Option("--list-kernels", help="List this CPU's kernel sets.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Time a packed model, beside the same network in 32-bit PyTorch where torch is installed.
+    """Time a packed model beside the same network in 32-bit PyTorch, or single layers beside the peers installed.
 
-    Example: `xnornet bench fashion.safetensors --threads 2`
+    Example: `xnornet bench fashion.safetensors --threads 2`, `xnornet bench --layer 3x3:256x14x14:256`
     """
     from .bench import tables
 
     if list_kernels:
         _show(tables.kernels(), as_json)
+    elif layer:
+        _show(tables.single_layers(layer, threads=threads, seconds=seconds), as_json)
     elif file is None:
-        raise UsageError("bench needs a FILE (or --list-kernels)")
+        raise UsageError("bench needs a FILE, --layer or --list-kernels")
     elif per_layer:
         _show(tables.layers(file, threads=threads, batch=batch), as_json)
     else:

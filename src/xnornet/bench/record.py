@@ -5,11 +5,14 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 __all__ = ["Record", "Sample", "interleave"]
+
+_BURST = 0.02  # seconds
+_WARM_UP = 2  # runs
 
 
 @dataclass(frozen=True)
@@ -68,24 +71,30 @@ class Sample:
         return max(self.times_ms)
 
 
-def interleave(cases: dict[str, Callable[[], object]], *, seconds: float = 2.0, warm_up: int = 3) -> dict[str, Sample]:
+def interleave(cases: Mapping[str, Callable[[], object]], *, seconds: float = 2.0) -> dict[str, Sample]:
     """Time several callables in turns, so that a noisy moment of the machine hits them alike.
+
+    A turn is a burst of runs. The first runs of a burst do not count: the case before has filled the caches with
+    its own data, and what is asked is the time of a program that runs one network again and again.
 
     Args:
         cases: what to time, by name.
         seconds: about how long each is timed in all; at least 10 runs each.
-        warm_up: runs of each that do not count.
     """
-    for run in cases.values():
-        for _ in range(warm_up):
-            run()
     times: dict[str, list[float]] = {name: [] for name in cases}
     deadline = time.perf_counter() + seconds * len(cases)
     while time.perf_counter() < deadline or min(map(len, times.values())) < 10:
         for name, run in cases.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - start))
+            for _ in range(_WARM_UP):
+                run()
+            until = time.perf_counter() + _BURST
+            while True:
+                start = time.perf_counter()
+                run()
+                end = time.perf_counter()
+                times[name].append(1e3 * (end - start))
+                if end > until:
+                    break
     return {name: Sample(tuple(taken)) for name, taken in times.items()}
 
 

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from ..engine import Model, list_isas
 from ..format import read
+from .layers import bench_layer
 from .networks import bench_file
 
-__all__ = ["kernels", "layers", "networks"]
+__all__ = ["kernels", "layers", "networks", "single_layers"]
 
 Rendered = tuple[Table, list[dict[str, Any]]]
 
@@ -50,6 +51,29 @@ def layers(path: str | Path, *, threads: int, batch: int) -> Rendered:
     table.add_section()
     table.add_row("total", "", "", f"{sum(record.ms for record in records):.4f}", "", "", "")
     return table, [asdict(record) for record in records]
+
+
+def single_layers(specs: Sequence[str], *, threads: int, seconds: float) -> Rendered:
+    """Single layers beside the peers. Arguments as `bench_layer`."""
+    headings = ("layer", "implementation", "median ms", "min ms", "MACs/cycle", "ours is", "note")
+    table, records = _table(f"Batch 1, {threads} thread{'s' * (threads > 1)}", headings), []
+    for spec in specs:
+        taken = bench_layer(spec, threads=threads, seconds=seconds)
+        ours = taken[0].median_ms
+        for record in taken:
+            if record.median_ms is None or record.macs_per_cycle is None:
+                table.add_row(spec, record.implementation, "", "", "", "", record.note)
+                continue
+            times = (f"{record.median_ms:.4f}", f"{record.min_ms:.4f}", f"{record.macs_per_cycle:.1f}")
+            faster = (
+                f"{record.median_ms / ours:.1f}x faster"
+                if ours and not record.implementation.startswith("xnornet")
+                else ""
+            )
+            table.add_row(spec, record.implementation, *times, faster, record.note)
+        table.add_section()
+        records += [record.records() for record in taken]
+    return table, records
 
 
 def kernels() -> Rendered:
