@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import csv
 import os
-import platform
-import subprocess
 import sys
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as `xnornet train` does, and for its reason
 
+from xnornet.bench.provenance import machine, revision
 from xnornet.convert.compare import compare, torch_evaluation
 from xnornet.convert.from_checkpoint import pack_checkpoint
 from xnornet.data import open_dataset
@@ -109,28 +108,6 @@ def row_of(result: TrainingResult, commit: str) -> dict[str, object]:
         "commit": commit,
         "command": f"xnornet train {record.recipe['name']} seed={record.recipe['seed']}",
     }
-
-
-def machine() -> str:
-    """The CPU's name and how many cores this process may use."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
-
-
-def revision() -> str:
-    """The short commit of a clean source tree, else "uncommitted"."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return "uncommitted" if git("status", "--porcelain", "src", "cpp") else git("rev-parse", "--short", "HEAD")
-    except (OSError, subprocess.CalledProcessError):
-        return "uncommitted"
 
 
 if __name__ == "__main__":

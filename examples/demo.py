@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from xnornet.bench.provenance import machine, revision
 from xnornet.data import open_dataset
 
 RUN = Path("runs/demo")
@@ -78,7 +79,15 @@ def main() -> None:
     )
     console.print(table)
     console.print(f"packed: {ours['note']}; float32: {torch['note']}", soft_wrap=True)
-    console.print(f"{time.perf_counter() - start:.0f} s in all")
+    console.print(f"{time.perf_counter() - start:.0f} s in all; the figures are in {RUN / 'demo.json'}")
+    figures = {
+        "machine": machine(),
+        "commit": revision(),
+        "command": "make demo",
+        "eval": accuracy,
+        "bench": [ours, torch],
+    }
+    (RUN / "demo.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

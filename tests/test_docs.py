@@ -1,0 +1,80 @@
+"""What the README says: its code runs, and its numbers are those of the committed results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def test_code_runs(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    train, use = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "photo.jpg")
+    (tmp_path / "train.py").write_text(train)
+    pixels = "import numpy as np\npixels = np.zeros((2, 32, 32, 3), np.uint8)\n"
+    (tmp_path / "use.py").write_text(pixels + use + "\nassert net.run(pixels).shape == (2, 10)\n")
+    for script in ("train.py", "use.py"):
+        subprocess.run([sys.executable, script], cwd=tmp_path, check=True)
+
+
+def test_commands_exist() -> None:
+    """Every `make` target and `xnornet` verb that the README names."""
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake ([a-z-]+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    from xnornet.cli import app
+
+    verbs = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    for verb in re.findall(r"^xnornet ([a-z]+)", README, re.MULTILINE):
+        assert verb in verbs
+
+
+def test_links_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_accuracy_table_is_the_committed_one() -> None:
+    with (RESULTS / "fashion-mnist-mini.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for method in ("float", "bwn", "xnor"):
+        mine = [row for row in rows if row["method"] == method]
+        assert len(mine) == 3, method
+        top1 = [100 * float(row["test_top1_engine"]) for row in mine]
+        line = next(line for line in README.splitlines() if line.startswith(f"| `fashion-{method}`"))
+        assert f"{statistics.mean(top1):.2f}" in line
+        assert " ".join(f"{value:.2f}" for value in top1) in line
+        assert f"{int(mine[0]['packed_bytes']):,}" in line
+        # Engine and torch: the same class on every image, or a tie.
+        assert all(row["disagreements"] == row["ties"] for row in mine)
+
+
+def test_demo_table_is_the_committed_one() -> None:
+    demo = json.loads((RESULTS / "demo.json").read_text())
+    ours, torch = demo["bench"]
+    table = README[: README.index("## Two commands")]
+    for figure in (
+        f"{demo['eval']['top1']:.2%}",
+        f"{ours['bytes']:,}",
+        f"{torch['bytes']:,}",
+        f"{ours['median_ms']:.3f}",
+        f"{torch['median_ms']:.3f}",
+        f"{torch['bytes'] / ours['bytes']:.1f}x smaller",
+        f"{torch['median_ms'] / ours['median_ms']:.1f}x faster",
+        demo["machine"],
+    ):
+        assert figure in table, figure
