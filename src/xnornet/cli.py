@@ -214,11 +214,12 @@ def evaluate(
         return
     top5 = f", top-5 {records['top5']:.2%}" if records["top5"] is not None else ""
     speed = f"{records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
-    console.print(f"engine: top-1 {result.accuracy():.2%}{top5} on {result.images:,} images, {speed}")
+    console.print(f"engine: top-1 {result.accuracy():.2%}{top5} on {result.images:,} images, {speed}", soft_wrap=True)
     if comparison is not None:
         console.print(
             f"torch: top-1 {comparison.top1_torch:.2%}; {comparison.disagreements} images differ in top-1 "
-            f"({comparison.ties} by a tie), median logit difference {comparison.median_difference:.1e}"
+            f"({comparison.ties} by a tie), median logit difference {comparison.median_difference:.1e}",
+            soft_wrap=True,
         )
 
 
