@@ -148,3 +148,21 @@ def test_what_does_not_exist_is_refused():
 def test_alexnet_refuses_images_that_its_pools_use_up():
     with pytest.raises(ValueError, match="63 pixels"):
         create("alexnet", "xnor", image_size=62)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
+@pytest.mark.parametrize("method", ["float", "bwn", "xnor"])
+def test_full_size_networks_pack_to_the_same_result(name, method):
+    """As above, at the paper's 224 pixels and 1000 classes."""
+    torch.manual_seed(0)
+    network, images = create(name, method, num_classes=1000), torch.randn(4, 3, 224, 224)
+    with torch.no_grad():
+        network(images)
+        expected = network.eval()(images).numpy()
+    got = Model(lower(network, images)).run(images.numpy())
+    # Random networks meet some signs within rounding of zero: most logits agree, and the classes do.
+    relative = np.abs(got - expected) / np.abs(expected).max()
+    assert np.median(relative) <= (1e-4 if method != "xnor" else 1e-3)
+    if method != "xnor":
+        assert (got.argmax(1) == expected.argmax(1)).all()

@@ -1,0 +1,47 @@
+"""Training on a GPU, and that its result packs and runs on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xnornet import Model
+
+torch = pytest.importorskip("torch")
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device"),
+]
+
+
+@pytest.mark.parametrize("recipe", ["fashion-bwn", "fashion-xnor"])
+def test_trained_on_gpu_runs_on_cpu(recipe: str, tmp_path: Path) -> None:
+    from xnornet.convert.compare import compare, torch_evaluation
+    from xnornet.convert.from_checkpoint import pack_checkpoint
+    from xnornet.data import open_dataset
+    from xnornet.evaluate import evaluate
+    from xnornet.train.checkpoint import load_module
+    from xnornet.train.run import train
+
+    result = train(recipe, epochs=3, out=tmp_path / "run")
+    assert result.test_top1 > 0.75
+    packed = pack_checkpoint(result.checkpoint, tmp_path / "m.safetensors")
+    data = open_dataset("fashion-mnist-mini")
+    split = data.split("test")
+    module, _ = load_module(result.checkpoint)
+    engine = evaluate(Model(packed), split, data.class_names)
+    assert compare(engine, torch_evaluation(module, split, packed), packed, split).same
+
+
+def test_layers_give_the_same_on_both_devices() -> None:
+    from xnornet.nn import BinaryConv2d
+
+    layer = BinaryConv2d(16, 8, 3, padding=1).eval()
+    x = torch.randn(2, 16, 9, 9)
+    with torch.no_grad():
+        on_cpu = layer(x).numpy()
+        on_gpu = layer.cuda()(x.cuda()).cpu().numpy()
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-6)
