@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from xnornet.bench import bench_layer
+from xnornet.bench import bench_layer, bench_network
 from xnornet.bench.layers import Layer
 from xnornet.bench.peers import PEERS, PeerUnavailable
 from xnornet.bench.record import interleave
@@ -53,3 +53,15 @@ def test_layers_are_timed_and_outputs_checked(spec: str, monkeypatch: pytest.Mon
     openvino = records["openvino-binary"]
     if openvino.median_ms is None:  # missing here, or a layer it gets wrong
         assert "not installed" in openvino.note or "multiples of 8" in openvino.note
+
+
+@pytest.mark.slow
+def test_networks_are_timed_in_every_engine() -> None:
+    records = {record.implementation: record for record in bench_network("resnet18", seconds=0.2)}
+    assert set(records) == {"xnornet", "torch", "openvino", "openvino-binary"}
+    for name in ("xnornet", "torch"):
+        assert records[name].median_ms is not None
+    for name in ("openvino", "openvino-binary"):
+        assert records[name].median_ms is not None or "not installed" in records[name].note
+    with pytest.raises(UsageError, match="resnet18"):
+        bench_network("resnet19")

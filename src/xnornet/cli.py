@@ -232,6 +232,9 @@ def bench(
     layer: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Time this layer beside the peers; may be repeated.")
     ] = None,
+    net: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Time this architecture, random weights, in every engine.")
+    ] = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Time each op of the packed model.")] = False,
     list_kernels: Annotated[bool, typer.Option("--list-kernels", help="List this CPU's kernel sets.")] = False,
     as_json: AsJson = False,
@@ -244,10 +247,12 @@ def bench(
 
     if list_kernels:
         _show(tables.kernels(), as_json)
+    elif net is not None:
+        _show(tables.architecture(net, threads=threads, batch=batch, seconds=seconds), as_json)
     elif layer:
         _show(tables.single_layers(layer, threads=threads, seconds=seconds), as_json)
     elif file is None:
-        raise UsageError("bench needs a FILE, --layer or --list-kernels")
+        raise UsageError("bench needs a FILE, --layer, --net or --list-kernels")
     elif per_layer:
         _show(tables.layers(file, threads=threads, batch=batch), as_json)
     else:

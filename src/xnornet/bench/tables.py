@@ -13,9 +13,9 @@ from rich.table import Table
 from ..engine import Model, list_isas
 from ..format import read
 from .layers import bench_layer
-from .networks import bench_file
+from .networks import bench_file, bench_network
 
-__all__ = ["kernels", "layers", "networks", "single_layers"]
+__all__ = ["architecture", "kernels", "layers", "networks", "single_layers"]
 
 Rendered = tuple[Table, list[dict[str, Any]]]
 
@@ -51,6 +51,21 @@ def layers(path: str | Path, *, threads: int, batch: int) -> Rendered:
     table.add_section()
     table.add_row("total", "", "", f"{sum(record.ms for record in records):.4f}", "", "", "")
     return table, [asdict(record) for record in records]
+
+
+def architecture(name: str, *, threads: int, batch: int, seconds: float) -> Rendered:
+    """An architecture with random weights in every engine. Arguments as `bench_network`."""
+    records = bench_network(name, threads=threads, batch=batch, seconds=seconds)
+    headings = ("implementation", "bytes", "median ms", "min ms", "max ms", "ours is", "note")
+    table = _table(f"{name}, batch {batch}, {threads} thread{'s' * (threads > 1)}", headings)
+    ours = records[0].median_ms
+    for record in records:
+        times = (f"{t:.3f}" if t is not None else "" for t in (record.median_ms, record.min_ms, record.max_ms))
+        faster = (
+            f"{record.median_ms / ours:.1f}x faster" if ours and record.median_ms and record is not records[0] else ""
+        )
+        table.add_row(record.implementation, f"{record.bytes:,}", *times, faster, record.note)
+    return table, [record.records() for record in records]
 
 
 def single_layers(specs: Sequence[str], *, threads: int, seconds: float) -> Rendered:
