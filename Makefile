@@ -6,7 +6,7 @@ SOURCES := $(shell find cpp -name '*.cc' -o -name '*.h' -o -name CMakeLists.txt)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test lint format test-slow test-gpu bench sanitize clean
+.PHONY: install demo test lint format test-slow test-gpu test-arm bench sanitize clean
 
 install: $(VENV)/.installed
 
@@ -45,9 +45,16 @@ test-slow: install
 test-gpu: install
 	$(BIN)/pytest -m gpu
 
+# The NEON kernels, cross-compiled and run under an emulator, against the same oracle as all others.
+test-arm: install
+	@command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null || \
+	  { echo "make test-arm needs the Debian packages g++-aarch64-linux-gnu and qemu-user: apt-get install them"; exit 1; }
+	$(BIN)/pytest -m arm
+
 # Train every recipe of the bundled data with three seeds and append to benchmarks/results.
 bench: install
 	$(BIN)/python benchmarks/fashion_mnist_mini.py
+	$(BIN)/python benchmarks/fashion_curves.py
 
 # The engine's tests under the address and undefined-behaviour sanitizers.
 SANITIZED := build/sanitize/site

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from xnornet import ops, reference
+from xnornet import format, ops, reference
 from xnornet.engine import Model, available_isas, list_isas
 from xnornet.errors import DataError, UnsupportedError
 from xnornet.graph import PackedModel
@@ -186,6 +187,41 @@ for _ in range(3):
 """
     done = in_process(code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.skipif("XNORNET_TEST_SITE" in os.environ, reason="sanitizers keep freed memory")
+def test_memory_of_a_loaded_model(tmp_path: Path) -> None:
+    """What stays is the repacked weights; on the way there is the file once more, and no third copy."""
+    rng = np.random.default_rng(0)
+    features = 12288
+    weight = ops.BitArray((features, features), rng.integers(0, 256, features * features // 8, dtype=np.uint8))
+    layers = [
+        ops.BinaryWeightLinear(name="real", inputs=("input",), weight=weight),
+        ops.Sign(name="bits", inputs=("real",)),
+        ops.BinaryLinear(name="binary", inputs=("bits",), weight=weight),
+        ops.Affine(name="float", inputs=("binary",)),
+        ops.Linear(name="head", inputs=("float",), weight=np.zeros((10, features), np.float32)),
+    ]
+    preprocess = Preprocess(mode="RGB", size=(64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
+    flat = ops.Flatten(name="flat", inputs=("input",))
+    first = replace(layers[0], inputs=("flat",))
+    path = tmp_path / "model"
+    size = format.write(PackedModel((flat, first, *layers[1:]), preprocess, tuple("abcdefghij")), path) / 2**20
+    code = f"""
+import numpy as np, xnornet, xnornet.format
+def mib(what):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what)) / 1024
+before = mib("VmRSS")
+net = xnornet.load({str(path)!r})
+net.run(np.zeros((1, 64, 64, 3), np.uint8))
+print(mib("VmRSS") - before, mib("VmHWM") - before)
+"""
+    done = in_process(code)
+    stays, peak = map(float, done.stdout.split())
+    assert size > 35
+    assert stays < 1.2 * size + 6, f"{stays} MiB stay of a file of {size}"
+    assert peak < 2.3 * size + 6, f"{peak} MiB at most for a file of {size}"
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -6,6 +6,7 @@
 namespace xnornet {
 
 void chain_64_avx2(const Stage* stages, int count, char* const* buffers, const Tile& tile);
+void max_64_avx2(const float* const* taps, int count, size_t channel, float* out);
 
 void bprepare_2_avx2(const uint8_t* rows, size_t row_bytes, size_t pixels, uint8_t* prepared);
 void bexpand_64_avx2(const uint8_t* panel, size_t bytes, int width, uint8_t* expanded);
@@ -15,7 +16,9 @@ void bgemv_1x64_avx2(const uint8_t* row, size_t row_bytes, const uint8_t* panel,
 
 void sgemm_6x16_avx2(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                      float* out, bool accumulate);
-void wexpand_16_avx2(const uint8_t* bits, size_t depth, float* panel);
-void wgemv_1x16_avx2(const float* window, const Runs& runs, const uint8_t* bits, float* out);
+void wexpand_16_avx2(const uint8_t* panel, size_t begin, size_t depth, float* floats);
+void wtables_3_avx2(const float* row, size_t words, float* tables);
+void wgemm_2x64_avx2(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,
+                     float* out);
 
 }  // namespace xnornet

@@ -1,4 +1,4 @@
-// Kernels for AVX-512 (F, BW, DQ, VL) with VPOPCNTDQ.
+// Kernels for AVX-512 (F, BW, DQ, VL), some with VPOPCNTDQ.
 #pragma once
 
 #include "kernels/kernel_set.h"
@@ -6,7 +6,10 @@
 namespace xnornet {
 
 void chain_64_avx512(const Stage* stages, int count, char* const* buffers, const Tile& tile);
+void max_64_avx512(const float* const* taps, int count, size_t channel, float* out);
 
+void bgemm_8x64_avx512bw(const uint8_t* rows, size_t row_bytes, int pixels, const uint8_t* panel, int width,
+                         int32_t* out);
 void bgemm_6x64_avx512vpopcntdq(const uint8_t* rows, size_t row_bytes, int pixels, const uint8_t* panel,
                                 int width, int32_t* out);
 void bgemv_1x64_avx512vpopcntdq(const uint8_t* row, size_t row_bytes, const uint8_t* panel, int width,
@@ -14,7 +17,9 @@ void bgemv_1x64_avx512vpopcntdq(const uint8_t* row, size_t row_bytes, const uint
 
 void sgemm_12x32_avx512(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                         float* out, bool accumulate);
-void wexpand_32_avx512(const uint8_t* bits, size_t depth, float* panel);
-void wgemv_1x32_avx512(const float* window, const Runs& runs, const uint8_t* bits, float* out);
+void wexpand_32_avx512(const uint8_t* panel, size_t begin, size_t depth, float* floats);
+void wtables_4_avx512(const float* row, size_t words, float* tables);
+void wgemm_2x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,
+                       float* out);
 
 }  // namespace xnornet

@@ -160,5 +160,17 @@ void run_chain(const Stage* stages, int count, char* const* buffers, const Tile&
   }
 }
 
+template <class S>
+void run_max(const float* const* taps, int count, size_t channel, float* out) {
+  constexpr int kVectors = kPanel / S::kLanes;
+  typename S::F x[kVectors];
+  XNORNET_UNROLL
+  for (int v = 0; v < kVectors; ++v) x[v] = S::load(taps[0] + channel + v * S::kLanes);
+  for (int i = 1; i < count; ++i) XNORNET_UNROLL
+  for (int v = 0; v < kVectors; ++v) x[v] = S::max(x[v], S::load(taps[i] + channel + v * S::kLanes));
+  XNORNET_UNROLL
+  for (int v = 0; v < kVectors; ++v) S::store(out + v * S::kLanes, x[v]);
+}
+
 }  // namespace
 }  // namespace xnornet

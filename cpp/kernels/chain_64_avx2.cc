@@ -21,6 +21,7 @@ struct Simd {
   static F set(float x) { return _mm256_set1_ps(x); }
   static F add(F a, F b) { return _mm256_add_ps(a, b); }
   static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+  static F max(F a, F b) { return _mm256_max_ps(b, a); }  // a where they are equal
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F clamp(F x, F low, F high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }  // a NaN stays
   static F prelu(F x, F slope) {
@@ -42,6 +43,10 @@ struct Simd {
 
 void chain_64_avx2(const Stage* stages, int count, char* const* buffers, const Tile& tile) {
   run_chain<Simd>(stages, count, buffers, tile);
+}
+
+void max_64_avx2(const float* const* taps, int count, size_t channel, float* out) {
+  run_max<Simd>(taps, count, channel, out);
 }
 
 }  // namespace xnornet

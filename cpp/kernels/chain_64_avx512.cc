@@ -20,6 +20,7 @@ struct Simd {
   static F set(float x) { return _mm512_set1_ps(x); }
   static F add(F a, F b) { return _mm512_add_ps(a, b); }
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  static F max(F a, F b) { return _mm512_max_ps(b, a); }  // a where they are equal
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F clamp(F x, F low, F high) { return _mm512_min_ps(high, _mm512_max_ps(low, x)); }  // a NaN stays
   static F prelu(F x, F slope) {
@@ -39,6 +40,10 @@ struct Simd {
 
 void chain_64_avx512(const Stage* stages, int count, char* const* buffers, const Tile& tile) {
   run_chain<Simd>(stages, count, buffers, tile);
+}
+
+void max_64_avx512(const float* const* taps, int count, size_t channel, float* out) {
+  run_max<Simd>(taps, count, channel, out);
 }
 
 }  // namespace xnornet

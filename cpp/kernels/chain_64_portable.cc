@@ -50,6 +50,9 @@ struct Simd {
   static F mul(const F& a, const F& b) {
     return map([&](int l) { return a.v[l] * b.v[l]; });
   }
+  static F max(const F& a, const F& b) {
+    return map([&](int l) { return a.v[l] < b.v[l] ? b.v[l] : a.v[l]; });
+  }
   static F fma(const F& a, const F& b, const F& c) {
     return map([&](int l) { return __builtin_fmaf(a.v[l], b.v[l], c.v[l]); });
   }
@@ -84,6 +87,10 @@ struct Simd {
 
 void chain_64_portable(const Stage* stages, int count, char* const* buffers, const Tile& tile) {
   run_chain<Simd>(stages, count, buffers, tile);
+}
+
+void max_64_portable(const float* const* taps, int count, size_t channel, float* out) {
+  run_max<Simd>(taps, count, channel, out);
 }
 
 }  // namespace xnornet

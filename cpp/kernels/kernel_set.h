@@ -45,7 +45,7 @@ struct Runs {
   int count;
 };
 
-// Float sums of windows. A panel is [K][channels] of floats, or for binary weights [K][channels / 8] of bits.
+// Float sums of windows. A panel is [K][channels] of floats.
 struct FloatGemm {
   const char* name;
   int tile;      // pixels a call takes at most
@@ -55,12 +55,27 @@ struct FloatGemm {
   void (*gemm)(const float* const* windows, int pixels, const Runs& runs, const float* panel, float* out,
                bool accumulate);
 
-  // Bits to +1.0 / -1.0.
-  void (*expand)(const uint8_t* bits, size_t depth, float* panel);
+  // A panel of 1-bit weights is [words][channels] of 32-bit words: input k of a filter is bit k % word_inputs
+  // of its word k / word_inputs, 1 for -1.
+  int word_inputs;
 
-  // One window against bits, by flipping signs: reads each weight bit once.
-  const char* bit_gemv_name;
-  void (*bit_gemv)(const float* window, const Runs& runs, const uint8_t* bits, float* out);
+  // Inputs [begin, begin + depth) of such a panel as +1.0 / -1.0: [depth][channels].
+  void (*expand)(const uint8_t* panel, size_t begin, size_t depth, float* floats);
+
+  // Rows of inputs, each zero-filled up to whole words, against bits. A row is first turned into what the
+  // kernel reads, `word_floats` floats a word, once for all panels. Null: it is read as it is.
+  const char* wgemm_name;
+  int wgemm_tile;  // rows a call takes at most
+  int word_floats;
+  void (*tabulate)(const float* row, size_t words, float* tables);
+
+  // out[row][panels * channels], rows 64 apart, of so many panels that lie one after the other (64 / channels
+  // at most). A row's sums are the same bits whatever rows it comes with.
+  void (*wgemm)(const float* tables, size_t words, int rows, const uint8_t* bits, int panels, float* out);
+
+  // One row always takes this way; several do where a layer has at least so many filters. With fewer,
+  // turning rows into tables costs more than it saves, and expanded weights are multiplied.
+  int wgemm_filters;
 };
 
 struct KernelSet {
@@ -69,12 +84,16 @@ struct KernelSet {
   BitGemm bits;
   FloatGemm floats;
   ChainFn chain;
+  MaxFn max;
 };
 
 extern const KernelSet kPortable;
 #if defined(__x86_64__)
 extern const KernelSet kAvx2;
+extern const KernelSet kAvx512bw;
 extern const KernelSet kAvx512;
+#elif defined(__aarch64__)
+extern const KernelSet kNeon;
 #endif
 
 }  // namespace xnornet

@@ -6,6 +6,7 @@
 namespace xnornet {
 
 void chain_64_portable(const Stage* stages, int count, char* const* buffers, const Tile& tile);
+void max_64_portable(const float* const* taps, int count, size_t channel, float* out);
 
 void bgemm_1x64_portable(const uint8_t* rows, size_t row_bytes, int pixels, const uint8_t* panel, int width,
                          int32_t* out);
@@ -13,7 +14,8 @@ void bgemv_1x64_portable(const uint8_t* row, size_t row_bytes, const uint8_t* pa
 
 void sgemm_4x8_portable(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                         float* out, bool accumulate);
-void wexpand_8_portable(const uint8_t* bits, size_t depth, float* panel);
-void wgemv_1x8_portable(const float* window, const Runs& runs, const uint8_t* bits, float* out);
+void wexpand_8_portable(const uint8_t* panel, size_t begin, size_t depth, float* floats);
+void wgemv_1x8_portable(const float* row, size_t words, int rows, const uint8_t* bits, int panels,
+                        float* out);
 
 }  // namespace xnornet

@@ -23,10 +23,16 @@ const KernelSet kAvx2 = {
                .tile = 6,
                .channels = 16,
                .gemm = sgemm_6x16_avx2,
+               .word_inputs = 30,
                .expand = wexpand_16_avx2,
-               .bit_gemv_name = "wgemv_1x16_avx2",
-               .bit_gemv = wgemv_1x16_avx2},
+               .wgemm_name = "wgemm_2x64_avx2",
+               .wgemm_tile = 2,
+               .word_floats = 80,
+               .tabulate = wtables_3_avx2,
+               .wgemm = wgemm_2x64_avx2,
+               .wgemm_filters = 64},
     .chain = chain_64_avx2,
+    .max = max_64_avx2,
 };
 
 }  // namespace xnornet

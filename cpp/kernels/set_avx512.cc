@@ -23,10 +23,16 @@ const KernelSet kAvx512 = {
                .tile = 12,
                .channels = 32,
                .gemm = sgemm_12x32_avx512,
+               .word_inputs = 32,
                .expand = wexpand_32_avx512,
-               .bit_gemv_name = "wgemv_1x32_avx512",
-               .bit_gemv = wgemv_1x32_avx512},
+               .wgemm_name = "wgemm_2x64_avx512",
+               .wgemm_tile = 2,
+               .word_floats = 128,
+               .tabulate = wtables_4_avx512,
+               .wgemm = wgemm_2x64_avx512,
+               .wgemm_filters = 64},
     .chain = chain_64_avx512,
+    .max = max_64_avx512,
 };
 
 }  // namespace xnornet

@@ -23,10 +23,16 @@ const KernelSet kPortable = {
                .tile = 4,
                .channels = 8,
                .gemm = sgemm_4x8_portable,
+               .word_inputs = 32,
                .expand = wexpand_8_portable,
-               .bit_gemv_name = "wgemv_1x8_portable",
-               .bit_gemv = wgemv_1x8_portable},
+               .wgemm_name = "wgemv_1x8_portable",
+               .wgemm_tile = 1,
+               .word_floats = 32,
+               .tabulate = nullptr,
+               .wgemm = wgemv_1x8_portable,
+               .wgemm_filters = INT32_MAX},
     .chain = chain_64_portable,
+    .max = max_64_portable,
 };
 
 }  // namespace xnornet

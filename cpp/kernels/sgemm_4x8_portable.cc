@@ -11,18 +11,6 @@ namespace {
 constexpr int kChannels = 8;
 using Four [[gnu::vector_size(16)]] = float;
 
-// The sign bits that four bits of weights flip: x times +1 or -1 is x with its sign flipped or not.
-using FourInts [[gnu::vector_size(16)]] = uint32_t;
-struct Signs {
-  FourInts of[16];
-};
-constexpr Signs make_signs() {
-  Signs signs{};
-  for (uint32_t b = 0; b < 16; ++b) signs.of[b] = FourInts{b << 31, b >> 1 << 31, b >> 2 << 31, b >> 3 << 31};
-  return signs;
-}
-constexpr Signs kSigns = make_signs();
-
 inline Four load(const float* p) {
   Four x;
   std::memcpy(&x, p, sizeof x);
@@ -72,23 +60,38 @@ void sgemm_4x8_portable(const float* const* windows, int pixels, const Runs& run
   }
 }
 
-void wexpand_8_portable(const uint8_t* bits, size_t depth, float* panel) {
-  for (size_t k = 0; k < depth; ++k)
-    for (int c = 0; c < kChannels; ++c) panel[k * kChannels + c] = (bits[k] >> c) & 1 ? -1.0f : 1.0f;
+void wexpand_8_portable(const uint8_t* panel, size_t begin, size_t depth, float* floats) {
+  for (size_t k = begin; k < begin + depth; ++k, floats += kChannels) {
+    uint32_t words[kChannels];
+    std::memcpy(words, panel + k / 32 * sizeof words, sizeof words);
+    for (int c = 0; c < kChannels; ++c) floats[c] = (words[c] >> (k % 32)) & 1 ? -1.0f : 1.0f;
+  }
 }
 
-void wgemv_1x8_portable(const float* window, const Runs& runs, const uint8_t* bits, float* out) {
-  Four sums[2] = {};
-  for (int r = 0; r < runs.count; ++r) {
-    for (int k = 0; k < runs.length[r]; ++k, ++bits) {
-      uint32_t x;
-      std::memcpy(&x, window + runs.offset[r] + k, 4);
-      sums[0] += reinterpret_cast<Four>(x ^ kSigns.of[*bits & 15]);
-      sums[1] += reinterpret_cast<Four>(x ^ kSigns.of[*bits >> 4]);
+// A product with +1 or -1 is x with its sign flipped or not: the bit is moved to the sign's place.
+void wgemv_1x8_portable(const float* row, size_t words, int rows, const uint8_t* bits, int panels,
+                        float* out) {
+  using FourInts [[gnu::vector_size(16)]] = uint32_t;
+  (void)rows;  // one at a time
+  for (; panels > 0; --panels, out += kChannels) {
+    Four sums[2][2] = {};
+    for (size_t k = 0; k < words; ++k, bits += 4 * kChannels) {
+      FourInts w[2];
+      std::memcpy(w, bits, sizeof w);
+      for (size_t j = 0; j < 32; j += 2) {
+        XNORNET_UNROLL
+        for (size_t i = 0; i < 2; ++i) {
+          uint32_t x;
+          std::memcpy(&x, row + 32 * k + j + i, 4);
+          XNORNET_UNROLL
+          for (int v = 0; v < 2; ++v)
+            sums[v][i] += reinterpret_cast<Four>(x ^ (w[v] << (31 - j - i) & 0x80000000u));
+        }
+      }
     }
+    store(out, sums[0][0] + sums[0][1]);
+    store(out + 4, sums[1][0] + sums[1][1]);
   }
-  store(out, sums[0]);
-  store(out + 4, sums[1]);
 }
 
 }  // namespace xnornet

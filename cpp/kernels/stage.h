@@ -62,6 +62,9 @@ struct Tile {
   const uint32_t* classes;  // border class of each pixel, or null: all 0
 };
 
+// Channel by channel, the largest of `count` >= 1 pixels: 64 channels from taps[i] + channel on.
+using MaxFn = void (*)(const float* const* taps, int count, size_t channel, float* out);
+
 using ChainFn = void (*)(const Stage* stages, int count, char* const* buffers, const Tile& tile);
 
 }  // namespace xnornet

@@ -9,7 +9,7 @@ constexpr size_t kBlockBytes = 128 << 10;  // of gathered windows: they stay in 
 constexpr int kMostTile = 16;
 
 // Bits [begin, begin + count) of an array, from bit 0 of `to` on; the rest of the last byte is 0.
-void copy_bits(const std::vector<uint8_t>& bits, size_t begin, size_t count, uint8_t* to) {
+void copy_bits(const Shared<uint8_t>& bits, size_t begin, size_t count, uint8_t* to) {
   const size_t first = begin / 8, shift = begin % 8;
   for (size_t i = 0; i * 8 < count; ++i) {
     unsigned both = bits[first + i];

@@ -32,7 +32,7 @@ Axis classify(int in, int out, int kernel, int stride, int before, int dilation)
   return axis;
 }
 
-bool bit_at(const std::vector<uint8_t>& bits, size_t index) { return (bits[index / 8] >> (index % 8)) & 1; }
+bool bit_at(const Shared<uint8_t>& bits, size_t index) { return (bits[index / 8] >> (index % 8)) & 1; }
 
 }  // namespace
 

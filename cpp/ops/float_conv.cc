@@ -5,9 +5,16 @@
 namespace xnornet {
 namespace {
 
-constexpr int kMostTile = 16;
+constexpr int kMostBlock = 512;      // pixels whose sums are held
 constexpr int kRunLength = 256;      // longer runs are cut
 constexpr size_t kChunkDepth = 512;  // inputs whose weights are kept in cache for a block of pixels
+
+// `count` bits, 32 at most, from bit `begin` of an array on.
+uint32_t bits_at(const Shared<uint8_t>& bits, size_t begin, size_t count) {
+  uint64_t eight = 0;
+  std::memcpy(&eight, bits.data() + begin / 8, std::min<size_t>(8, bits.size() - begin / 8));
+  return static_cast<uint32_t>(eight >> (begin % 8) & ((uint64_t{1} << count) - 1));
+}
 
 bool has_padding(const Window& w) { return w.top || w.bottom || w.left || w.right; }
 
@@ -38,12 +45,17 @@ FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in
   filters_ = conv.out_channels / conv.groups;
   group_panels_ = (filters_ + kPanel - 1) / kPanel;
   panels_are_separate_ = conv.groups == 1 || filters_ % 8 == 0;
-  block_ = static_cast<size_t>(16) * k.tile;
+  // Bits are expanded once a block: larger ones then.
+  block_ = static_cast<size_t>(binary_ ? 32 : 16) * k.tile;
   plan_runs(conv);
   pack(conv);
-  scratch_bytes = block_ * kPanel * sizeof(float) + (binary_ ? most_depth_ * k.channels * sizeof(float) : 0);
-  kernel = k.name;
-  if (binary_ && out.pixels() == 1) single_kernel = k.bit_gemv_name;
+  size_t expanded = binary_ ? most_depth_ * k.channels : 0;
+  tabulates_ = binary_ && filters_ >= k.wgemm_filters;
+  if (tabulates_ || (binary_ && out.pixels() == 1))
+    expanded = std::max(expanded, words_ * (k.word_inputs + k.wgemm_tile * k.word_floats) + kLine);
+  scratch_bytes = (block_ * kPanel + expanded) * sizeof(float);
+  kernel = tabulates_ ? k.wgemm_name : k.name;
+  if (binary_ && out.pixels() == 1) single_kernel = k.wgemm_name;
   weight_bytes = weights_.size();
 }
 
@@ -75,22 +87,27 @@ void FloatConv::plan_runs(const Conv& conv) {
   }
 }
 
-// Panels of `channels` filters: [filter panel][depth][channels] floats, or bits of the same order.
+// Panels of `channels` filters: [filter panel][depth][channels] floats, or words of bits (kernel_set.h).
 void FloatConv::pack(const Conv& conv) {
   const int width = kernels_.floats.channels;
   subs_ = (filters_ + width - 1) / width;
-  sub_bytes_ = depth_ * width * (binary_ ? 1 : 32) / 8;
+  const size_t word_inputs = kernels_.floats.word_inputs;
+  if (binary_) words_ = (depth_ + word_inputs - 1) / word_inputs;
+  sub_bytes_ = (binary_ ? words_ : depth_) * width * 4;
   weights_ = Memory(sub_bytes_ * subs_ * groups_);
   for (int o = 0; o < conv.out_channels; ++o) {
     const int group = o / filters_, f = o % filters_, lane = f % width;
     char* panel = weights_.data() + sub_bytes_ * (static_cast<size_t>(group) * subs_ + f / width);
-    for (size_t k = 0; k < depth_; ++k) {
-      const size_t from = o * depth_ + k, to = k * width + lane;
-      if (binary_) {
-        panel[to / 8] |= static_cast<char>(((conv.bits[from / 8] >> (from % 8)) & 1) << (to % 8));
-      } else {
-        reinterpret_cast<float*>(panel)[to] = conv.weight[from];
-      }
+    const size_t filter = o * depth_;
+    if (!binary_) {
+      for (size_t k = 0; k < depth_; ++k)
+        reinterpret_cast<float*>(panel)[k * width + lane] = conv.weight[filter + k];
+      continue;
+    }
+    for (size_t word = 0; word < words_; ++word) {
+      const size_t begin = word * word_inputs;
+      reinterpret_cast<uint32_t*>(panel)[word * width + lane] =
+          bits_at(conv.bits, filter + begin, std::min(word_inputs, depth_ - begin));
     }
   }
 }
@@ -127,34 +144,73 @@ void FloatConv::run(const Run& run) const {
   const size_t pixels = run.batch * out_.pixels(), panels = static_cast<size_t>(groups_) * group_panels_;
   const size_t tile = kernels_.floats.tile, threads = run.threads();
   const bool by_pixels = !panels_are_separate_ || pixels >= 8 * tile * threads || panels < threads;
+  // By the whole run, not by a thread's part: the two ways add in another order.
+  const auto way = tabulates_ || (binary_ && pixels == 1) ? &FloatConv::look_up : &FloatConv::work;
   run.parallel([&](int t, int n) {
     if (by_pixels) {
-      work(run, t, part_of(pixels, tile, t, n), {0, panels});
+      (this->*way)(run, t, part_of(pixels, tile, t, n), {0, panels});
     } else {
-      work(run, t, {0, pixels}, part_of(panels, 1, t, n));
+      (this->*way)(run, t, {0, pixels}, part_of(panels, 1, t, n));
     }
   });
 }
 
-void FloatConv::work(const Run& run, int thread, Part pixels, Part panels) const {
-  const FloatGemm& k = kernels_.floats;
+// A window as one row, and what the kernel reads of it.
+void FloatConv::tabulate(const float* window, float* row, float* tables) const {
+  float* end = row;
+  for (size_t r = 0; r < run_length_.size(); ++r)
+    end = std::copy_n(window + run_offset_[r], run_length_[r], end);
+  std::fill(end, row + words_ * kernels_.floats.word_inputs, 0.0f);
+  if (kernels_.floats.tabulate) kernels_.floats.tabulate(row, words_, tables);
+}
+
+// The first element of an output pixel's window.
+const float* FloatConv::window_of(const Run& run, size_t pixel) const {
   const auto* image =
       reinterpret_cast<const float*>(run.buffers[padded_slot_ >= 0 ? padded_slot_ : in_slot_]);
   const size_t image_size = static_cast<size_t>(padded_height_) * padded_width_ * in_.channels;
+  const size_t n = pixel / out_.pixels(), at = pixel % out_.pixels();
+  const size_t y = at / out_.width * window_.stride_h, x = at % out_.width * window_.stride_w;
+  return image + n * image_size + (y * padded_width_ + x) * in_.channels;
+}
+
+// 1-bit weights as they are: some windows at a time become tables, which all panels read.
+void FloatConv::look_up(const Run& run, int thread, Part pixels, Part panels) const {
+  const FloatGemm& k = kernels_.floats;
+  auto* sums = reinterpret_cast<float*>(run.scratch[thread]);
+  float* tables = sums + block_ * kPanel;
+  const size_t row_floats = words_ * k.word_floats;
+  float* row = k.tabulate ? tables + round_up(row_floats * k.wgemm_tile, kLine) : tables;
+  for (size_t begin = pixels.begin; begin < pixels.end; begin += k.wgemm_tile) {
+    const size_t end = std::min(begin + k.wgemm_tile, pixels.end);
+    int tabulated_group = -1;
+    for (size_t p = panels.begin; p < panels.end; ++p) {
+      const int group = static_cast<int>(p) / group_panels_, in_group = static_cast<int>(p) % group_panels_;
+      const int channels = std::min(kPanel, filters_ - in_group * kPanel);
+      if (group != tabulated_group) {
+        tabulated_group = group;
+        for (size_t i = begin; i < end; ++i)
+          tabulate(window_of(run, i) + group * group_channels_, row, tables + (i - begin) * row_floats);
+      }
+      const char* weights = weights_.data() + sub_bytes_ * (group * subs_ + in_group * (kPanel / k.channels));
+      k.wgemm(tables, words_, static_cast<int>(end - begin), reinterpret_cast<const uint8_t*>(weights),
+              (channels + k.channels - 1) / k.channels, sums);
+      chain.apply(
+          kernels_.chain, run.buffers,
+          {sums, kPanel, end - begin, begin, group * filters_ + in_group * kPanel, channels, nullptr});
+    }
+  }
+}
+
+void FloatConv::work(const Run& run, int thread, Part pixels, Part panels) const {
+  const FloatGemm& k = kernels_.floats;
   auto* sums = reinterpret_cast<float*>(run.scratch[thread]);
   float* expanded = sums + block_ * kPanel;
-  // By the whole run, not by this thread's part: the two kernels add in another order.
-  const bool single = run.batch * out_.pixels() == 1;
 
   for (size_t begin = pixels.begin; begin < pixels.end; begin += block_) {
     const size_t end = std::min(begin + block_, pixels.end);
-    // Every pixel's window, as a pointer to its first element.
-    const float* windows[16 * kMostTile];
-    for (size_t pixel = begin; pixel < end; ++pixel) {
-      const size_t n = pixel / out_.pixels(), at = pixel % out_.pixels();
-      const size_t y = at / out_.width * window_.stride_h, x = at % out_.width * window_.stride_w;
-      windows[pixel - begin] = image + n * image_size + (y * padded_width_ + x) * in_.channels;
-    }
+    const float* windows[kMostBlock];
+    for (size_t pixel = begin; pixel < end; ++pixel) windows[pixel - begin] = window_of(run, pixel);
     int windows_group = 0;
     for (size_t p = panels.begin; p < panels.end; ++p) {
       const int group = static_cast<int>(p) / group_panels_, in_group = static_cast<int>(p) % group_panels_;
@@ -163,22 +219,17 @@ void FloatConv::work(const Run& run, int thread, Part pixels, Part panels) const
       for (; windows_group < group; ++windows_group)
         for (size_t i = 0; i < end - begin; ++i) windows[i] += group_channels_;
 
+      const char* panel_weights =
+          weights_.data() + sub_bytes_ * (group * subs_ + in_group * (kPanel / k.channels));
       for (int lane = 0; lane < channels; lane += k.channels) {
-        const int sub = group * subs_ + (in_group * kPanel + lane) / k.channels;
-        const char* weights = weights_.data() + sub_bytes_ * sub;
-        if (binary_ && single) {
-          const Runs all{run_offset_.data(), run_length_.data(), static_cast<int>(run_length_.size())};
-          k.bit_gemv(windows[0], all, reinterpret_cast<const uint8_t*>(weights), sums + lane);
-          continue;
-        }
+        const char* weights = panel_weights + sub_bytes_ * (lane / k.channels);
         for (const Chunk& chunk : chunks_) {
           const Runs runs{&run_offset_[chunk.first_run], &run_length_[chunk.first_run], chunk.runs};
-          const size_t at = chunk.depth_begin * k.channels;
           const float* panel = expanded;
           if (binary_) {
-            k.expand(reinterpret_cast<const uint8_t*>(weights) + at / 8, chunk.depth, expanded);
+            k.expand(reinterpret_cast<const uint8_t*>(weights), chunk.depth_begin, chunk.depth, expanded);
           } else {
-            panel = reinterpret_cast<const float*>(weights) + at;
+            panel = reinterpret_cast<const float*>(weights) + chunk.depth_begin * k.channels;
           }
           for (size_t i = 0; i < end - begin; i += k.tile) {
             const int count = static_cast<int>(std::min<size_t>(k.tile, end - begin - i));

@@ -28,6 +28,9 @@ class FloatConv : public Step {
   void pad(const Run& run) const;
   void plan_runs(const Conv& conv);
   void pack(const Conv& conv);
+  void tabulate(const float* window, float* row, float* tables) const;
+  void look_up(const Run& run, int thread, Part pixels, Part panels) const;
+  const float* window_of(const Run& run, size_t pixel) const;
   void work(const Run& run, int thread, Part pixels, Part panels) const;
 
   const KernelSet& kernels_;
@@ -44,8 +47,10 @@ class FloatConv : public Step {
   std::vector<int64_t> run_offset_;
   std::vector<int32_t> run_length_;
   std::vector<Chunk> chunks_;
-  size_t sub_bytes_;  // weights of one kernel panel
-  int subs_;          // kernel panels in a group
+  size_t words_ = 0;        // of a filter with 1-bit weights
+  bool tabulates_ = false;  // several windows become tables; else their weights are expanded
+  size_t sub_bytes_;        // weights of one kernel panel
+  int subs_;                // kernel panels in a group
   Memory weights_;
 };
 

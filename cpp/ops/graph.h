@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -33,13 +35,39 @@ struct Window {
   }
 };
 
+// Weights that nobody changes: copies share them, and they may be the caller's, so that a large model exists
+// once before it is repacked.
+template <class T>
+class Shared {
+ public:
+  Shared() = default;
+  Shared(std::vector<T> items) {  // NOLINT(google-explicit-constructor)
+    auto own = std::make_shared<const std::vector<T>>(std::move(items));
+    data_ = own->data();
+    size_ = own->size();
+    owner_ = std::move(own);
+  }
+  Shared(const T* data, size_t size, std::shared_ptr<const void> owner)
+      : data_(data), size_(size), owner_(std::move(owner)) {}
+
+  const T* data() const { return data_; }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const T& operator[](size_t i) const { return data_[i]; }
+
+ private:
+  const T* data_ = nullptr;
+  size_t size_ = 0;
+  std::shared_ptr<const void> owner_;
+};
+
 // Dense layers are convolutions of one tap on one pixel.
 struct Conv {
   Window window;
   int groups = 1;
   int out_channels = 0, group_channels = 0;  // group_channels: input channels of a group
-  std::vector<float> weight;                 // float weights [out][kh][kw][in], or
-  std::vector<uint8_t> bits;                 // 1-bit weights, the same order without gaps
+  Shared<float> weight;                      // float weights [out][kh][kw][in], or
+  Shared<uint8_t> bits;                      // 1-bit weights, the same order without gaps
   std::vector<float> bias;                   // or empty
   int padding_value = 0;                     // of a binary convolution
   bool binary_input = false;

@@ -7,11 +7,14 @@
 namespace xnornet {
 namespace {
 
+constexpr size_t kTile = 8;  // pixels pooled before their chain
+
 // The taps of a window that lie inside, along one axis.
 struct Taps {
   int first, end;
 };
 Taps inside(int64_t origin, int size, int kernel, int dilation) {
+  if (origin >= 0 && origin + int64_t{kernel - 1} * dilation < size) return {0, kernel};  // without dividing
   int first =
       origin < 0 ? static_cast<int>(std::min<int64_t>((-origin + dilation - 1) / dilation, kernel)) : 0;
   const int64_t room = size - origin;  // taps at i * dilation < room
@@ -37,15 +40,17 @@ int for_taps(const Window& w, const Value& in, const Value& out, size_t at, Visi
 }  // namespace
 
 Pool::Pool(Mode mode, const Window& window, bool count_padding, const Value& in, const Value& out,
-           int in_slot, ChainFn kernel)
+           int in_slot, const KernelSet& kernels)
     : mode_(mode),
       window_(window),
       count_padding_(count_padding),
       in_(in),
       out_(out),
       in_slot_(in_slot),
-      chain_kernel_(kernel) {
-  this->kernel = mode == Mode::kMean ? "pool_mean" : "pool_max";
+      kernels_(kernels) {
+  kernel = mode == Mode::kMean ? "pool_mean" : "pool_max";
+  if (mode == Mode::kMaxF32)
+    scratch_bytes = kTile * (kPanel * sizeof(float) + window.taps() * sizeof(float*));
 }
 
 template <class T, class Fold>
@@ -71,8 +76,42 @@ void Pool::pool(const Run& run, T start, Fold fold) const {
           }
         }
         const int left = static_cast<int>(std::min<size_t>(kPanel, channels - c));
-        chain.apply(chain_kernel_, run.buffers,
+        chain.apply(kernels_.chain, run.buffers,
                     {values, kPanel, 1, pixel, static_cast<int>(c), left, nullptr});
+      }
+    }
+  });
+}
+
+// Maxima of floats, the one pool that large maps go through: vectors, and a chain for several pixels at once.
+void Pool::pool_max(const Run& run) const {
+  const auto* input = reinterpret_cast<const float*>(run.buffers[in_slot_]);
+  const size_t channels = in_.channels, pixels = out_.pixels(), most = window_.taps();
+  run.parallel([&](int t, int threads) {
+    auto* values = reinterpret_cast<float*>(run.scratch[t]);
+    auto** taps = reinterpret_cast<const float**>(values + kTile * kPanel);
+    const Part part = part_of(run.batch * pixels, 1, t, threads);
+    for (size_t begin = part.begin; begin < part.end; begin += kTile) {
+      const size_t count = std::min(kTile, part.end - begin);
+      int number[kTile];
+      for (size_t i = 0; i < count; ++i) {
+        const float* image = input + (begin + i) / pixels * in_.pixels() * channels;
+        const float** next = taps + i * most;
+        number[i] = for_taps(window_, in_, out_, (begin + i) % pixels,
+                             [&](size_t offset) { *next++ = image + offset * channels; });
+      }
+      for (size_t c = 0; c < channels; c += kPanel) {
+        for (size_t i = 0; i < count; ++i) {
+          float* to = values + i * kPanel;
+          if (number[i] > 0) {
+            kernels_.max(taps + i * most, number[i], c, to);
+          } else {
+            std::fill_n(to, kPanel, -std::numeric_limits<float>::infinity());
+          }
+        }
+        const int left = static_cast<int>(std::min<size_t>(kPanel, channels - c));
+        chain.apply(kernels_.chain, run.buffers,
+                    {values, kPanel, count, begin, static_cast<int>(c), left, nullptr});
       }
     }
   });
@@ -82,7 +121,7 @@ void Pool::run(const Run& run) const {
   const auto larger = [](auto a, auto b) { return a < b ? b : a; };
   switch (mode_) {
     case Mode::kMaxF32:
-      return pool(run, -std::numeric_limits<float>::infinity(), larger);
+      return pool_max(run);
     case Mode::kMaxI32:
       return pool(run, std::numeric_limits<int32_t>::min(), larger);
     case Mode::kMean:

@@ -9,7 +9,7 @@ class Pool : public Step {
  public:
   enum class Mode { kMaxF32, kMaxI32, kMean };
   Pool(Mode mode, const Window& window, bool count_padding, const Value& in, const Value& out, int in_slot,
-       ChainFn kernel);
+       const KernelSet& kernels);
 
   Chain chain;  // takes the pooled values
 
@@ -18,13 +18,14 @@ class Pool : public Step {
  private:
   template <class T, class Fold>
   void pool(const Run& run, T start, Fold fold) const;
+  void pool_max(const Run& run) const;
 
   Mode mode_;
   Window window_;
   bool count_padding_;
   Value in_, out_;
   int in_slot_;
-  ChainFn chain_kernel_;
+  const KernelSet& kernels_;
 };
 
 // Bit 1 is -1, so a maximum is the AND of a window's bits and a minimum, which a descending threshold makes

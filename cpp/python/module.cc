@@ -46,6 +46,12 @@ std::vector<T> vector_from(const Optional<T>& array) {
   return array ? vector_from(*array) : std::vector<T>();
 }
 
+// The caller's array itself, kept alive.
+template <class T>
+Shared<T> shared_from(const Array<T>& array) {
+  return {array.data(), array.size(), std::make_shared<const Array<T>>(array)};
+}
+
 int channels_of(const Graph& graph, int value) {
   if (value < 0 || static_cast<size_t>(value) >= graph.values().size())
     throw std::invalid_argument("op takes a value that does not exist");
@@ -81,7 +87,7 @@ void bind_graph(nb::module_& m) {
           [](Graph& g, std::string name, int input, const F& weight, const OptF& bias,
              const WindowTuple& window, int groups) {
             Conv conv = conv_from(g, input, static_cast<int>(weight.shape(0)), window, groups);
-            conv.weight = vector_from(weight);
+            conv.weight = shared_from(weight);
             conv.bias = vector_from(bias);
             return g.add(std::move(name), "conv2d", {input}, std::move(conv));
           },
@@ -90,7 +96,7 @@ void bind_graph(nb::module_& m) {
           "linear",
           [](Graph& g, std::string name, int input, const F& weight, const OptF& bias) {
             Conv conv = dense_from(g, input, static_cast<int>(weight.shape(0)));
-            conv.weight = vector_from(weight);
+            conv.weight = shared_from(weight);
             conv.bias = vector_from(bias);
             return g.add(std::move(name), "linear", {input}, std::move(conv));
           },
@@ -100,7 +106,7 @@ void bind_graph(nb::module_& m) {
           [](Graph& g, std::string name, int input, const Bits& bits, int out_channels,
              const WindowTuple& window, int groups, int padding_value) {
             Conv conv = conv_from(g, input, out_channels, window, groups);
-            conv.bits = vector_from(bits);
+            conv.bits = shared_from(bits);
             conv.padding_value = padding_value;
             conv.binary_input = true;
             return g.add(std::move(name), "binary_conv2d", {input}, std::move(conv));
@@ -111,7 +117,7 @@ void bind_graph(nb::module_& m) {
           "binary_linear",
           [](Graph& g, std::string name, int input, const Bits& bits, int out_features) {
             Conv conv = dense_from(g, input, out_features);
-            conv.bits = vector_from(bits);
+            conv.bits = shared_from(bits);
             conv.binary_input = true;
             return g.add(std::move(name), "binary_linear", {input}, std::move(conv));
           },
@@ -121,7 +127,7 @@ void bind_graph(nb::module_& m) {
           [](Graph& g, std::string name, int input, const Bits& bits, int out_channels,
              const WindowTuple& window, int groups) {
             Conv conv = conv_from(g, input, out_channels, window, groups);
-            conv.bits = vector_from(bits);
+            conv.bits = shared_from(bits);
             return g.add(std::move(name), "binary_weight_conv2d", {input}, std::move(conv));
           },
           arg("name"), arg("input"), arg("bits"), arg("out_channels"), arg("window"), arg("groups"))
@@ -129,7 +135,7 @@ void bind_graph(nb::module_& m) {
           "binary_weight_linear",
           [](Graph& g, std::string name, int input, const Bits& bits, int out_features) {
             Conv conv = dense_from(g, input, out_features);
-            conv.bits = vector_from(bits);
+            conv.bits = shared_from(bits);
             return g.add(std::move(name), "binary_weight_linear", {input}, std::move(conv));
           },
           arg("name"), arg("input"), arg("bits"), arg("out_features"))
@@ -297,8 +303,7 @@ NB_MODULE(_core, m) {
       record["name"] = set->name;
       record["missing"] = missing_features(*set);
       nb::list kernels;
-      for (const char* name :
-           {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.bit_gemv_name})
+      for (const char* name : {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name})
         kernels.append(name);
       record["kernels"] = kernels;
       sets.append(record);

@@ -18,6 +18,8 @@ bool cpu_has(const char* feature) {
   XNORNET_FEATURE("avx512vl")
   XNORNET_FEATURE("avx512vpopcntdq")
 #undef XNORNET_FEATURE
+#elif defined(__aarch64__)
+  if (std::strcmp(feature, "neon") == 0) return true;  // part of the architecture
 #endif
   (void)feature;
   return false;

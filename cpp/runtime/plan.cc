@@ -26,6 +26,7 @@ Plan::Plan(const Graph& graph, const std::vector<float>& scale, const std::vecto
       team_(threads) {
   for (const auto& step : schedule_.steps) scratch_bytes_ = std::max(scratch_bytes_, step->scratch_bytes);
   scratch_bytes_ = round_up(scratch_bytes_ + kSlack, kLine);
+  give_back(take(1));  // so that the first run need not wait for memory
 }
 
 Plan::~Plan() {

@@ -117,13 +117,13 @@ class Planner {
       if (in.dtype == DType::kBits) return std::make_unique<BitPool>(*pool, in, out, in_slot, out_slot);
       const bool real = in.dtype == DType::kF32;
       auto step = std::make_unique<Pool>(real ? Pool::Mode::kMaxF32 : Pool::Mode::kMaxI32, pool->window,
-                                         false, in, out, in_slot, kernels_.chain);
+                                         false, in, out, in_slot, kernels_);
       fill(draft, real ? Holds::kF32 : Holds::kI32, nullptr, nullptr, step->chain);
       return step;
     }
     if (const auto* pool = std::get_if<AvgPool>(&op.data)) {
       auto step = std::make_unique<Pool>(Pool::Mode::kMean, pool->window, pool->count_padding, in, out,
-                                         in_slot, kernels_.chain);
+                                         in_slot, kernels_);
       fill(draft, Holds::kF32, nullptr, nullptr, step->chain);
       return step;
     }

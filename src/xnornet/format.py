@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -11,8 +12,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from .bits import BitArray
 from .errors import FormatError
@@ -26,6 +25,7 @@ __all__ = ["MAX_HEADER", "VERSION", "dumps", "loads", "read", "write"]
 VERSION = "1"
 MAX_HEADER = 16 << 20  # bytes
 _NO_DIGEST = "0" * 64
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
 _TENSOR_TYPES: dict[Any, type[np.generic]] = {F32: np.float32, I32: np.int32, U8: np.uint8}
 
 
@@ -62,6 +62,8 @@ def read(path: str | Path) -> PackedModel:
 
 def dumps(model: PackedModel) -> bytes:
     """The packed file's bytes: the same bytes for the same model."""
+    import safetensors.numpy  # reading needs only this file
+
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     document = {
         "preprocess": dataclasses.asdict(model.preprocess),
@@ -80,12 +82,13 @@ def dumps(model: PackedModel) -> bytes:
 
 
 def loads(data: bytes) -> PackedModel:
-    """Parse and check a packed file's bytes.
+    """Parse and check a packed file's bytes. The model's arrays are views of them: nothing is copied.
 
     Raises:
         FormatError: as `read`.
     """
-    metadata = _metadata(data)
+    header = _header(data)
+    metadata = header.pop("__metadata__", {})
     if metadata.get("format") != "xnornet":
         raise FormatError("is a safetensors file, but not a packed model; make one with `xnornet pack`")
     if (version := metadata.get("version")) != VERSION:
@@ -94,10 +97,10 @@ def loads(data: bytes) -> PackedModel:
         )
     _check_digest(data, str(metadata.get("sha256")))
     try:
-        tensors = safetensors.numpy.load(data)
+        tensors = _views(data, header)
         document = json.loads(metadata["model"], parse_constant=_refuse_constant)
         return _decode_model(document, tensors)
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"describes no valid model ({type(error).__name__}: {error})") from error
 
 
@@ -111,8 +114,8 @@ def _with_header_in_order(data: bytes, metadata: dict[str, str]) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
-def _metadata(data: bytes) -> dict[str, Any]:
-    """The header's `__metadata__`, after the checks that need no knowledge of the model."""
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON header, after the checks that need no knowledge of the model."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length < 2:
         raise FormatError(f"is not a packed model ({len(data)} bytes); make one with `xnornet pack`")
@@ -121,17 +124,34 @@ def _metadata(data: bytes) -> dict[str, Any]:
     if 8 + length > len(data):
         raise FormatError(f"is truncated: the header takes {8 + length} bytes, the file has {len(data)}")
     try:
-        header = json.loads(data[8 : 8 + length])
+        header: dict[str, Any] = json.loads(data[8 : 8 + length])
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in tensors), default=0)
-        metadata = header.get("__metadata__", {})
-        if not isinstance(metadata, dict):
+        if not isinstance(header.get("__metadata__", {}), dict):
             raise TypeError("__metadata__ is not an object")
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise FormatError("header is damaged, or this is not a packed model") from error
     if isinstance(end, int) and 8 + length + end > len(data):
         raise FormatError(f"is truncated: {8 + length + end} bytes are announced, the file has {len(data)}")
-    return metadata
+    return header
+
+
+def _views(data: bytes, header: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """The tensors, which must fill the rest of the file one after the other, without gaps (as safetensors has it)."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
+    at = 0
+    for name, entry in sorted(header.items(), key=lambda item: _numbers(item[1]["data_offsets"], item[0])):
+        first, end = entry["data_offsets"]
+        dtype, shape = _DTYPES[entry["dtype"]], _numbers(entry["shape"], f"shape of tensor '{name}'")
+        size = math.prod(shape)
+        if min(shape, default=0) < 0 or first != at or end != first + size * dtype.itemsize:
+            raise ValueError(f"tensor '{name}' of shape {list(shape)} does not lie at bytes {first} to {end}")
+        tensors[name] = np.frombuffer(data, dtype, size, begin + first).reshape(shape)
+        at = end
+    if begin + at != len(data):
+        raise ValueError(f"{len(data) - begin - at} bytes belong to no tensor")
+    return tensors
 
 
 def _needle(digest: str) -> bytes:
@@ -139,7 +159,8 @@ def _needle(digest: str) -> bytes:
 
 
 def _check_digest(data: bytes, digest: str) -> None:
-    if not re.fullmatch("[0-9a-f]{64}", digest) or data.count(_needle(digest)) != 1:
+    end = 8 + int.from_bytes(data[:8], "little")  # of the header
+    if not re.fullmatch("[0-9a-f]{64}", digest) or data.count(_needle(digest), 0, end) != 1:
         raise FormatError("has no valid checksum; it is damaged, copy it again or pack it again")
     start = data.index(_needle(digest)) + len('"sha256":"')
     actual = hashlib.sha256(data[:start])  # hashed in pieces: no copy of the tensors
@@ -196,9 +217,15 @@ def _decode(entry: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> 
     names = {field.name for field in dataclasses.fields(op_type)}
     if names | {"kind"} != set(entry):
         raise ValueError(f"op kind '{entry['kind']}' has the fields {sorted(names)}, got {sorted(entry)}")
-    hints = get_type_hints(op_type)
+    hints = _hints(op_type.kind)
     where = f"op '{entry['name']}'"
     return op_type(**{name: _field(entry[name], name, hints[name], tensors, where) for name in names})
+
+
+@functools.cache
+def _hints(kind: str) -> dict[str, Any]:
+    """The types of an op's fields. Evaluating them is slow, so once a kind."""
+    return get_type_hints(OP_TYPES[kind])
 
 
 def _field(value: Any, name: str, hint: Any, tensors: dict[str, np.ndarray[Any, Any]], where: str) -> Any:

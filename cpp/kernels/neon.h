@@ -1,0 +1,22 @@
+// Kernels for 64-bit ARM, whose every CPU has NEON.
+#pragma once
+
+#include "kernels/kernel_set.h"
+
+namespace xnornet {
+
+void chain_64_neon(const Stage* stages, int count, char* const* buffers, const Tile& tile);
+void max_64_neon(const float* const* taps, int count, size_t channel, float* out);
+
+void bprepare_2_neon(const uint8_t* rows, size_t row_bytes, size_t pixels, uint8_t* prepared);
+void bexpand_64_neon(const uint8_t* panel, size_t bytes, int width, uint8_t* expanded);
+void bgemm_4x64_neon(const uint8_t* rows, size_t row_bytes, int pixels, const uint8_t* panel, int width,
+                     int32_t* out);
+void bgemv_1x64_neon(const uint8_t* row, size_t row_bytes, const uint8_t* panel, int width, int32_t* out);
+
+void sgemm_8x8_neon(const float* const* windows, int pixels, const Runs& runs, const float* panel, float* out,
+                    bool accumulate);
+void wexpand_8_neon(const uint8_t* panel, size_t begin, size_t depth, float* floats);
+void wgemv_1x16_neon(const float* row, size_t words, int rows, const uint8_t* bits, int panels, float* out);
+
+}  // namespace xnornet

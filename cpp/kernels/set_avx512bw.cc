@@ -1,0 +1,40 @@
+// AVX-512 without VPOPCNTDQ (Skylake to Cascade Lake). What AVX2 does as well is AVX2's.
+#include "kernels/avx2.h"
+#include "kernels/avx512.h"
+
+namespace xnornet {
+namespace {
+const char* const kNeeds[] = {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", nullptr};
+}
+
+const KernelSet kAvx512bw = {
+    .name = "avx512bw",
+    .requires_features = kNeeds,
+    .bits = {.name = "bgemm_8x64_avx512bw",
+             .word_bytes = 1,
+             .lanes = 32,
+             .tile = 8,
+             .row_expansion = 2,
+             .prepare = bprepare_2_avx2,
+             .panel_expansion = 2,
+             .expand = bexpand_64_avx2,
+             .gemm = bgemm_8x64_avx512bw,
+             .gemv_name = "bgemv_1x64_avx2",
+             .gemv = bgemv_1x64_avx2},
+    .floats = {.name = "sgemm_12x32_avx512",
+               .tile = 12,
+               .channels = 32,
+               .gemm = sgemm_12x32_avx512,
+               .word_inputs = 32,
+               .expand = wexpand_32_avx512,
+               .wgemm_name = "wgemm_2x64_avx512",
+               .wgemm_tile = 2,
+               .word_floats = 128,
+               .tabulate = wtables_4_avx512,
+               .wgemm = wgemm_2x64_avx512,
+               .wgemm_filters = 64},
+    .chain = chain_64_avx512,
+    .max = max_64_avx512,
+};
+
+}  // namespace xnornet

@@ -1,0 +1,250 @@
+// The chain of element-wise stages against one value at a time.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "runtime/memory.h"
+#include "tests/test.h"
+
+namespace xnornet {
+namespace {
+
+constexpr int kChannels = 200, kClasses = 3, kPixels = 3;
+constexpr size_t kBytes = size_t{kPixels + 2} * (kChannels + kPanel) * 4;
+
+int32_t as_int(float x) {
+  int32_t i;
+  std::memcpy(&i, &x, 4);
+  return i;
+}
+float as_float(int32_t i) {
+  float x;
+  std::memcpy(&x, &i, 4);
+  return x;
+}
+
+struct Data {
+  std::vector<int32_t> table, flip;
+  std::vector<float> scale, bias, sums;
+  std::vector<float> other;  // what kAdd and kMultiply read
+};
+
+// What the chain does with one value; bits and stores go to `out`, one float a leaf.
+std::vector<float> one(const std::vector<Stage>& stages, const Tile& tile, const Data& data, int i, int c) {
+  const int channel = tile.channel + c;
+  const size_t border = tile.classes ? tile.classes[i] : 0, pixel = tile.pixel + i;
+  float x = data.sums[i * tile.stride + c];
+  std::vector<float> out;
+  for (const Stage& s : stages) {
+    const int32_t limit = data.table[border * (kChannels + kPanel) + channel];
+    const float scale = data.scale[channel], bias = data.bias[channel];
+    switch (s.kind) {
+      case StageKind::kDot:
+        x = as_float(limit - 2 * as_int(x));
+        break;
+      case StageKind::kDotFloat:
+        x = static_cast<float>(limit - 2 * as_int(x));
+        break;
+      case StageKind::kThreshold:
+        out.push_back((as_int(x) ^ data.flip[channel]) > limit);
+        break;
+      case StageKind::kToFloat:
+        x = static_cast<float>(as_int(x));
+        break;
+      case StageKind::kScale:
+        x = x * scale;
+        break;
+      case StageKind::kBias:
+        x = x + bias;
+        break;
+      case StageKind::kAffine:
+        x = std::fma(x, scale, bias);
+        break;
+      case StageKind::kClamp:
+        x = x < s.low ? s.low : x;
+        x = x > s.high ? s.high : x;
+        break;
+      case StageKind::kPRelu:
+        x = x > 0 ? x : x * scale;
+        break;
+      case StageKind::kAdd:
+        x = x + data.other[pixel * s.stride + channel];
+        break;
+      case StageKind::kMultiply:
+        x = x * data.other[pixel * s.stride + channel / s.map_channels];
+        break;
+      case StageKind::kSign:
+        out.push_back(!(x >= 0));
+        break;
+      case StageKind::kStoreI32:
+      case StageKind::kStoreF32:
+        out.push_back(x);
+        break;
+    }
+  }
+  return out;
+}
+
+bool is_bits(const Stage& s) { return s.kind == StageKind::kThreshold || s.kind == StageKind::kSign; }
+bool is_leaf(const Stage& s) {
+  return is_bits(s) || s.kind == StageKind::kStoreI32 || s.kind == StageKind::kStoreF32;
+}
+
+void compare(const KernelSet& set, const char* name, std::vector<Stage> stages, bool ints, int channel,
+             int channels, bool borders, Report& report) {
+  Random random(channel * 67 + channels + stages.size());
+  Data data;
+  const float special[] = {0.0f,
+                           -0.0f,
+                           1e-45f,
+                           -1e-45f,
+                           std::numeric_limits<float>::infinity(),
+                           -std::numeric_limits<float>::infinity(),
+                           std::numeric_limits<float>::quiet_NaN()};
+  const auto value = [&] { return random.below(8) ? random.real() : special[random.below(7)]; };
+  for (int i = 0; i < kClasses * (kChannels + kPanel); ++i)
+    data.table.push_back(random.below(8)   ? random.integer(40)
+                         : random.below(2) ? std::numeric_limits<int32_t>::max()
+                                           : std::numeric_limits<int32_t>::min());
+  if (std::any_of(stages.begin(), stages.end(), [](const Stage& s) { return s.table && !is_bits(s); }))
+    for (int32_t& limit : data.table) limit = random.integer(1000);
+  for (int i = 0; i < kChannels + kPanel; ++i) {
+    data.flip.push_back(random.below(2) ? -1 : 0);
+    data.scale.push_back(random.below(8) ? random.real() : 0.0f);
+    data.bias.push_back(random.real());
+  }
+  for (int i = 0; i < kPixels * (kChannels + kPanel); ++i)
+    data.sums.push_back(ints ? as_float(random.integer(60)) : value());
+  for (size_t i = 0; i < kBytes / 4; ++i) data.other.push_back(random.real());
+
+  std::vector<Memory> memory;
+  std::vector<char*> buffers = {reinterpret_cast<char*>(data.other.data())};
+  for (Stage& s : stages) {
+    if (s.table) {
+      s.table = data.table.data();
+      s.class_stride = kChannels + kPanel;
+      s.flip = data.flip.data();
+    }
+    s.scale = data.scale.data();
+    s.bias = data.bias.data();
+    if (is_leaf(s)) {
+      memory.emplace_back(kBytes);
+      std::memset(memory.back().data(), 0x5a, kBytes);
+      s.slot = static_cast<int>(buffers.size());
+      s.stride = is_bits(s) ? (kChannels + 7) / 8 : kChannels;
+      buffers.push_back(memory.back().data());
+      // Earlier channels' bits of the same byte are there already, and later ones zero.
+      if (is_bits(s)) std::memset(memory.back().data(), 0, kBytes);
+    } else if (s.kind == StageKind::kAdd || s.kind == StageKind::kMultiply) {
+      s.slot = 0;
+    }
+  }
+  const uint32_t classes[kPixels] = {2, 0, 1};
+  const Tile tile{data.sums.data(), kChannels, kPixels, 1, channel, channels, borders ? classes : nullptr};
+  set.chain(stages.data(), static_cast<int>(stages.size()), buffers.data(), tile);
+
+  for (int i = 0; i < kPixels; ++i) {
+    for (int c = 0; c < channels; ++c) {
+      const std::vector<float> expected = one(stages, tile, data, i, c);
+      size_t leaf = 0;
+      for (const Stage& s : stages) {
+        if (!is_leaf(s)) continue;
+        const size_t pixel = tile.pixel + i, at = channel + c;
+        float got;
+        if (is_bits(s)) {
+          got = static_cast<float>((buffers[s.slot][pixel * s.stride + at / 8] >> (at % 8)) & 1);
+        } else {
+          std::memcpy(&got, buffers[s.slot] + (pixel * s.stride + at) * 4, 4);
+        }
+        const float want = expected[leaf++];
+        report.check(as_int(got) == as_int(want) || (std::isnan(got) && std::isnan(want)),
+                     "chain_64_%s, %s: channel %d + %d of %d, pixel %d: %a, expected %a", set.name, name,
+                     channel, c, channels, i, got, want);
+      }
+    }
+  }
+  // Nothing past the tile's channels is written.
+  for (const Stage& s : stages) {
+    if (!is_leaf(s) || is_bits(s) || channel + channels >= kChannels) continue;
+    const char* next = buffers[s.slot] + (tile.pixel * s.stride + channel + channels) * 4;
+    report.check(next[0] == 0x5a && next[3] == 0x5a, "chain_64_%s, %s: writes past channel %d + %d", set.name,
+                 name, channel, channels);
+  }
+}
+
+}  // namespace
+
+void test_max(const KernelSet& set, Report& report) {
+  Random random(7);
+  for (int count : {1, 2, 3, 9, 25}) {
+    std::vector<float> x(count * (kChannels + kPanel)), out(kPanel);
+    for (float& value : x) value = random.below(8) ? random.real() : -std::numeric_limits<float>::infinity();
+    std::vector<const float*> taps;
+    for (int i = 0; i < count; ++i) taps.push_back(&x[i * (kChannels + kPanel)]);
+    for (size_t channel : {0, 3, 64, 130}) {
+      set.max(taps.data(), count, channel, out.data());
+      for (int c = 0; c < kPanel; ++c) {
+        float expected = taps[0][channel + c];
+        for (const float* tap : taps) expected = std::max(expected, tap[channel + c]);
+        report.check(out[c] == expected, "max_64_%s: channel %zu + %d of %d taps: %g, expected %g", set.name,
+                     channel, c, count, out[c], expected);
+      }
+    }
+  }
+}
+
+void test_chain(const KernelSet& set, Report& report) {
+  using K = StageKind;
+  const int32_t some = 0;  // marks stages that have a table
+  const auto stage = [](K kind) {
+    Stage s;
+    s.kind = kind;
+    return s;
+  };
+  Stage dot = stage(K::kDot), dot_float = stage(K::kDotFloat), threshold = stage(K::kThreshold);
+  dot.table = dot_float.table = threshold.table = &some;
+  Stage clamp = stage(K::kClamp), relu = stage(K::kClamp), add = stage(K::kAdd), map = stage(K::kMultiply);
+  clamp.low = -1;
+  clamp.high = 1;
+  relu.high = std::numeric_limits<float>::infinity();
+  add.stride = kChannels;
+  map.stride = 1;
+  map.map_channels = kChannels;
+  Stage maps = map;
+  maps.stride = 50;
+  maps.map_channels = 4;
+  const Stage f32 = stage(K::kStoreF32), i32 = stage(K::kStoreI32), sign = stage(K::kSign);
+  struct Case {
+    const char* name;
+    bool ints;
+    std::vector<Stage> stages;
+  };
+  const std::vector<Case> cases = {
+      {"store", false, {f32}},
+      {"threshold", true, {threshold}},
+      {"dot", true, {dot, i32}},
+      {"dot_float", true, {dot_float, f32}},
+      {"to_float", true, {i32, stage(K::kToFloat), f32}},
+      {"scale", false, {stage(K::kScale), f32}},
+      {"bias", false, {stage(K::kBias), f32}},
+      {"affine", false, {stage(K::kAffine), f32}},
+      {"clamp", false, {clamp, f32}},
+      {"relu", false, {relu, f32}},
+      {"prelu", false, {stage(K::kPRelu), f32}},
+      {"add", false, {add, f32}},
+      {"multiply", false, {map, f32}},
+      {"multiply maps", false, {maps, f32}},
+      {"sign", false, {sign}},
+      {"block",
+       true,
+       {threshold, dot_float, stage(K::kAffine), clamp, add, f32, sign, stage(K::kPRelu), f32}},
+  };
+  for (const Case& c : cases)
+    for (int channel : {0, 3, 64, 130})
+      for (int channels : {1, 3, 4, 7, 8, 15, 16, 17, 31, 33, 48, 63, 64})
+        for (bool borders : {false, true})
+          compare(set, c.name, c.stages, c.ints, channel, channels, borders, report);
+}
+
+}  // namespace xnornet

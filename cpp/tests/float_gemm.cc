@@ -1,0 +1,120 @@
+// Float window sums, and rows of floats against 1-bit weights, against plain loops.
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/memory.h"
+#include "tests/test.h"
+
+namespace xnornet {
+namespace {
+
+float* floats(const Memory& memory) { return reinterpret_cast<float*>(memory.data()); }
+
+// Small integers, whose sums are exact in any order.
+void compare_sums(const KernelSet& set, const std::vector<int32_t>& lengths, int pixels, bool accumulate,
+                  Report& report) {
+  const FloatGemm& k = set.floats;
+  Random random(lengths.size() * 31 + lengths[0] + pixels);
+  std::vector<int64_t> offsets;
+  size_t depth = 0, reach = 0;
+  for (int32_t length : lengths) {  // gaps between runs
+    offsets.push_back(static_cast<int64_t>(reach) + 3);
+    reach += length + 3;
+    depth += length;
+  }
+  const Runs runs{offsets.data(), lengths.data(), static_cast<int>(lengths.size())};
+  Memory input((pixels * 5 + reach) * 4 + kSlack), panel(depth * k.channels * 4);
+  Memory sums(static_cast<size_t>(k.tile) * kPanel * 4);
+  for (size_t i = 0; i < pixels * 5 + reach; ++i) floats(input)[i] = static_cast<float>(random.integer(8));
+  for (size_t i = 0; i < depth * k.channels; ++i) floats(panel)[i] = static_cast<float>(random.integer(8));
+  for (int i = 0; i < k.tile * kPanel; ++i) floats(sums)[i] = static_cast<float>(i);
+  std::vector<const float*> windows;
+  for (int p = 0; p < pixels; ++p) windows.push_back(floats(input) + 5 * p);
+  k.gemm(windows.data(), pixels, runs, floats(panel), floats(sums), accumulate);
+  for (int p = 0; p < pixels; ++p) {
+    for (int c = 0; c < k.channels; ++c) {
+      float expected = accumulate ? static_cast<float>(p * kPanel + c) : 0;
+      const float* w = floats(panel) + c;
+      for (size_t r = 0; r < lengths.size(); ++r)
+        for (int i = 0; i < lengths[r]; ++i, w += k.channels) expected += windows[p][offsets[r] + i] * *w;
+      const float got = floats(sums)[p * kPanel + c];
+      report.check(got == expected, "%s: depth %zu, pixel %d of %d, channel %d: %g, expected %g", k.name,
+                   depth, p, pixels, c, got, expected);
+    }
+  }
+}
+
+void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report) {
+  const FloatGemm& k = set.floats;
+  Random random(depth + reals);
+  const size_t inputs = k.word_inputs, words = (depth + inputs - 1) / inputs;
+  const int most = kPanel / k.channels;
+  const int rows = k.wgemm_tile;
+  const size_t row_floats = words * k.word_floats;
+  Memory panels(most * words * k.channels * 4), row(words * inputs * 4), tables(rows * row_floats * 4);
+  std::vector<float> weights(kPanel * depth);  // [filter][depth]
+  for (int f = 0; f < kPanel; ++f) {
+    auto* panel = reinterpret_cast<uint32_t*>(panels.data()) + f / k.channels * words * k.channels;
+    for (size_t i = 0; i < depth; ++i) {
+      const uint32_t bit = random.next() >> 31;
+      weights[f * depth + i] = bit ? -1.0f : 1.0f;
+      panel[i / inputs * k.channels + f % k.channels] |= bit << (i % inputs);
+    }
+  }
+  const auto* bits = reinterpret_cast<const uint8_t*>(panels.data());
+
+  Memory expanded(depth * k.channels * 4);
+  for (size_t begin : {size_t{0}, size_t{1}, inputs - 1, inputs, inputs + 7}) {
+    if (begin >= depth) continue;
+    k.expand(bits, begin, depth - begin, floats(expanded));
+    bool same = true;
+    for (size_t i = begin; i < depth; ++i)
+      for (int f = 0; f < k.channels; ++f)
+        same &= floats(expanded)[(i - begin) * k.channels + f] == weights[f * depth + i];
+    report.check(same, "%s: expand from %zu of %zu", k.name, begin, depth);
+  }
+  std::vector<float> x(rows * depth);
+  for (float& value : x) value = reals ? random.real() : static_cast<float>(random.integer(8));
+  for (int r = 0; r < rows; ++r) {
+    std::memcpy(row.data(), &x[r * depth], depth * 4);
+    if (k.tabulate) k.tabulate(floats(row), words, floats(tables) + r * row_floats);
+  }
+  const float* read = floats(k.tabulate ? tables : row);
+  for (int count = 1; count <= most; ++count) {
+    for (int some = 1; some <= rows; ++some) {
+      std::vector<float> out(rows * kPanel), alone(kPanel);
+      k.wgemm(read, words, some, bits, count, out.data());
+      for (int r = 0; r < some; ++r) {
+        k.wgemm(read + r * row_floats, words, 1, bits, count, alone.data());
+        for (int f = 0; f < count * k.channels; ++f) {
+          double expected = 0, size = 0;
+          for (size_t i = 0; i < depth; ++i) {
+            expected += static_cast<double>(x[r * depth + i]) * weights[f * depth + i];
+            size += std::fabs(x[r * depth + i]);
+          }
+          const float got = out[r * kPanel + f];
+          report.check(std::fabs(got - expected) <= (reals ? 1e-5 * size : 0),
+                       "%s: depth %zu, row %d of %d, filter %d of %d: %g, expected %g", k.wgemm_name, depth,
+                       r, some, f, count * k.channels, got, expected);
+          report.check(got == alone[f], "%s: row %d of %d is not what it is alone", k.wgemm_name, r, some);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void test_float_gemm(const KernelSet& set, Report& report) {
+  const std::vector<std::vector<int32_t>> lengths = {{1}, {3}, {4}, {21}, {5, 7, 1}, {64, 64, 64}, {256, 2}};
+  for (const auto& runs : lengths)
+    for (int pixels = 1; pixels <= set.floats.tile; ++pixels)
+      for (bool accumulate : {false, true}) compare_sums(set, runs, pixels, accumulate, report);
+}
+
+void test_bit_weights(const KernelSet& set, Report& report) {
+  for (size_t depth : {1, 2, 3, 5, 27, 29, 30, 31, 32, 33, 60, 64, 65, 100, 517, 4096})
+    for (bool reals : {false, true}) compare_bits(set, depth, reals, report);
+}
+
+}  // namespace xnornet
