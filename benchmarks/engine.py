@@ -1,9 +1,9 @@
-"""The engine beside PyTorch and OpenVINO: the layers and networks of the paper, into results/layers.csv and networks.csv.
+"""The engine beside PyTorch and OpenVINO: layers and networks, into results/layers.csv and networks.csv.
 
     python benchmarks/engine.py
 
-One process for each command; within it the implementations take turns. Run it on an idle machine. XNORNET_ISA forces our
-kernel set and nothing of the peers', which always use the best the CPU has.
+One process for each command; within it the implementations take turns. Run it on an idle machine. XNORNET_ISA forces
+our kernel set and nothing of the peers', which always use the best the CPU has.
 """
 
 from __future__ import annotations
