@@ -9,6 +9,7 @@ Features of a dense layer are a 1 x 1 x C value. Arithmetic on f32 is IEEE singl
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -111,7 +112,7 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Op:
+class Op(ABC):
     """One operation. It yields one value, known by the op's name.
 
     Attributes:
@@ -123,9 +124,9 @@ class Op:
     name: str
     inputs: tuple[str, ...]
 
+    @abstractmethod
     def infer(self, *values: Value) -> Value:
         """Type of the output, given the inputs' types. Raises FormatError where they do not fit."""
-        raise NotImplementedError(self.kind)
 
     def macs(self, out: Value) -> int:
         """Multiply-accumulates for one image (0 for ops that are not convolutions or dense layers)."""
