@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find cpp -name '*.cc' -o -name '*.h' -o -name CMakeLists.txt)
+PACKAGES := $(shell find src -name __init__.py) # an editable install keeps a map of them
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -15,7 +16,7 @@ $(VENV)/.python:
 	touch $@
 
 # torch first, by its exact version: a range may bring a build with gigabytes of CUDA.
-$(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt CMakeLists.txt $(SOURCES)
+$(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt CMakeLists.txt $(SOURCES) $(PACKAGES)
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet scikit-build-core nanobind cmake ninja
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[train,bench,dev]'

@@ -1,7 +1,4 @@
-"""Recipes: every number of a training run under a name. No torch here, so that listing them is quick.
-
-A recipe's accuracies, seed by seed, are in `benchmarks/results/`.
-"""
+"""What a recipe says: every number of a training run. No torch here, so that listing recipes is quick."""
 
 from __future__ import annotations
 
@@ -9,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ..errors import UsageError
-from ..preprocess import Preprocess
+from ...errors import UsageError
+from ...preprocess import Preprocess
 
-__all__ = ["RECIPES", "Recipe", "recipe"]
+__all__ = ["Recipe"]
 
 Optimiser = Literal["adam", "sgd"]
 Schedule = Literal["constant", "cosine", "linear"]
@@ -128,39 +125,3 @@ def _guess(value: Any) -> Any:
         except ValueError:
             continue
     return value
-
-
-RECIPES: dict[str, Recipe] = {}
-
-
-def recipe(name: str) -> Recipe:
-    """Look a recipe up. Raises UsageError for an unknown name."""
-    if name not in RECIPES:
-        raise UsageError(f"unknown recipe '{name}'; there are {', '.join(RECIPES)}")
-    return RECIPES[name]
-
-
-def _add(*recipes: Recipe) -> None:
-    RECIPES.update({r.name: r for r in recipes})
-
-
-# Mean and deviation of the pixels of all 60,000 training images of Fashion-MNIST.
-_FASHION = Preprocess(mode="L", size=(28, 28), mean=(0.2860,), std=(0.3530,))
-
-_FASHION_FLOAT = Recipe(
-    name="fashion-float",
-    model="small_convnet",
-    method="float",
-    data="fashion-mnist-mini",
-    preprocess=_FASHION,
-    pad_crop=2,
-    flip=True,
-    epochs=25,
-    batch_size=100,
-    lr=3e-3,
-)
-_add(
-    _FASHION_FLOAT,
-    replace(_FASHION_FLOAT, name="fashion-bwn", method="bwn"),
-    replace(_FASHION_FLOAT, name="fashion-xnor", method="xnor"),
-)

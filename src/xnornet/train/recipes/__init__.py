@@ -1,0 +1,21 @@
+"""Recipes: every number of a training run under a name; one file a data set. Never imports torch.
+
+A recipe's accuracies, seed by seed, are in `benchmarks/results/`.
+"""
+
+from __future__ import annotations
+
+from ...errors import UsageError
+from .fashion import FASHION
+from .fields import Recipe
+
+__all__ = ["RECIPES", "Recipe", "recipe"]
+
+RECIPES: dict[str, Recipe] = {r.name: r for r in (*FASHION,)}
+
+
+def recipe(name: str) -> Recipe:
+    """Look a recipe up. Raises UsageError for an unknown name."""
+    if name not in RECIPES:
+        raise UsageError(f"unknown recipe '{name}'; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
