@@ -8,24 +8,52 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnornet.train import data as train_data
-from xnornet.train.data import EpochShuffle, ImageDataModule, MemoryLoader, pad_crop_flip
+from xnornet.train.data import ImageDataModule, MemoryLoader, pad_crop_flip
+from xnornet.train.order import BatchOrder, EpochShuffle, EvaluationOrder
 from xnornet.train.recipes import recipe
 
 
-def loader(batch_size=4, shuffle=None, count=10):
+def loader(batches, count=10):
     pixels = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1)
-    return MemoryLoader((pixels, torch.arange(count)), batch_size, shuffle)
+    return MemoryLoader((pixels, torch.arange(count)), batches)
 
 
 def test_test_batches_are_all_images_in_order():
-    batches = list(loader())
-    assert [labels.tolist() for _, labels in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert len(loader()) == 3
+    batches = list(loader(EvaluationOrder(10, 4)))
+    assert [labels.tolist() for _, labels in batches] == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert len(loader(EvaluationOrder(10, 4))) == 3
+
+
+@given(st.integers(1, 4), st.integers(0, 30), st.integers(1, 7))
+def test_processes_share_the_test_images_and_take_as_many_batches(world, more, size):
+    length = world + more
+    orders = [list(EvaluationOrder(length, size, rank=rank, world=world)) for rank in range(world)]
+    assert len({len(batches) for batches in orders}) == 1
+    assert all(0 < len(batch) <= max(size, 2) for batches in orders for batch in batches)
+    assert sorted(i for batches in orders for batch in batches for i in batch) == list(range(length))
+
+
+def test_processes_share_each_training_batch():
+    """Two processes see in every batch what one sees, and no image twice."""
+    whole = list(BatchOrder(EpochShuffle(10, seed=3), 4, 2))
+    first, second = (list(BatchOrder(EpochShuffle(10, seed=3), 2, 2, rank=r, world=2)) for r in (0, 1))
+    assert [a + b for a, b in zip(first, second, strict=True)] == whole
+    assert len({i for batch in whole for i in batch}) == 8
+
+
+def test_an_epoch_goes_on_where_it_was_left():
+    shuffle = EpochShuffle(10, seed=3, epoch=5)
+    whole = list(BatchOrder(shuffle, 2, 5))
+    resumed = BatchOrder(shuffle, 2, 5, first_batch=3)
+    assert len(resumed) == 5, "Lightning counts the skipped batches too"
+    assert list(resumed) == whole[3:]
+    shuffle.set_epoch(6)
+    assert len(list(resumed)) == 5
 
 
 def test_training_batches_are_full_and_shuffled_anew_each_epoch():
     shuffle = EpochShuffle(10, seed=1)
-    batches = loader(shuffle=shuffle)
+    batches = loader(BatchOrder(shuffle, 4, 2))
     epochs = []
     for epoch in (0, 1, 0):
         shuffle.set_epoch(epoch)

@@ -37,40 +37,52 @@ def interrupt_after(monkeypatch, steps):
     monkeypatch.setattr(Classifier, "training_step", step)
 
 
-@pytest.mark.parametrize("steps", [0, 1, 3, 4, 8], ids=lambda s: f"after-{s}-steps")
+def count_steps(monkeypatch):
+    """A list that grows by one with every training step."""
+    steps = []
+    original = Classifier.training_step
+    monkeypatch.setattr(Classifier, "training_step", lambda *args: (steps.append(1), original(*args))[1])
+    return steps
+
+
+@pytest.mark.parametrize("every", [0, 1, 2], ids=lambda n: f"saved-every-{n}-steps" if n else "saved-each-epoch")
+@pytest.mark.parametrize("steps", [0, 1, 3, 5, 8], ids=lambda s: f"after-{s}-steps")
 @pytest.mark.parametrize("name", ["fashion-xnor", "fashion-float"])
-def test_a_resumed_run_ends_with_the_same_weights(name, steps, tiny_data, tmp_path, monkeypatch):
+def test_a_resumed_run_ends_with_the_same_weights(name, steps, every, tiny_data, tmp_path, monkeypatch):
     """3 steps an epoch: interrupted before the first, within, and exactly between epochs."""
-    options = {**TINY, "epochs": 4, "weight_decay": 1e-3, "warmup_epochs": 1.0}
+    options = {**TINY, "epochs": 4, "weight_decay": 1e-3, "warmup_epochs": 1.0, "checkpoint_steps": every}
     whole = train(name, out=tmp_path / "whole", overrides=options)
     with monkeypatch.context() as patch:
         interrupt_after(patch, steps)
         with pytest.raises(Interruption):
             train(name, out=tmp_path / "parts", overrides=options)
     torch.manual_seed(12345)  # another state than that of the interrupted run
-    resumed = train(name, out=tmp_path / "parts", overrides=options, resume=True)
+    saved = max([s for s in range(steps + 1) if s % 3 == 0 or (every and s % every == 0)])
+    with monkeypatch.context() as patch:
+        taken = count_steps(patch)
+        resumed = train(name, out=tmp_path / "parts", overrides=options, resume=True)
+        assert len(taken) == 12 - saved, "nothing is done twice"
     one, other = (torch.load(run.checkpoint, weights_only=True) for run in (whole, resumed))
     assert_same(one["state_dict"], other["state_dict"])
     assert one["lr_schedulers"] == other["lr_schedulers"]
     for a, b in zip(*(c["optimizer_states"][0]["state"].values() for c in (one, other)), strict=True):
         assert_same(a, b)
-    timeless = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in r.record.history] for r in (whole, resumed)
-    ]
-    assert timeless[0] == timeless[1]
+    assert [timeless(row) for row in whole.record.history] == [timeless(row) for row in resumed.record.history]
     assert len(list(csv.DictReader((tmp_path / "parts" / "metrics.csv").open()))) == 4
 
 
-def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch):
-    """With a worker process, which starts anew each epoch."""
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every, tiny_data, tmp_path, monkeypatch):
+    """With a worker process, which starts anew each epoch; within an epoch no image is decoded for nothing."""
+    options = {**TINY, "checkpoint_steps": every}
     monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(train_data, "_cores", lambda: 1)
-    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=TINY)
+    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=options)
     with monkeypatch.context() as patch:
-        interrupt_after(patch, 4)
+        interrupt_after(patch, 5)
         with pytest.raises(Interruption):
-            train("fashion-xnor", out=tmp_path / "parts", overrides=TINY)
-    resumed = train("fashion-xnor", out=tmp_path / "parts", overrides=TINY, resume=True)
+            train("fashion-xnor", out=tmp_path / "parts", overrides=options)
+    resumed = train("fashion-xnor", out=tmp_path / "parts", overrides=options, resume=True)
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
 
 
@@ -100,12 +112,13 @@ def dies(self, batch, batch_idx):
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, batch, batch_idx)
 Classifier.training_step = dies
-train("fashion-xnor", data=sys.argv[1], out=sys.argv[2], overrides={"epochs": 3, "model.width": 4, "batch_size": 20})
+options = {"epochs": 3, "model.width": 4, "batch_size": 20, "checkpoint_steps": 1}
+train("fashion-xnor", data=sys.argv[1], out=sys.argv[2], overrides=options)
 """
 
 
 def test_a_killed_run_resumes_to_the_same_weights(tiny_data, tmp_path):
-    """Killed in the last step of the second epoch, without a chance to say goodbye."""
+    """Killed in the middle of the second epoch, without a chance to say goodbye."""
     folder = tmp_path / "data"
     folder.mkdir()
     for prefix, which in (("train", "train"), ("t10k", "test")):
@@ -116,7 +129,13 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_data, tmp_path):
     command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "parts")]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: sums split among threads round otherwise
     assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == -signal.SIGKILL
-    assert load_record(tmp_path / "parts" / "last.ckpt").epoch == 1
+    killed = load_record(tmp_path / "parts" / "last.ckpt")
+    assert (killed.epoch, killed.batch, killed.images_seen) == (1, 2, 100)
     resumed = train("fashion-xnor", data=str(folder), out=tmp_path / "parts", overrides=TINY, resume=True)
     whole = train("fashion-xnor", data=str(folder), out=tmp_path / "whole", overrides=TINY)
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
+    assert [timeless(row) for row in whole.record.history] == [timeless(row) for row in resumed.record.history]
+
+
+def timeless(row):
+    return {k: v for k, v in row.items() if k != "seconds"}

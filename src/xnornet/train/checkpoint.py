@@ -41,9 +41,12 @@ class Record:
         preprocess: from an image to the input.
         recipe: every value of the recipe, as plain types.
         epoch: epochs completed.
+        batch: batches of the next epoch done; not 0 in a checkpoint within an epoch.
         images_seen: training images shown so far.
-        train_seconds: wall-clock time of these epochs, evaluation included.
-        history: one row an epoch: epoch, images_seen, lr, train_loss, train_top1, test_loss, test_top1, seconds.
+        train_seconds: wall-clock time of the completed epochs, evaluation included.
+        epoch_seconds: of the unfinished one.
+        history: one row an epoch: epoch, images_seen, lr, train_loss, train_top1, test_loss, test_top1, seconds;
+            train_top5 and test_top5 where there are more than five classes.
         versions: of python, torch, lightning and xnornet.
     """
 
@@ -55,8 +58,10 @@ class Record:
     preprocess: Preprocess
     recipe: Mapping[str, Any]
     epoch: int = 0
+    batch: int = 0
     images_seen: int = 0
     train_seconds: float = 0.0
+    epoch_seconds: float = 0.0
     history: tuple[Mapping[str, float], ...] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: _versions())
 

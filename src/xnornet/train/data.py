@@ -16,11 +16,12 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from ..data import ImageData, Split
 from ..errors import DataError
 from ..preprocess import Preprocess
+from .order import BatchOrder, EpochShuffle, EvaluationOrder
 from .recipes import Recipe
 
 __all__ = ["ImageDataModule", "pad_crop_flip"]
@@ -32,31 +33,40 @@ Batch = tuple[Tensor, Tensor]
 class ImageDataModule(L.LightningDataModule):
     """Feeds a recipe: batches of normalised float32 (N, C, H, W) and int64 labels (N,).
 
+    Of several processes each feeds its share of every batch.
+
     Args:
-        first_epoch: the epoch, counted from 0, that training begins with: not 0 where it resumes.
+        first_epoch, first_batch: where training begins, both counted from 0: elsewhere than at 0 where it resumes.
+            Batches before it are skipped without being decoded.
 
     Raises:
         DataError: a split is missing or an image cannot be decoded.
     """
 
-    def __init__(self, data: ImageData, recipe: Recipe, first_epoch: int = 0) -> None:
+    def __init__(self, data: ImageData, recipe: Recipe, first_epoch: int = 0, first_batch: int = 0) -> None:
         super().__init__()
         self.data = data
         self.recipe = recipe
         self.first_epoch = first_epoch
+        self.first_batch = first_batch
         scale, bias = recipe.preprocess.scale_bias()
         self._scale = torch.from_numpy(scale).view(-1, 1, 1)
         self._bias = torch.from_numpy(bias).view(-1, 1, 1)
 
     def train_dataloader(self) -> Any:
         split = self.data.split("train")
-        if not len(split):
-            raise DataError(f"data '{self.data.name}' has no training images")
+        share = self.images_per_step // self._processes["world"]
+        if not share:
+            raise DataError(f"data '{self.data.name}' has {len(split)} training images: too few to make a batch of")
         # Workers fetch the first batches of a resumed run before Lightning calls `set_epoch`.
-        return self._loader(split, EpochShuffle(len(split), self.recipe.seed, self.first_epoch))
+        shuffle = EpochShuffle(len(split), self.recipe.seed, self.first_epoch)
+        batches = len(split) // self.images_per_step
+        return self._loader(split, BatchOrder(shuffle, share, batches, first_batch=self.first_batch, **self._processes))
 
     def val_dataloader(self) -> Any:
-        return self._loader(self.data.split("test"), None)
+        split = self.data.split("test")
+        size = self.recipe.batch_size // self._processes["world"]
+        return self._loader(split, EvaluationOrder(len(split), size, **self._processes))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         pixels, labels = batch  # uint8 (N, H, W, C)
@@ -67,24 +77,27 @@ class ImageDataModule(L.LightningDataModule):
 
     @property
     def images_per_step(self) -> int:
-        """Training images in a batch: the recipe's batch size, or all there are where these are fewer."""
-        return min(self.recipe.batch_size, len(self.data.split("train")))
+        """Training images in a batch of all processes: the recipe's batch size, or what there is where it is less."""
+        world = self._processes["world"]
+        return min(self.recipe.batch_size, len(self.data.split("train"))) // world * world
 
     @property
     def steps(self) -> int:
         """Steps in the whole run."""
         return self.recipe.epochs * (len(self.data.split("train")) // max(1, self.images_per_step))
 
-    def _loader(self, split: Split, shuffle: EpochShuffle | None) -> Any:
+    @property
+    def _processes(self) -> dict[str, int]:
+        at = self.trainer
+        return {"rank": 0, "world": 1} if at is None else {"rank": at.global_rank, "world": at.world_size}
+
+    def _loader(self, split: Split, batches: BatchOrder | EvaluationOrder) -> Any:
         preprocess = self.recipe.preprocess
-        size = min(self.recipe.batch_size, len(split))
         if len(split) * math.prod(preprocess.output_shape) <= IN_MEMORY_BYTES:
-            return MemoryLoader(decode(split, preprocess), size, shuffle)
+            return MemoryLoader(decode(split, preprocess), batches)
         return DataLoader(
             _Decoded(split, preprocess),
-            batch_size=size,
-            sampler=shuffle,
-            drop_last=shuffle is not None,
+            batch_sampler=batches,
             num_workers=_cores(),
             pin_memory=torch.cuda.is_available(),
             # Its own, so that starting workers draws nothing from the generator that augmentation uses.
@@ -92,50 +105,18 @@ class ImageDataModule(L.LightningDataModule):
         )
 
 
-class EpochShuffle(Sampler[int]):
-    """A permutation of 0..length-1 that depends on (seed, epoch) alone. Lightning calls `set_epoch`."""
-
-    def __init__(self, length: int, seed: int, epoch: int = 0) -> None:
-        self.length = length
-        self.seed = seed
-        self.epoch = epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def permutation(self) -> Tensor:
-        # NumPy's seed sequence mixes the pair; torch's generator takes one number only.
-        mixed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)[0] >> 1)
-        return torch.randperm(self.length, generator=torch.Generator().manual_seed(mixed))
-
-    def __iter__(self) -> Iterator[int]:
-        yield from self.permutation().tolist()
-
-    def __len__(self) -> int:
-        return self.length
-
-
 class MemoryLoader(Sized):
-    """Batches out of two tensors: faster than collating items, and nothing to start or stop.
+    """Batches out of two tensors: faster than collating items, and nothing to start or stop."""
 
-    With a shuffle (for training) a last, smaller batch is left out; without, it is kept.
-    """
-
-    def __init__(self, tensors: Batch, batch_size: int, shuffle: EpochShuffle | None) -> None:
+    def __init__(self, tensors: Batch, batches: BatchOrder | EvaluationOrder) -> None:
         self.pixels, self.labels = tensors
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        if shuffle is not None:
-            self.sampler = shuffle  # under this name Lightning finds it and sets its epoch
+        self.batch_sampler = batches  # under this name Lightning finds it and sets its sampler's epoch
 
     def __len__(self) -> int:
-        count = len(self.labels) / self.batch_size
-        return math.ceil(count) if self.shuffle is None else math.floor(count)
+        return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.arange(len(self.labels)) if self.shuffle is None else self.shuffle.permutation()
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen = order[start : start + self.batch_size]
+        for chosen in self.batch_sampler:
             yield self.pixels[chosen], self.labels[chosen]
 
 

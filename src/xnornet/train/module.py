@@ -10,19 +10,23 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.classification import MulticlassAccuracy
 
 from ..errors import TrainingError
 from ..nn import BinaryConv2d, BinaryLinear, clip_weights_
+from .order import mixed_seed
 from .recipes import Recipe
+from .tally import Tally
 
 __all__ = ["Classifier", "learning_rate", "parameter_groups"]
+
+TALLY_KEY = "xnornet_tally"  # in a checkpoint: the unfinished epoch's
 
 
 class Classifier(L.LightningModule):
     """Trains `network` to classify, as `recipe` says, in so many steps.
 
-    Logs, by epoch: train_loss, train_top1 (on augmented images, while the weights move), test_loss, test_top1.
+    `train_tally` (on augmented images, while the weights move) and `test_tally` sum up loss and accuracy of the epoch.
+    Whatever a step draws at random depends on (seed, epoch, batch, process) alone.
 
     Raises:
         TrainingError: the loss is not a number.
@@ -35,8 +39,8 @@ class Classifier(L.LightningModule):
         self.recipe = recipe
         # Counted by us: Lightning's own estimate would start the workers of the loader before a run is restored.
         self.steps = steps
-        self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
-        self.test_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.train_tally = Tally(num_classes)
+        self.test_tally = Tally(num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) normalised -> (N, classes) logits."""
@@ -53,17 +57,28 @@ class Classifier(L.LightningModule):
                 f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, step {batch_idx}: training has "
                 f"diverged; lower the learning rate (lr={self.recipe.lr:g}) or look at the data"
             )
-        self.train_top1(logits.detach(), labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True)
-        self.log("train_top1", self.train_top1, on_step=False, on_epoch=True)
+        self.train_tally.add(loss.detach(), logits.detach(), labels)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
         logits = self(images)
-        self.test_top1(logits, labels)
-        self.log("test_loss", F.cross_entropy(logits, labels), on_epoch=True)
-        self.log("test_top1", self.test_top1, on_epoch=True)
+        self.test_tally.add(F.cross_entropy(logits, labels), logits, labels)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if self.trainer.training:
+            batch_idx = self.trainer.fit_loop.batch_idx + 1
+            torch.manual_seed(mixed_seed(self.recipe.seed, self.current_epoch, batch_idx, self.global_rank))
+        return batch
+
+    def on_validation_start(self) -> None:
+        self.test_tally.reset()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[TALLY_KEY] = self.train_tally.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.train_tally.restore(checkpoint[TALLY_KEY], self.global_rank)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)

@@ -14,26 +14,29 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ..data import open_dataset
 from ..errors import FormatError, TrainingError, UsageError
 from ..models import options as model_options_of
+from .bar import Bar
 from .checkpoint import AtomicCheckpoints, Record, build, load_record
 from .data import ImageDataModule
 from .module import Classifier
-from .progress import EpochEnd
 from .recipes import Recipe
 from .recipes import recipe as recipe_named
+from .run_folder import RunFolder
 
 __all__ = ["TrainingResult", "train"]
+
+DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+MAY_DIFFER = {"checkpoint_minutes", "checkpoint_steps"}  # where a run resumes: they change nothing of its result
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def train(
         recipe: its name, or the recipe itself.
         data, method, epochs: replace the recipe's.
         out: the run folder; None: `runs/RECIPE`.
-        resume: go on after the last epoch that the run folder holds; where it holds none, begin. A resumed run
-            ends with the weights of one that was never interrupted, bit for bit on the same CPU with as many threads.
+        resume: go on from the last checkpoint in the run folder, within an epoch too; where there is none, begin. A
+            resumed run ends with the weights of one that was never interrupted, bit for bit on the same CPU with as
+            many threads.
         overrides: other values of the recipe, as text or typed; see `Recipe.override`.
 
     Raises:
@@ -98,8 +102,8 @@ def train(
     if record.epoch >= chosen.epochs:
         return TrainingResult(checkpoint, record)
 
-    batches = ImageDataModule(images, chosen, first_epoch=record.epoch)
-    epoch_end = EpochEnd(folder, record, images_per_step=batches.images_per_step)
+    batches = ImageDataModule(images, chosen, first_epoch=record.epoch, first_batch=record.batch)
+    kept = RunFolder(folder, record, images_per_step=batches.images_per_step)
     with _quiet(), _writing(folder):
         trainer = L.Trainer(
             max_epochs=chosen.epochs,
@@ -107,22 +111,22 @@ def train(
             devices=1,
             default_root_dir=folder,
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
-            callbacks=[epoch_end, *([TQDMProgressBar(leave=False)] if sys.stderr.isatty() else [])],
+            callbacks=[kept, *([Bar(batches.images_per_step)] if sys.stderr.isatty() else [])],
             plugins=[AtomicCheckpoints()],
-            enable_checkpointing=False,  # `EpochEnd` saves; Lightning's own callback would choose a "best"
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_checkpointing=False,  # `RunFolder` saves; Lightning's own callback would choose a "best"
+            enable_progress_bar=False,  # `Bar` counts epochs as the printed lines do, and knows the run's end
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
         trainer.fit(
             Classifier(network, chosen, len(record.labels), batches.steps),
             datamodule=batches,
-            ckpt_path=checkpoint if record.epoch else None,
+            ckpt_path=checkpoint if record.epoch or record.batch else None,
             weights_only=True,
         )
-    if epoch_end.record.epoch < chosen.epochs:
-        raise TrainingError(f"{folder}: stopped after epoch {epoch_end.record.epoch}; go on with --resume")
-    return TrainingResult(checkpoint, epoch_end.record)
+    if kept.record.epoch < chosen.epochs:
+        raise TrainingError(f"{folder}: stopped in epoch {kept.record.epoch + 1}; go on with --resume")
+    return TrainingResult(checkpoint, kept.record)
 
 
 def _model_options(recipe: Recipe) -> dict[str, Any]:
@@ -140,9 +144,10 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
             f"{checkpoint.parent} holds a run already: --resume goes on with it, --out names another folder"
         )
     found = load_record(checkpoint)
-    differing = [k for k in record.recipe if found.recipe.get(k) != record.recipe[k]]
+    earlier = {**DEFAULTS, **found.recipe}  # which may be older than an option
+    differing = [k for k in record.recipe if k not in MAY_DIFFER and earlier[k] != record.recipe[k]]
     if differing:
-        details = ", ".join(f"{k}={found.recipe.get(k)}, not {record.recipe[k]}" for k in differing)
+        details = ", ".join(f"{k}={earlier[k]}, not {record.recipe[k]}" for k in differing)
         raise UsageError(
             f"{checkpoint.parent} holds a run with {details}: resume with the same values, or give another --out"
         )

@@ -38,6 +38,7 @@ class Recipe:
             no sign, it only makes signs flip more easily.
         label_smoothing: of the cross entropy.
         seed: decides weights, order and augmentation; on one CPU, with as many threads, runs repeat exactly.
+        checkpoint_minutes, checkpoint_steps: how often to save within an epoch, to resume from there; 0: not.
     """
 
     name: str
@@ -58,12 +59,14 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     seed: int = 0
+    checkpoint_minutes: float = 5.0
+    checkpoint_steps: int = 0
 
     def __post_init__(self) -> None:
-        for key, least in (("epochs", 1), ("batch_size", 1), ("pad_crop", 0), ("seed", 0)):
+        for key, least in (("epochs", 1), ("batch_size", 1), ("pad_crop", 0), ("seed", 0), ("checkpoint_steps", 0)):
             if getattr(self, key) < least:
                 raise UsageError(f"{key}={getattr(self, key)}: at least {least}")
-        for key in ("lr", "warmup_epochs", "weight_decay", "label_smoothing"):
+        for key in ("lr", "warmup_epochs", "weight_decay", "label_smoothing", "checkpoint_minutes"):
             if not 0 <= getattr(self, key) < float("inf"):
                 raise UsageError(f"{key}={getattr(self, key)}: at least 0, and finite")
         if self.label_smoothing >= 1:

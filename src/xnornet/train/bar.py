@@ -1,0 +1,71 @@
+"""The progress bar of a training run, on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+__all__ = ["Bar"]
+
+
+class Bar(L.Callback):
+    """Batches done of the epoch, images a second, and how long the whole run will still take at this pace.
+
+    Args:
+        images_per_batch: over all processes.
+    """
+
+    def __init__(self, images_per_batch: int) -> None:
+        self.images_per_batch = images_per_batch
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}"),
+            console=Console(stderr=True, highlight=False),
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # what is printed appears above the bar
+        )
+        self._task = self._progress.add_task("", total=None, pace="")
+        self._began = 0.0
+        self._batches = 0  # trained since `_began`
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._began = time.perf_counter()
+        self._progress.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._batches += 1
+        seconds = (time.perf_counter() - self._began) / self._batches
+        an_epoch = int(trainer.num_training_batches)
+        left = (trainer.max_epochs or 0) * an_epoch - trainer.current_epoch * an_epoch - batch_idx - 1
+        self._progress.update(
+            self._task,
+            description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            completed=batch_idx + 1,
+            total=an_epoch,
+            pace=f"{self.images_per_batch / seconds:,.0f} images/s, {timedelta(seconds=round(left * seconds))} left",
+        )
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        total = int(trainer.num_val_batches[0])
+        self._progress.update(self._task, description="testing", completed=batch_idx + 1, total=total)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._progress.stop()

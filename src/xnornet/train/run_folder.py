@@ -1,0 +1,134 @@
+"""The run folder: `last.ckpt`, `metrics.csv`, the printed line of every epoch."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from ..files import replacing
+from .checkpoint import KEY, Record
+from .module import Classifier
+
+__all__ = ["RunFolder"]
+
+STEPS_BETWEEN_AGREEMENTS = 20  # of several processes, on whether to save: each costs them a message
+
+
+class RunFolder(L.Callback):
+    """Keeps `record` and what follows from it: a row an epoch in `metrics.csv` and TensorBoard, and `last.ckpt`,
+    written when an epoch ends and, within epochs, every `checkpoint_minutes` or `checkpoint_steps` of the recipe.
+
+    Only the first of several processes writes and prints.
+
+    Args:
+        record: of the run so far.
+        images_per_step: over all processes.
+    """
+
+    def __init__(self, folder: Path, record: Record, *, images_per_step: int) -> None:
+        self.folder = folder
+        self.record = record
+        self.images_per_step = images_per_step
+        self._saved = self._began = time.perf_counter()
+        self._epochs_here: list[float] = []  # seconds of those that this process has seen from beginning to end
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # A record in the middle of an epoch has spent some seconds on it already.
+        self._saved = time.perf_counter()
+        self._began = self._saved - self.record.epoch_seconds
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        batches = batch_idx + 1
+        last = batches == trainer.num_training_batches  # saved once it is evaluated
+        if not last and batches % trainer.accumulate_grad_batches == 0 and self._due(trainer, pl_module, batches):
+            seconds = time.perf_counter() - self._began
+            self.record = replace(
+                self.record,
+                batch=batches,
+                epoch_seconds=seconds,
+                images_seen=trainer.global_step * self.images_per_step,
+            )
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        now = time.perf_counter()
+        seconds, whole = now - self._began, self.record.epoch_seconds == 0
+        self._began = now
+        measured = {
+            f"{split}_{key}": round(value, 6)
+            for split, tally in (("train", pl_module.train_tally), ("test", pl_module.test_tally))
+            for key, value in tally.means().items()
+        }
+        pl_module.train_tally.reset()
+        row = {
+            "epoch": self.record.epoch + 1,
+            "images_seen": trainer.global_step * self.images_per_step,
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            **measured,
+            "seconds": round(seconds, 3),
+        }
+        self.record = replace(
+            self.record,
+            epoch=row["epoch"],
+            batch=0,
+            epoch_seconds=0.0,
+            images_seen=row["images_seen"],
+            train_seconds=self.record.train_seconds + seconds,
+            history=(*self.record.history, row),
+        )
+        self._save(trainer)
+        if trainer.is_global_zero:
+            self._write_metrics()
+            for logger in trainer.loggers:
+                logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, step=row["epoch"])
+            if whole:
+                self._epochs_here.append(seconds)
+            self._print(row, trainer)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = self.record.to_plain()
+
+    def _due(self, trainer: L.Trainer, pl_module: L.LightningModule, batches: int) -> bool:
+        assert isinstance(pl_module, Classifier)
+        recipe = pl_module.recipe
+        if recipe.checkpoint_steps and trainer.global_step % recipe.checkpoint_steps == 0:
+            return True
+        if not recipe.checkpoint_minutes:
+            return False
+        due = time.perf_counter() - self._saved >= 60 * recipe.checkpoint_minutes or trainer.received_sigterm
+        if trainer.world_size == 1:
+            return due
+        # The clocks of several processes differ: the first one's decides, now and then.
+        return batches % STEPS_BETWEEN_AGREEMENTS == 0 and bool(trainer.strategy.broadcast(due))
+
+    def _save(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+        self._saved = time.perf_counter()
+
+    def _print(self, row: dict[str, Any], trainer: L.Trainer) -> None:
+        per_second = trainer.num_training_batches * self.images_per_step / max(row["seconds"], 1e-9)
+        line = (
+            f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
+            f"train {row['train_top1']:7.2%}  test {row['test_top1']:7.2%}  {row['seconds']:.1f} s"
+        )
+        if self._epochs_here:
+            left = (trainer.max_epochs or 0) - row["epoch"]
+            seconds = left * sum(self._epochs_here[-5:]) / len(self._epochs_here[-5:])
+            line += f"  {per_second:,.0f} images/s" + (f"  {timedelta(seconds=round(seconds))} left" if left else "")
+        print(line, flush=True)
+
+    def _write_metrics(self) -> None:
+        rows = [dict(row) for row in self.record.history]
+        with replacing(self.folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
