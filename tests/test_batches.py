@@ -3,69 +3,106 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from xnornet.errors import UsageError
+from xnornet.preprocess import Preprocess
 from xnornet.train import data as train_data
-from xnornet.train.data import ImageDataModule, MemoryLoader, pad_crop_flip
-from xnornet.train.order import BatchOrder, EpochShuffle, EvaluationOrder
+from xnornet.train.augment import Augmentation, pad_crop_flip
+from xnornet.train.data import ImageDataModule
+from xnornet.train.loaders import MemoryLoader
+from xnornet.train.order import BatchOrder, EpochOrder, EvaluationOrder, uniforms
 from xnornet.train.recipes import recipe
 
+PHOTO = replace(
+    recipe("fashion-float"),
+    preprocess=Preprocess(mode="RGB", size=(8, 6), resize=9, mean=(0.0,) * 3, std=(1.0,) * 3),
+    crop="random",
+    short_side=(9, 12),
+    pad_crop=0,
+)
 
-def loader(batches, count=10):
-    pixels = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1)
-    return MemoryLoader((pixels, torch.arange(count)), batches)
+
+def draws(count, seed=0):
+    return np.random.default_rng(seed).random((count, Augmentation.DRAWS))
+
+
+# --- order ---
 
 
 def test_test_batches_are_all_images_in_order():
-    batches = list(loader(EvaluationOrder(10, 4)))
-    assert [labels.tolist() for _, labels in batches] == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
-    assert len(loader(EvaluationOrder(10, 4))) == 3
+    pixels = torch.arange(10, dtype=torch.uint8).view(-1, 1, 1, 1)
+    loader = MemoryLoader((pixels, torch.arange(10)), EvaluationOrder(10, 4))
+    batches = [labels.tolist() for _, labels in loader]
+    assert [label for batch in batches for label in batch] == list(range(10))
+    assert len(batches) == len(loader) == 3
 
 
-@given(st.integers(1, 4), st.integers(0, 30), st.integers(1, 7))
-def test_processes_share_the_test_images_and_take_as_many_batches(world, more, size):
-    length = world + more
-    orders = [list(EvaluationOrder(length, size, rank=rank, world=world)) for rank in range(world)]
-    assert len({len(batches) for batches in orders}) == 1
-    assert all(0 < len(batch) <= max(size, 2) for batches in orders for batch in batches)
-    assert sorted(i for batches in orders for batch in batches for i in batch) == list(range(length))
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 3))
+def test_processes_share_the_test_images(count, size, world):
+    """Each image once, and as many batches everywhere: processes wait for each other."""
+    parts = [list(EvaluationOrder(count, size, rank=rank, world=world)) for rank in range(world)]
+    assert sorted(image for part in parts for batch in part for image in batch.images.tolist()) == list(range(count))
+    assert len({len(part) for part in parts}) == 1
 
 
-def test_processes_share_each_training_batch():
-    """Two processes see in every batch what one sees, and no image twice."""
-    whole = list(BatchOrder(EpochShuffle(10, seed=3), 4, 2))
-    first, second = (list(BatchOrder(EpochShuffle(10, seed=3), 2, 2, rank=r, world=2)) for r in (0, 1))
-    assert [a + b for a, b in zip(first, second, strict=True)] == whole
-    assert len({i for batch in whole for i in batch}) == 8
+@given(st.integers(0, 2**32), st.integers(0, 99), st.sampled_from([1, 2, 3]), st.integers(0, 4), st.booleans())
+def test_any_batch_of_any_process_is_a_part_of_the_epochs_order(seed, epoch, world, first, balanced):
+    """Order and keys depend on (seed, epoch): whoever asks, wherever it begins, whatever came before."""
+    labels = [i % 3 for i in range(31)]
+    whole = EpochOrder(labels, seed, epoch, balanced=balanced).chosen()
+    seen = []
+    for rank in range(world):
+        order = EpochOrder(labels, seed, epoch, balanced=balanced)
+        batches = BatchOrder(order, 6 // world, 5, rank=rank, world=world, first_batch=first)
+        assert len(batches) == 5
+        mine = list(batches)
+        assert len(mine) == 5 - first
+        seen.append(mine)
+        order.set_epoch(epoch + 1)
+        assert len(list(batches)) == 5, "only the first epoch begins late"
+    for i, parts in enumerate(zip(*seen, strict=True), start=first):
+        for name in ("images", "keys"):
+            together = np.concatenate([getattr(part, name) for part in parts])
+            np.testing.assert_array_equal(together, getattr(whole, name)[6 * i : 6 * i + 6])
+    if not balanced:
+        assert sorted(whole.images) == list(range(31))
+    assert len(set(whole.keys.tolist())) == 31
 
 
-def test_an_epoch_goes_on_where_it_was_left():
-    shuffle = EpochShuffle(10, seed=3, epoch=5)
-    whole = list(BatchOrder(shuffle, 2, 5))
-    resumed = BatchOrder(shuffle, 2, 5, first_batch=3)
-    assert len(resumed) == 5, "Lightning counts the skipped batches too"
-    assert list(resumed) == whole[3:]
-    shuffle.set_epoch(6)
-    assert len(list(resumed)) == 5
+def test_epochs_and_seeds_differ():
+    orders = [EpochOrder([0] * 50, seed, epoch).chosen() for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order.images) for order in orders}) == 4
+    assert len({tuple(order.keys) for order in orders}) == 4
 
 
-def test_training_batches_are_full_and_shuffled_anew_each_epoch():
-    shuffle = EpochShuffle(10, seed=1)
-    batches = loader(BatchOrder(shuffle, 4, 2))
-    epochs = []
-    for epoch in (0, 1, 0):
-        shuffle.set_epoch(epoch)
-        seen = list(batches)
-        assert len(batches) == len(seen) == 2
-        assert all(torch.equal(pixels.flatten().long(), labels) for pixels, labels in seen)
-        epochs.append([labels.tolist() for _, labels in seen])
-    assert epochs[0] == epochs[2] != epochs[1]
-    assert list(shuffle) == shuffle.permutation().tolist()
-    assert sorted(shuffle) == list(range(10))
-    other = EpochShuffle(10, seed=2)
-    assert list(other) != list(shuffle)
+def test_balanced_sampling_shows_every_class_as_often():
+    labels = [0] * 3000 + [2] * 50 + [5] * 10
+    shown = np.asarray(labels)[EpochOrder(labels, 0, balanced=True).chosen().images]
+    counts = np.bincount(shown)[[0, 2, 5]]
+    assert counts.sum() == len(labels)
+    assert (abs(counts - len(labels) / 3) < 5 * (len(labels) * 2 / 9) ** 0.5).all()  # 5 standard deviations
+
+
+def test_the_numbers_of_a_key_are_its_own_and_uniform():
+    keys = np.random.default_rng(0).integers(0, 1 << 64, 4000, np.uint64)
+    numbers = uniforms(keys, 5)
+    np.testing.assert_array_equal(numbers[7:9], uniforms(keys[7:9], 5))
+    np.testing.assert_array_equal(numbers[:, :3], uniforms(keys, 3))
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    cells = np.histogramdd(numbers[:, :2], bins=4, range=[(0, 1)] * 2)[0]
+    assert ((cells - 250) ** 2 / 250).sum() < 45  # chi-squared, 15 degrees of freedom: p = 1e-4
+    # Vigna's splitmix64.c, started at 1234567
+    first = uniforms(np.array([1234567], np.uint64), 2)[0]
+    assert (first * 2**53).astype(np.uint64).tolist() == [6457827717110365317 >> 11, 3203168211198807973 >> 11]
+
+
+# --- augmentation ---
 
 
 @given(st.integers(1, 7), st.integers(0, 3), st.booleans(), st.integers(0, 2**31))
@@ -73,7 +110,7 @@ def test_training_batches_are_full_and_shuffled_anew_each_epoch():
 def test_augmented_images_are_crops_of_the_padded_image(count, padding, flip, seed):
     torch.manual_seed(seed)
     images = torch.randint(1, 256, (count, 5, 6, 2), dtype=torch.uint8)
-    out = pad_crop_flip(images, padding, flip)
+    out = pad_crop_flip(images, torch.from_numpy(draws(count, seed)), padding, flip)
     assert out.shape == images.shape
     assert out.dtype == torch.uint8
     for image, got in zip(images, out, strict=True):
@@ -89,14 +126,101 @@ def test_augmented_images_are_crops_of_the_padded_image(count, padding, flip, se
 
 
 def test_augmentation_reaches_every_place_and_mirrors_half():
-    torch.manual_seed(0)
     image = torch.zeros(1, 3, 3, 1, dtype=torch.uint8)
     image[0, 1, 1] = 1
-    places = pad_crop_flip(image.expand(500, -1, -1, -1), 1, False).flatten(1).argmax(1)
+    numbers = torch.from_numpy(draws(1000))
+    places = pad_crop_flip(image.expand(1000, -1, -1, -1), numbers, 1, False).flatten(1).argmax(1)
     assert set(places.tolist()) == set(range(9))
     ramp = torch.arange(4, dtype=torch.uint8).view(1, 1, 4, 1)
-    mirrored = (pad_crop_flip(ramp.expand(1000, -1, -1, -1), 0, True)[:, 0, 0, 0] == 3).float().mean()
+    mirrored = (pad_crop_flip(ramp.expand(1000, -1, -1, -1), numbers, 0, True)[:, 0, 0, 0] == 3).float().mean()
     assert 0.44 < mirrored < 0.56
+
+
+def slopes(width, height):
+    """A picture whose red grows to the right by 4 a pixel, whose green grows downwards by 5."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0] = 4 * np.arange(width)
+    pixels[..., 1] = 5 * np.arange(height)[:, None]
+    return pixels
+
+
+def test_a_random_crop_at_the_photos_own_scale_is_a_plain_crop():
+    photo, augmentation = slopes(14, 10), Augmentation(replace(PHOTO, short_side=(10, 10), flip=True))
+    places, mirrored = set(), 0
+    for numbers in draws(400):
+        got = augmentation.image(photo, numbers)
+        assert got.shape == (8, 6, 3)
+        if numbers[2] < 0.5:
+            got, mirrored = got[:, ::-1], mirrored + 1
+        left, top = got[0, 0, 0] // 4, got[0, 0, 1] // 5
+        np.testing.assert_array_equal(got, photo[top : top + 8, left : left + 6])
+        places.add((int(left), int(top)))
+    assert places == {(x, y) for x in range(9) for y in range(3)}
+    assert 150 < mirrored < 250
+
+
+def test_a_random_crop_scales_the_smaller_side_over_the_whole_range():
+    photo, augmentation = slopes(60, 50), Augmentation(replace(PHOTO, short_side=(10, 20), flip=False))
+    steps = []
+    for numbers in draws(300):
+        got = augmentation.image(photo, numbers).astype(float)
+        steps.append((got[1:-1, -2, 0] - got[1:-1, 1, 0]).mean() / 3 / 4)  # pixels of the photo a pixel of the crop
+    assert min(steps) == pytest.approx(50 / 20, rel=0.05)
+    assert max(steps) == pytest.approx(50 / 10, rel=0.05)
+
+
+def test_an_area_crop_has_every_size_and_stays_within_its_shapes():
+    photo, augmentation = slopes(60, 50), Augmentation(replace(PHOTO, crop="area", crop_area=0.1, flip=False))
+    areas = []
+    for numbers in draws(300):
+        left, top, right, bottom = augmentation._box(60, 50, numbers)
+        assert 0 <= left < right <= 60
+        assert 0 <= top < bottom <= 50
+        areas.append((right - left) * (bottom - top) / 3000)
+        assert 0.7 < (right - left) / (bottom - top) / (6 / 8) < 1.43  # 3/4 to 4/3, but for rounding
+        assert augmentation.image(photo, numbers).shape == (8, 6, 3)
+    assert min(areas) < 0.15
+    assert max(areas) > 0.7
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (7, 9)])
+@pytest.mark.parametrize("crop", ["random", "area"])
+def test_any_photo_can_be_cropped(size, crop):
+    photo = Image.new("RGB", size, (10, 20, 30))
+    for numbers in draws(20):
+        assert (Augmentation(replace(PHOTO, crop=crop)).image(photo, numbers) == (10, 20, 30)).all()
+
+
+def test_a_jpeg_is_decoded_at_the_scale_that_is_needed(tmp_path):
+    """And what comes out is what full decoding gives, but for the rounding of the transform."""
+    Image.fromarray(slopes(60, 50)).resize((480, 400), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=95)
+    augmentation = Augmentation(PHOTO)
+    with Image.open(tmp_path / "a.jpg") as photo:
+        decoded = photo.convert("RGB")
+        for numbers in draws(10):
+            from_file = augmentation.image(tmp_path / "a.jpg", numbers).astype(int)
+            assert abs(from_file - augmentation.image(decoded, numbers)).max() <= 6
+        opened = Image.open(tmp_path / "a.jpg")
+        PHOTO.preprocess.patch(opened, lambda width, height: (0, 0, width, height))
+        assert opened.size == (60, 50)
+
+
+def test_impossible_crops_are_refused():
+    for change, message in (
+        ({"short_side": "7,20"}, r"short_side=\(7, 20\): smallest and largest, in pixels; at least 8"),
+        ({"short_side": "20,10"}, "smallest and largest"),
+        ({"short_side": "20"}, "short_side=20: needs 2 values, with commas between"),
+        ({"short_side": "20,x"}, "short_side=x: needs a whole number"),
+        ({"crop_area": "0"}, "crop_area=0.0: above 0"),
+        ({"pad_crop": "2"}, "pad_crop=2: only with crop=none"),
+        ({"crop": "inception"}, "crop=inception: one of none, random, area"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            PHOTO.override(change)
+    assert PHOTO.override({"short_side": "8, 20"}).short_side == (8, 20)
+
+
+# --- batches ---
 
 
 def test_batches_are_normalised_as_the_packed_network_does_it(tiny_data):
@@ -110,12 +234,14 @@ def test_batches_are_normalised_as_the_packed_network_does_it(tiny_data):
     assert labels.tolist() == [split[i][1] for i in range(len(labels))]
 
 
-def test_streamed_batches_equal_those_from_memory(tiny_data, monkeypatch):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_batches_equal_those_from_memory(tiny_data, monkeypatch, workers):
+    """Augmentation included: it is a function of (seed, epoch, place), not of who computes it."""
     chosen = replace(recipe("fashion-float"), batch_size=16)
     module = ImageDataModule(tiny_data, chosen)
     in_memory = [list(module.train_dataloader()), list(module.val_dataloader())]
     monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(train_data, "_cores", lambda: 0)  # no worker processes
+    monkeypatch.setattr(train_data, "_cores", lambda: workers)
     streamed = [list(module.train_dataloader()), list(module.val_dataloader())]
     for here, there in zip(in_memory, streamed, strict=True):
         assert len(here) == len(there) > 1

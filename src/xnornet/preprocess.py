@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import DataError
 
-__all__ = ["ImageLike", "Preprocess", "open_image"]
+__all__ = ["Box", "ImageLike", "Preprocess", "open_image"]
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+_ORIENTATION = 0x0112  # the Exif tag
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -29,7 +33,8 @@ class Preprocess:
     """What happens to an image before the first layer, in this order.
 
     Attributes:
-        mode: "RGB" (3 channels) or "L" (1 channel); images of another mode are converted.
+        mode: "RGB" (3 channels) or "L" (1 channel); images of another mode are converted: grey, palette and CMYK by
+            Pillow, 16 bits to the upper 8, transparency dropped. First of all photos are turned upright (Exif).
         size: (height, width) of the network's input: what `crop` leaves.
         resize: the shorter side is brought to this many pixels, keeping the aspect ratio, before a centre
             crop of `size`; None: the image is resized to `size` exactly, whatever its shape.
@@ -73,11 +78,40 @@ class Preprocess:
         """
         picture = open_image(image)
         try:
-            picture = self._fit(picture.convert(self.mode))
-        except (OSError, SyntaxError, ValueError) as error:  # Pillow decodes here, at the first use
-            raise DataError(f"{_name(image)}: corrupt image ({error})") from error
-        array = np.asarray(picture, dtype=np.uint8)
-        return array.reshape(self.output_shape)
+            picture = self._fit(_convert(_upright(picture), self.mode))
+        except Exception as error:  # Pillow decodes here, and damaged bytes make it raise nearly anything
+            raise _corrupt(image, error) from error
+        return self._array(picture)
+
+    def patch(self, image: ImageLike, box: Callable[[int, int], Box]) -> npt.NDArray[np.uint8]:
+        """Cut a part out of one image and scale it to uint8 (height, width, channels), for training.
+
+        A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that has pixels enough (libjpeg's scaled transforms).
+
+        Args:
+            box: from the width and height of the image to the part: left, top, right, bottom, in its pixels.
+
+        Raises:
+            DataError: as `pixels`.
+        """
+        picture = open_image(image)
+        try:
+            picture = _upright(picture)
+            width, height = picture.size
+            left, top, right, bottom = box(width, height)
+            needed = max(self.size[1] / (right - left), self.size[0] / (bottom - top))
+            if needed < 1:
+                picture.draft("RGB", (math.ceil(width * needed), math.ceil(height * needed)))
+            picture = _convert(picture, self.mode)
+            x, y = picture.width / width, picture.height / height
+            part = (left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height))
+            picture = picture.resize(self.size[::-1], _RESAMPLING[self.interpolation], box=part)
+        except Exception as error:  # as in `pixels`
+            raise _corrupt(image, error) from error
+        return self._array(picture)
+
+    def _array(self, picture: Image.Image) -> npt.NDArray[np.uint8]:
+        return np.asarray(picture, dtype=np.uint8).reshape(self.output_shape)
 
     def _fit(self, picture: Image.Image) -> Image.Image:
         height, width = self.size
@@ -108,6 +142,25 @@ class Preprocess:
 
 def _name(image: ImageLike) -> str:
     return str(image) if isinstance(image, str | Path) else f"<{type(image).__name__}>"
+
+
+def _corrupt(image: ImageLike, error: Exception) -> DataError:
+    return DataError(f"{_name(image)}: corrupt image ({error})")
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as its camera was held. Decodes only where it must."""
+    if picture.getexif().get(_ORIENTATION, 1) == 1:
+        return picture
+    return ImageOps.exif_transpose(picture)
+
+
+def _convert(picture: Image.Image, mode: str) -> Image.Image:
+    if picture.mode == "I" or picture.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255
+        picture = Image.fromarray((np.clip(np.asarray(picture), 0, 65535) >> 8).astype(np.uint8))
+    elif picture.mode == "F":
+        raise ValueError("pixels are floating-point numbers, whose range nothing says")
+    return picture.convert(mode)
 
 
 def open_image(image: ImageLike) -> Image.Image:

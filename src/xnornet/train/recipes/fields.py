@@ -26,8 +26,15 @@ class Recipe:
         input_scale: the paper's K: "none", "k" or "k-gradient".
         data: of `xnornet.data.open_dataset`.
         preprocess: travels into the packed file.
-        pad_crop: augmentation; pad by so many black pixels, then crop at random; 0: off.
+        crop: augmentation of photos. "random": scaled as `short_side` says, then a crop of the network's size at a
+            random place; "area": a random part of the image (Szegedy et al. 2015), scaled to that size; "none": as for
+            evaluation.
+        short_side: pixels of the smaller side before a random crop: drawn from smallest to largest.
+        crop_area: the least share of the image that an "area" crop has; the largest is all of it.
+        pad_crop: augmentation of small images, with `crop` "none": pad by so many black pixels, then crop at random.
         flip: augmentation; mirror every other image, at random.
+        sampling: "shuffle": every image once an epoch; "balanced": as many draws, each of a class, then of one of its
+            images, with replacement (the released code).
         epochs: passes over the training images.
         batch_size: images a step; a last, smaller batch is left out.
         optimiser: "adam" is what binary networks are trained with (paper, section 4.1); "sgd" has momentum 0.9.
@@ -48,8 +55,12 @@ class Recipe:
     preprocess: Preprocess
     model_options: Mapping[str, Any] = field(default_factory=dict)
     input_scale: Literal["none", "k", "k-gradient"] = "none"
+    crop: Literal["none", "random", "area"] = "none"
+    short_side: tuple[int, int] = (256, 256)
+    crop_area: float = 0.08
     pad_crop: int = 0
     flip: bool = False
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
     epochs: int = 30
     batch_size: int = 128
     optimiser: Optimiser = "adam"
@@ -69,6 +80,13 @@ class Recipe:
         for key in ("lr", "warmup_epochs", "weight_decay", "label_smoothing", "checkpoint_minutes"):
             if not 0 <= getattr(self, key) < float("inf"):
                 raise UsageError(f"{key}={getattr(self, key)}: at least 0, and finite")
+        if not 0 < self.crop_area <= 1:
+            raise UsageError(f"crop_area={self.crop_area}: above 0, at most 1")
+        if self.crop != "none" and not max(self.preprocess.size) <= self.short_side[0] <= self.short_side[1]:
+            least = max(self.preprocess.size)
+            raise UsageError(f"short_side={self.short_side}: smallest and largest, in pixels; at least {least} here")
+        if self.crop != "none" and self.pad_crop:
+            raise UsageError(f"pad_crop={self.pad_crop}: only with crop=none, not crop={self.crop}")
         if self.label_smoothing >= 1:
             raise UsageError(f"label_smoothing={self.label_smoothing}: below 1")
 
@@ -101,6 +119,12 @@ def _parse(key: str, value: Any, kind: Any) -> Any:
         if value not in get_args(kind):
             raise UsageError(f"{key}={value}: one of {', '.join(get_args(kind))}")
         return value
+    if get_origin(kind) is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        kinds = get_args(kind)
+        if not isinstance(parts, list | tuple) or len(parts) != len(kinds):
+            raise UsageError(f"{key}={value}: needs {len(kinds)} values, with commas between")
+        return tuple(_parse(key, part, kind) for part, kind in zip(parts, kinds, strict=True))
     if kind is bool:
         known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if str(value).lower() not in known:

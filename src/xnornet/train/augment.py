@@ -1,0 +1,104 @@
+"""Augmentation: what a recipe does to training images. Each has random numbers of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..preprocess import Box, ImageLike, Preprocess
+from .recipes import Recipe
+
+__all__ = ["Augmentation", "pad_crop_flip"]
+
+Draws = npt.NDArray[np.float64]
+_TRIES = 10  # at an Inception crop that lies within the image
+_RATIO = math.log(4 / 3)  # its width over its height is at most 4/3, at least 3/4
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """From an image and its numbers to a training image of the network's size.
+
+    Small images (`crop` "none") are prepared as for evaluation, once, and then padded, cropped and mirrored in
+    batches. Photos are cropped while they are decoded, since every epoch needs other pixels of them.
+    """
+
+    recipe: Recipe
+
+    DRAWS = 4 + 2 * _TRIES  # random numbers an image may need
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Of the network."""
+        return self.recipe.preprocess
+
+    @property
+    def repeats(self) -> bool:
+        """Does `image` give the same pixels whatever the numbers, so that they may be kept?"""
+        return self.recipe.crop == "none"
+
+    def image(self, image: ImageLike, draws: Draws) -> npt.NDArray[np.uint8]:
+        """One image: uint8 (height, width, channels). Raises DataError."""
+        if self.repeats:
+            return self.preprocess.pixels(image)
+        pixels = self.preprocess.patch(image, lambda width, height: self._box(width, height, draws))
+        return pixels[:, ::-1] if self.recipe.flip and draws[2] < 0.5 else pixels
+
+    def batch(self, pixels: Tensor, draws: Tensor) -> Tensor:
+        """What is left to be done, for many images: uint8 (N, H, W, C) and (N, DRAWS) -> (N, H, W, C)."""
+        if not self.repeats:
+            return pixels
+        return pad_crop_flip(pixels, draws, self.recipe.pad_crop, self.recipe.flip)
+
+    def _box(self, width: int, height: int, draws: Draws) -> Box:
+        """The part of the image to cut out, at pixels of the image or of the scaled image: no needless blur."""
+        high, wide = self.preprocess.size
+        if self.recipe.crop == "area":
+            for share, shape in draws[4:].reshape(_TRIES, 2):
+                area = width * height * (self.recipe.crop_area + share * (1 - self.recipe.crop_area))
+                ratio = math.exp((2 * shape - 1) * _RATIO) * wide / high
+                w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+                if 0 < w <= width and 0 < h <= height:
+                    left, top = _place(draws[1], width - w), _place(draws[0], height - h)
+                    return left, top, left + w, top + h
+        smallest, largest = self.recipe.short_side
+        scale = (smallest + _place(draws[3], largest - smallest)) / min(width, height)
+        scaled_width, scaled_height = max(wide, round(width * scale)), max(high, round(height * scale))
+        x, y = width / scaled_width, height / scaled_height
+        left, top = _place(draws[1], scaled_width - wide), _place(draws[0], scaled_height - high)
+        return left * x, top * y, (left + wide) * x, (top + high) * y
+
+
+def _place(draw: float, last: int) -> int:
+    """A whole number in 0..last."""
+    return int(draw * (last + 1))
+
+
+def pad_crop_flip(pixels: Tensor, draws: Tensor, padding: int, flip: bool) -> Tensor:
+    """Pad by black pixels, crop each image at a place of its own, mirror half of them.
+
+    Args:
+        pixels: (N, H, W, C), any dtype.
+        draws: (N, 3 or more) in [0, 1), on the same device: the place, from the top and from the left, and whether to
+            mirror.
+
+    Returns:
+        The same shape.
+    """
+    if not padding and not flip:
+        return pixels
+    count, height, width, _ = pixels.shape
+    device = pixels.device
+    padded = torch.nn.functional.pad(pixels, (0, 0, padding, padding, padding, padding))
+    top, left = (draws[:, :2] * (2 * padding + 1)).long().unbind(1)
+    rows = top.unsqueeze(1) + torch.arange(height, device=device)
+    columns = left.unsqueeze(1) + torch.arange(width, device=device)
+    if flip:
+        columns = torch.where(draws[:, 2:3] < 0.5, columns.flip(1), columns)
+    image = torch.arange(count, device=device).view(-1, 1, 1)
+    return padded[image, rows.unsqueeze(2), columns.unsqueeze(1)]
