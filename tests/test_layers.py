@@ -67,7 +67,7 @@ def test_alpha_is_the_best_scale(seed):
     """Paper, eqs. 3 to 6: among all alpha (a grid) and all B, ||W - alpha B||^2 is least at mean|W| and sign(W)."""
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(1, rng.integers(1, 7))).astype(np.float32)
-    codes, scale = BinaryLinear(weight.shape[1], 1).weight_quantizer(torch.from_numpy(weight))
+    codes, scale = BinaryLinear(weight.shape[1], 1).weight_quantizer.codes(torch.from_numpy(weight))
     w, best = weight[0].astype(np.float64), float(scale[0])
 
     def cost(alpha, signs):

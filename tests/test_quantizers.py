@@ -14,6 +14,7 @@ from xnornet.nn.quantizers import (
     WEIGHT_QUANTIZERS,
     ScaledSign,
     SteSign,
+    gradient_quantizer,
     input_quantizer,
     weight_quantizer,
 )
@@ -90,16 +91,21 @@ def closed_form(gradient, weight, upstream):
             out[o] = numpy_sign(w[o]) / n * (g[o] * numpy_sign(w[o])).sum() + alpha * s * g[o]
         elif gradient == "paper":
             out[o] = g[o] * (1 / n + alpha * s)
-        else:
+        elif gradient == "ste":
             out[o] = g[o] * s
+        elif gradient == "magnitude":
+            out[o] = alpha * s * g[o]
+        else:  # the released code: its mask leaves the edge out
+            c = w.shape[1]
+            out[o] = g[o] * (alpha * (np.abs(w[o]) < 1) + 1 / n) * ((1 - 1 / c) if c > 1 else 1)
+            out[o] *= n if gradient == "code-sgd" else 1
     return out
 
 
 def gradient_of(gradient, weight, upstream):
-    """What autograd gives for W~ = scale * codes."""
+    """What autograd gives for W~."""
     w = torch.from_numpy(weight).requires_grad_()
-    codes, scale = ScaledSign(gradient)(w)
-    (codes * scale.view(-1, *[1] * (w.dim() - 1))).backward(torch.from_numpy(upstream))
+    ScaledSign(gradient)(w).backward(torch.from_numpy(upstream))
     return w.grad.numpy()
 
 
@@ -137,7 +143,10 @@ def test_scaled_sign_of_a_filter_of_zeros(gradient):
     weight[1] = (0.5, -0.5, 0.25, -0.0)
     got = gradient_of(gradient, weight, np.ones((2, 4), np.float32))
     assert np.isfinite(got).all()
-    np.testing.assert_allclose(got[1], closed_form(gradient, weight, np.ones((2, 4), np.float32))[1], rtol=1e-6)
+    np.testing.assert_allclose(got, closed_form(gradient, weight, np.ones((2, 4), np.float32)), rtol=1e-6)
+    assert (got[0] != 0).all() == (
+        gradient not in ("magnitude",)
+    )  # alpha = 0 lets nothing through but where it is no factor
 
 
 def test_the_alpha_part_of_the_exact_gradient_by_finite_differences():
@@ -163,26 +172,44 @@ def test_the_alpha_part_of_the_exact_gradient_by_finite_differences():
 
 @given(hnp.arrays(np.float32, (3, 4, 2), elements=st.floats(-2, 2, width=32)))
 def test_scaled_sign_values(weight):
-    codes, scale = ScaledSign()(torch.from_numpy(weight))
+    codes, scale = ScaledSign().codes(torch.from_numpy(weight))
     np.testing.assert_array_equal(codes.numpy(), numpy_sign(weight))
     np.testing.assert_allclose(scale.numpy(), np.abs(weight).reshape(3, -1).mean(axis=1, dtype=np.float64), rtol=1e-6)
 
 
 def test_names_make_quantizers():
-    assert {name: make().bits for name, make in INPUT_QUANTIZERS.items()} == {"ste_sign": 1}
-    assert {name: make().bits for name, make in WEIGHT_QUANTIZERS.items()} == {"scaled_sign": 1}
+    def bits(make, names):
+        return {name: make(name if name not in ("kbit", "dorefa") else f"{name}:3").bits for name in names}
+
+    assert bits(input_quantizer, INPUT_QUANTIZERS) == {
+        "ste_sign": 1, "approx_sign": 1, "rsign": 1, "kbit": 3, "dorefa": 3
+    }  # fmt: skip
+    assert bits(weight_quantizer, WEIGHT_QUANTIZERS) == {
+        "scaled_sign": 1, "learned_sign": 1, "sign": 1, "stochastic_sign": 32, "kbit": 3, "dorefa": 3
+    }  # fmt: skip
     assert isinstance(input_quantizer("ste_sign"), SteSign)
+    assert input_quantizer("ste_sign:1.25").clip == 1.25
     assert input_quantizer(None) is None
     made = ScaledSign("ste")
     assert weight_quantizer(made) is made
+    made = weight_quantizer("scaled_sign:gradient=paper,center=true")
+    assert (made.gradient, made.center) == ("paper", True)
 
 
-def test_unknown_names_are_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="unknown input quantizer 'sing'.*ste_sign"):
-        input_quantizer("sing")
-    with pytest.raises(ValueError, match="unknown weight quantizer 'x'.*scaled_sign"):
-        weight_quantizer("x")
-    with pytest.raises(ValueError, match="needs a weight quantizer"):
-        weight_quantizer(None)
-    with pytest.raises(ValueError, match="unknown gradient 'true'.*exact"):
-        ScaledSign("true")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: input_quantizer("sing"), "unknown input quantizer 'sing'; there are .*ste_sign"),
+        (lambda: weight_quantizer("x"), "unknown weight quantizer 'x'.*scaled_sign"),
+        (lambda: gradient_quantizer("x"), "unknown gradient quantizer 'x'.*binary"),
+        (lambda: ScaledSign("true"), "unknown gradient 'true'.*exact"),
+        (lambda: weight_quantizer("scaled_sign:centre=true"), "weight quantizer 'scaled_sign:centre=true'.*centre"),
+        (lambda: input_quantizer("kbit"), "input quantizer 'kbit'.*bits"),
+        (lambda: input_quantizer("kbit:9"), "1 to 8 bits can be quantized to, got 9"),
+        (lambda: input_quantizer("dorefa:a"), "1 to 8 bits can be quantized to, got a"),
+        (lambda: weight_quantizer("stochastic_sign:mean"), "eval is 'real' or 'sign', got 'mean'"),
+    ],
+)
+def test_unknown_names_are_refused_with_those_there_are(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -96,7 +96,7 @@ def test_a_run_with_the_input_scale_of_the_paper(tiny_data, tmp_path):
     assert record.input_scale == "k"
     scales = [m.input_scale for m in network.modules() if isinstance(m, BinaryConv2d)]
     assert scales == ["k"] * 3
-    with pytest.raises(UsageError, match="no input quantizer"):
+    with pytest.raises(UsageError, match="method .bwn. has real inputs"):
         train("fashion-bwn", out=tmp_path / "bwn", overrides={**TINY, "input_scale": "k"})
 
 

@@ -34,7 +34,7 @@ def create(name: str, method: str | Method = "xnor", num_classes: int = 10, **mo
 
     Args:
         name: one of `MODELS`.
-        method: "float", "bwn", "xnor", or a `Method`.
+        method: a name of `xnornet.nn.method`, or a `Method`.
         num_classes: outputs of the last layer.
         model_options: of this architecture; `options(name)` lists them with their defaults.
 

@@ -16,12 +16,13 @@ class ResNet18(nn.Module):
     """A float stem, eight blocks of two 3 x 3 convolutions, a float dense layer.
 
     The paper shows no block for ResNet. Float and binary-weight networks use the original one: convolution, norm, ReLU,
-    with the sum before the last ReLU. With binary inputs every convolution is preceded by norm and sign (paper,
-    section 3.2) and the shortcut carries real values around both. Shortcuts that change the shape are a float 1 x 1
-    convolution with norm (type B). 11,689,512 weights, norms and biases for 1000 classes; 10,985,472 of them binary.
+    with the sum before the last ReLU; so do quantized inputs in the order "conv-first", with the quantizer in place of
+    ReLU. Else quantized inputs are preceded by norm (paper, section 3.2), and the shortcut carries real values around
+    both. Shortcuts that change the shape are a float 1 x 1 convolution with norm (type B). 11,689,512 weights, norms
+    and biases for 1000 classes; 10,985,472 of them binary.
 
     Args:
-        method: of the sixteen 3 x 3 convolutions.
+        method: of the sixteen 3 x 3 convolutions; of the first and the last layer, its `first` and `last`.
         num_classes: outputs.
         in_channels: 3 (RGB) or 1 (grey).
 
@@ -31,22 +32,26 @@ class ResNet18(nn.Module):
     def __init__(self, method: Method, num_classes: int = 1000, in_channels: int = 3) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False),
+            method.first.conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(64),
-            nn.ReLU(),
+            nn.ReLU() if method.norm_first else method.activation(),
             nn.MaxPool2d(3, 2, padding=1),
         )
-        block = _SignBlock if method.binary_inputs else _ReluBlock
         blocks: list[nn.Module] = []
         channels = 64
-        for stage, width in enumerate((64, 128, 256, 512)):
-            for index in range(2):
-                blocks.append(block(method, channels, width, stride=2 if stage and not index else 1))
+        for width in (64, 128, 256, 512):
+            for stride in (1 if width == 64 else 2, 1):
+                if method.norm_first:
+                    blocks.append(_NormFirst(method, channels, width, stride))
+                else:
+                    user = method.last if len(blocks) == 7 else method
+                    blocks.append(_ConvFirst(method, channels, width, stride, user.activation()))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
-        # The last block of a binary-input network ends in a bare sum; the others in a ReLU.
-        self.norm = nn.Sequential(nn.BatchNorm2d(512), nn.ReLU()) if method.binary_inputs else nn.Identity()
-        self.classifier = nn.Linear(512, num_classes)
+        # A network of norm-first blocks ends in a bare sum; the others in an activation.
+        rectifier = [] if method.last.quantized_inputs else [nn.ReLU()]
+        self.norm = nn.Sequential(nn.BatchNorm2d(512), *rectifier) if method.norm_first else nn.Identity()
+        self.classifier = method.last.linear(512, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.blocks(self.stem(x)))
@@ -62,24 +67,27 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     )
 
 
-class _ReluBlock(nn.Module):
-    """relu(shortcut(x) + norm(conv(relu(norm(conv(x))))))."""
+class _ConvFirst(nn.Module):
+    """act(shortcut(x) + norm(conv(act(norm(conv(x)))))); `activation` is the second."""
 
-    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int, activation: nn.Module) -> None:
         super().__init__()
         self.conv1 = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
+        self.activation1 = method.activation()
         self.conv2 = method.conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.shortcut = _shortcut(in_channels, out_channels, stride)
+        self.activation2 = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+        y = self.activation1(self.norm1(self.conv1(x)))
+        out: Tensor = self.activation2(self.norm2(self.conv2(y)) + self.shortcut(x))
+        return out
 
 
-class _SignBlock(nn.Module):
-    """shortcut(x) + binconv(norm(binconv(norm(x)))); a binary convolution takes the signs of its input."""
+class _NormFirst(nn.Module):
+    """shortcut(x) + conv(norm(conv(norm(x)))); the convolutions quantize their inputs."""
 
     def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()

@@ -1,18 +1,23 @@
-"""Binary layers for PyTorch."""
+"""Quantized layers for PyTorch: binary ones first of all."""
 
 from .layers import BinaryConv2d, BinaryLinear, clip_weights_
-from .methods import METHODS, Method, method
-from .quantizers import InputQuantizer, ScaledSign, SteSign, WeightQuantizer
+from .methods import METHODS, Method, method, method_names
+from .quantizers import GradientQuantizer, InputQuantizer, RSign, ScaledSign, SteSign, WeightQuantizer
+from .rprelu import RPReLU
 
 __all__ = [
     "METHODS",
     "BinaryConv2d",
     "BinaryLinear",
+    "GradientQuantizer",
     "InputQuantizer",
     "Method",
+    "RPReLU",
+    "RSign",
     "ScaledSign",
     "SteSign",
     "WeightQuantizer",
     "clip_weights_",
     "method",
+    "method_names",
 ]

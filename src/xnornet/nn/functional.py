@@ -1,7 +1,7 @@
-"""Stateless pieces of binary layers: sign, the K map, padding with a value.
+"""Stateless pieces of quantized layers: sign, k-bit codes, the K map, padding with a value.
 
-`sign` and the input scales are single operators while a module is exported, so that the exported graph names
-them instead of spelling them out in several tensor operations; everywhere else they are plain tensor code.
+`sign`, `quantize` and the input scales are single operators while a module is exported, so that the exported graph
+names them instead of spelling them out in several tensor operations; everywhere else they are plain tensor code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["feature_scale", "input_scale", "pad", "sign"]
+__all__ = ["feature_scale", "input_scale", "pad", "quantize", "round_half_up", "sign"]
 
 
 def sign(x: Tensor) -> Tensor:
@@ -21,6 +21,23 @@ def sign(x: Tensor) -> Tensor:
     `torch.sign` maps 0 to 0, which would make three values out of two (paper, section 3.1). A NaN becomes +1 or -1.
     """
     return _sign_op(x) if torch.compiler.is_exporting() else _sign(x)
+
+
+def quantize(x: Tensor, bits: int, signed: bool) -> Tensor:
+    """Codes of k bits, whole numbers in x's dtype; no gradient (see `quantizers`). With ``s = 2^bits - 1``:
+
+    * signed: ``2 floor((clip(x, -1, 1) + 1) * (s / 2) + 1/2) - s``, odd numbers from -s to s: s times the paper's q_k;
+    * unsigned: ``floor(clip(x, 0, 1) * s + 1/2)``, from 0 to s: s times DoReFa-Net's.
+
+    Ties round up: one bit, signed, is `sign`.
+    """
+    compute = _quantize_op if torch.compiler.is_exporting() else _quantize
+    return compute(x, bits, signed)
+
+
+def round_half_up(x: Tensor) -> Tensor:
+    """``floor(x + 1/2)``; `torch.round` would take ties to the even number."""
+    return (x + 0.5).floor_()
 
 
 def input_scale(
@@ -65,6 +82,13 @@ def _sign(x: Tensor) -> Tensor:
     return torch.copysign(x.new_ones(()), x + 0.0)
 
 
+def _quantize(x: Tensor, bits: int, signed: bool) -> Tensor:
+    steps: int = 2**bits - 1
+    if signed:
+        return round_half_up((x.clamp(-1, 1) + 1) * (steps / 2)) * 2 - steps
+    return round_half_up(x.clamp(0, 1) * steps)
+
+
 def _input_scale(
     x: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int], groups: int
 ) -> Tensor:
@@ -78,13 +102,16 @@ def _feature_scale(x: Tensor) -> Tensor:
 
 
 _sign_op = torch.library.custom_op("xnornet::sign", _sign, mutates_args=())
+_quantize_op = torch.library.custom_op("xnornet::quantize", _quantize, mutates_args=())
 _input_scale_op = torch.library.custom_op("xnornet::input_scale", _input_scale, mutates_args=())
 _feature_scale_op = torch.library.custom_op("xnornet::feature_scale", _feature_scale, mutates_args=())
 _sign_op.register_fake(_sign)
+_quantize_op.register_fake(_quantize)
 _input_scale_op.register_fake(_input_scale)
 _feature_scale_op.register_fake(_feature_scale)
 
 # As they stand in an exported graph.
 SIGN = torch.ops.xnornet.sign.default
+QUANTIZE = torch.ops.xnornet.quantize.default
 INPUT_SCALE = torch.ops.xnornet.input_scale.default
 FEATURE_SCALE = torch.ops.xnornet.feature_scale.default

@@ -1,9 +1,10 @@
-"""Binary convolution and dense layers: drop-in subclasses of torch's.
+"""Quantized convolution and dense layers: drop-in subclasses of torch's.
 
-A layer keeps real *latent* weights, which the optimiser moves; the forward pass uses their binary form
-(paper, Algorithm 1). In training mode the weight of the convolution is ``alpha * sign(W)``; in eval mode the
-convolution runs on bare signs, whose sums are exact integers in float32, and alpha multiplies the
-result: that is the arithmetic of the packed network, so that both agree bit for bit.
+A layer keeps real *latent* weights, which the optimiser moves; the forward pass uses their quantized form
+(paper, Algorithm 1). In training mode the weight of the convolution is what the weight quantizer returns,
+``alpha * sign(W)`` in the paper; in eval mode the convolution runs on bare codes, whose sums are exact integers in
+float32, and the scale multiplies the result: that is the arithmetic of the packed network, so that both agree bit for
+bit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import functional as B
-from .quantizers import InputQuantizer, WeightQuantizer, input_quantizer, weight_quantizer
+from .quantizers import (
+    GradientQuantizer,
+    InputQuantizer,
+    WeightQuantizer,
+    gradient_quantizer,
+    input_quantizer,
+    weight_quantizer,
+)
+from .quantizers.base import per_filter
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "InputScale", "clip_weights_"]
 
@@ -23,81 +32,133 @@ InputScale = Literal["none", "k", "k-gradient"]
 
 
 class _BinaryLayer(nn.Module):
-    """What both layers share: the quantizers of the input and of the latent weight."""
+    """What both layers share: the quantizers of the input, of the latent weight and of the gradient."""
 
     input_quantizer: InputQuantizer | None
-    weight_quantizer: WeightQuantizer
+    weight_quantizer: WeightQuantizer | None
+    gradient_quantizer: GradientQuantizer | None
     input_scale: InputScale
 
     def _configure(
         self,
         input_quantizer_: str | InputQuantizer | None,
-        weight_quantizer_: str | WeightQuantizer,
+        weight_quantizer_: str | WeightQuantizer | None,
         input_scale_: InputScale,
+        gradient_quantizer_: str | GradientQuantizer | None,
     ) -> None:
         self.input_quantizer = input_quantizer(input_quantizer_)
         self.weight_quantizer = weight_quantizer(weight_quantizer_)
+        self.gradient_quantizer = gradient_quantizer(gradient_quantizer_)
+        if self.weight_quantizer is None and self.input_quantizer is None:
+            raise ValueError("neither weights nor inputs are quantized; for a float layer use torch's")
         if input_scale_ not in ("none", "k", "k-gradient"):
             raise ValueError(f"input_scale is 'none', 'k' or 'k-gradient', got '{input_scale_}'")
         if input_scale_ != "none" and self.input_quantizer is None:
             raise ValueError(f"input_scale '{input_scale_}' scales binary inputs; this layer has no input quantizer")
         self.input_scale = input_scale_
+        if self.weight_quantizer is not None:
+            self.weight_quantizer.initialise_(self._latent)
+            self.weight_quantizer.attach(self._latent)
 
-    def _operands(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(input, weight, scale): `scale` (out,) is None where it is already in the weight."""
-        codes, scale = self.weight_quantizer(self.get_parameter("weight"))
-        quantized = x if self.input_quantizer is None else self.input_quantizer(x)
-        if self.training:
-            return quantized, codes * scale.view(-1, *[1] * (codes.dim() - 1)), None
-        return quantized, codes, scale
+    def reset_parameters(self) -> None:
+        """Draw new weights, as torch does or, where the method has an initialisation of its own, as that says."""
+        super().reset_parameters()  # type: ignore[misc]
+        quantizer: WeightQuantizer | None = getattr(self, "weight_quantizer", None)  # torch calls this in __init__
+        if quantizer is not None:
+            quantizer.initialise_(self._latent)
+
+    @property
+    def _latent(self) -> Tensor:
+        return self.get_parameter("weight")
+
+    @property
+    def lr_scale(self) -> float:
+        """Factor on the learning rate of the latent weights; 1 but for BinaryConnect and its kin."""
+        return 1.0 if self.weight_quantizer is None else self.weight_quantizer.lr_scale(self._latent)
+
+    @property
+    def _steps(self) -> int:
+        return 1 if self.input_quantizer is None else self.input_quantizer.steps
+
+    def _input(self, x: Tensor) -> Tensor:
+        """The input's codes, or the input itself where it is not quantized."""
+        if self.input_quantizer is None:
+            return x
+        codes: Tensor = self.input_quantizer(x, as_codes=True)
+        return codes
+
+    def _weight(self) -> tuple[Tensor, Tensor | None]:
+        """(weight, scale of the sums (out,)), the scale None for 1, or where it is in the weight already."""
+        latent, steps = self._latent, self._steps
+        if self.training or self.weight_quantizer is None:
+            real = latent if self.weight_quantizer is None else self.weight_quantizer(latent)
+            return real if steps == 1 else real / steps, None
+        codes, scale = self.weight_quantizer.codes(latent)
+        if torch.is_grad_enabled() and latent.requires_grad:
+            real = self.weight_quantizer(latent)
+            back = 1.0 if scale is None else per_filter(torch.where(scale == 0, 1.0, 1 / scale), real)
+            codes = codes + (real - real.detach()) * back  # the codes' values, the gradient of training mode
+        if steps != 1:
+            scale = (latent.new_ones(len(latent)) if scale is None else scale) / steps
+        return codes, scale
 
     def _scale_source(self, x: Tensor) -> Tensor:
         return x if self.input_scale == "k-gradient" else x.detach()
 
+    def _backward_through(self, out: Tensor) -> Tensor:
+        return out if self.gradient_quantizer is None else self.gradient_quantizer(out)
+
     @torch.no_grad()
     def clip_weights_(self) -> None:
-        """Clip the latent weights to [-1, 1], beyond which the STE gives them no gradient."""
-        self.get_parameter("weight").clamp_(-1, 1)
+        """Put the latent weights back where the method wants them: by default into [-1, 1], for the STE's sake."""
+        if self.weight_quantizer is not None:
+            self.weight_quantizer.constrain_(self._latent)
 
     def _describe(self) -> str:
         return "" if self.input_scale == "none" else f", input_scale={self.input_scale!r}"
 
 
 class BinaryConv2d(_BinaryLayer, nn.Conv2d):
-    """Convolution with binary weights, and binary inputs unless `input_quantizer` is None (paper, eqs. 1 and 11).
+    """Convolution with quantized weights, and quantized inputs unless `input_quantizer` is None (paper, eqs. 1 and 11).
 
     Takes what `torch.nn.Conv2d` takes, and
 
     Args:
         input_quantizer: name or module; "ste_sign" makes an XNOR layer, None a Binary-Weight layer.
-        weight_quantizer: name or module; "scaled_sign" is the paper's.
+        weight_quantizer: name or module; "scaled_sign" is the paper's, None leaves the weights real.
         input_scale: "none"; "k", the paper's K map, taken as a constant in the backward pass; or
             "k-gradient", with the gradient through it. The paper finds K worth less than a point.
+        gradient_quantizer: name or module; "binary" is the paper's, None leaves the gradient real.
         padding_value: what lies outside the image after sign: 0 (as in torch), +1 or -1.
 
     Shape: (N, in_channels, H, W) -> (N, out_channels, out H, out W), floating point.
 
     Raises:
-        ValueError: unknown names, a padding mode other than "zeros", padding_value with real inputs.
+        ValueError: unknown names, a padding mode other than "zeros", padding_value without signs.
     """
 
     def __init__(
         self,
         *args: Any,
         input_quantizer: str | InputQuantizer | None = "ste_sign",
-        weight_quantizer: str | WeightQuantizer = "scaled_sign",
+        weight_quantizer: str | WeightQuantizer | None = "scaled_sign",
         input_scale: InputScale = "none",
+        gradient_quantizer: str | GradientQuantizer | None = None,
         padding_value: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._configure(input_quantizer, weight_quantizer, input_scale)
+        self._configure(input_quantizer, weight_quantizer, input_scale, gradient_quantizer)
+        if self.input_quantizer is not None:
+            self.input_quantizer.attach(self.in_channels)
         if self.padding_mode != "zeros":
             raise ValueError(f"padding_mode '{self.padding_mode}' is not supported; use 'zeros' and padding_value")
         if padding_value not in (-1, 0, 1):
             raise ValueError(f"padding_value is -1, 0 or 1, got {padding_value}")
         if padding_value and self.input_quantizer is None:
             raise ValueError("padding_value is for binary inputs; a Binary-Weight layer pads with 0")
+        if padding_value and not (self.input_quantizer.bits == 1 and self.input_quantizer.signed):  # type: ignore[union-attr]
+            raise ValueError("padding_value is for inputs of +1 and -1; pad others with 0")
         self.padding_value = padding_value
 
     @property
@@ -107,12 +168,14 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
         return top, bottom, left, right
 
     def forward(self, x: Tensor) -> Tensor:
-        signs, weight, scale = self._operands(x)
+        codes = self._input(x)
+        weight, scale = self._weight()
         padding: Any = self.padding
         if self.padding_value:
-            signs = B.pad(signs, self.explicit_padding, float(self.padding_value))
+            codes = B.pad(codes, self.explicit_padding, float(self.padding_value))
             padding = 0
-        out = F.conv2d(signs, weight, None, self.stride, padding, self.dilation, self.groups)
+        out = F.conv2d(codes, weight, None, self.stride, padding, self.dilation, self.groups)
+        out = self._backward_through(out)
         if scale is not None:
             out = out * scale.view(-1, 1, 1)
         if self.input_scale != "none":
@@ -127,10 +190,10 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
 
 
 class BinaryLinear(_BinaryLayer, nn.Linear):
-    """Dense layer with binary weights, and binary inputs unless `input_quantizer` is None.
+    """Dense layer with quantized weights, and quantized inputs unless `input_quantizer` is None.
 
-    Takes what `torch.nn.Linear` takes, and `input_quantizer`, `weight_quantizer`, `input_scale` as `BinaryConv2d`;
-    K is one number for each sample here.
+    Takes what `torch.nn.Linear` takes, and `input_quantizer`, `weight_quantizer`, `input_scale` and
+    `gradient_quantizer` as `BinaryConv2d`; K is one number for each sample here.
 
     Shape: (N, in_features) -> (N, out_features), floating point.
     """
@@ -139,16 +202,20 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
         self,
         *args: Any,
         input_quantizer: str | InputQuantizer | None = "ste_sign",
-        weight_quantizer: str | WeightQuantizer = "scaled_sign",
+        weight_quantizer: str | WeightQuantizer | None = "scaled_sign",
         input_scale: InputScale = "none",
+        gradient_quantizer: str | GradientQuantizer | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._configure(input_quantizer, weight_quantizer, input_scale)
+        self._configure(input_quantizer, weight_quantizer, input_scale, gradient_quantizer)
+        if self.input_quantizer is not None:
+            self.input_quantizer.attach(self.in_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        signs, weight, scale = self._operands(x)
-        out = F.linear(signs, weight)
+        codes = self._input(x)
+        weight, scale = self._weight()
+        out = self._backward_through(F.linear(codes, weight))
         if scale is not None:
             out = out * scale
         if self.input_scale != "none":
@@ -160,7 +227,10 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
 
 
 def clip_weights_(module: nn.Module) -> None:
-    """Clip the latent weights of every binary layer inside `module` to [-1, 1]; call it after each optimiser step."""
+    """Put the latent weights inside `module` back where their method wants them; call it after each optimiser step.
+
+    By default that is a clip to [-1, 1].
+    """
     for layer in module.modules():
         if isinstance(layer, _BinaryLayer):
             layer.clip_weights_()

@@ -22,7 +22,7 @@ class Recipe:
     Attributes:
         name: as on the command line.
         model, model_options: of `xnornet.models.create`.
-        method: how the inner layers are built: "float", "bwn", "xnor".
+        method: of `xnornet.nn.method`: "float", "bwn", "xnor", "dorefa:1,2", ...
         input_scale: the paper's K: "none", "k" or "k-gradient".
         data: of `xnornet.data.open_dataset`.
         preprocess: travels into the packed file.

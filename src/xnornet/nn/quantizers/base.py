@@ -1,0 +1,177 @@
+"""What every quantizer states, and how one is made from its name.
+
+An *input quantizer* maps a real tensor to one of few values, a *weight quantizer* a latent weight to ``scale * codes``
+(paper, eq. 1), a *gradient quantizer* the gradient that enters a layer from above. Layers, the summary and the
+packer read only this contract. A quantizer is named by text, ``name`` or ``name:argument,key=argument``, as in
+"kbit:2" or "scaled_sign:gradient=ste".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "GRADIENT_QUANTIZERS",
+    "INPUT_QUANTIZERS",
+    "WEIGHT_QUANTIZERS",
+    "GradientQuantizer",
+    "InputQuantizer",
+    "WeightQuantizer",
+    "check_bits",
+    "glorot_lr_scale",
+    "gradient_quantizer",
+    "input_quantizer",
+    "per_filter",
+    "weight_quantizer",
+]
+
+
+class InputQuantizer(nn.Module):
+    """Real tensor -> values of `bits` bits, ``codes / steps`` with whole codes; same shape and dtype.
+
+    Attributes:
+        bits: of one value.
+        steps: the code of the value 1; codes lie in [-steps, steps].
+        signed: whether there are negative values.
+    """
+
+    bits: int
+    steps: int = 1
+    signed: bool = True
+
+    def attach(self, channels: int) -> None:
+        """Called once by the layer that takes this quantizer: make the parameters that there are for each channel."""
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The whole numbers that stand for the values, in x's dtype, with the quantizer's gradient."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, as_codes: bool = False) -> Tensor:
+        codes = self.codes(x)
+        return codes if as_codes or self.steps == 1 else codes / self.steps
+
+
+class WeightQuantizer(nn.Module):
+    """Latent weight (out, ...) -> ``scale * codes`` of the same shape, with the quantizer's gradient.
+
+    Codes are odd whole numbers in [-(2^bits - 1), 2^bits - 1]: -1 and +1 where `bits` is 1.
+    """
+
+    bits: int
+
+    def attach(self, weight: Tensor) -> None:
+        """Called once by the layer that takes this quantizer, with its fresh latent weight."""
+
+    def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Codes of the weight's shape and the scale (out,) of each filter, None for 1; without a gradient."""
+        raise NotImplementedError
+
+    def initialise_(self, weight: Tensor) -> None:
+        """Change torch's initial weight where the method has an initialisation of its own."""
+
+    def constrain_(self, weight: Tensor) -> None:
+        """What is done to the latent weight after each optimiser step: by default, clip it to [-1, 1]."""
+        weight.clamp_(-1, 1)
+
+    def lr_scale(self, weight: Tensor) -> float:
+        """Factor on the learning rate of this weight."""
+        del weight
+        return 1.0
+
+
+class GradientQuantizer(nn.Module):
+    """Identity whose backward pass quantizes the gradient of each sample, (N, ...)."""
+
+    def quantize(self, gradient: Tensor) -> Tensor:
+        """The gradient in few values."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return x
+        out: Tensor = _QuantizeGradient.apply(x, self)  # type: ignore[no-untyped-call]
+        return out
+
+
+class _QuantizeGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, quantizer: GradientQuantizer) -> Tensor:
+        ctx.quantizer = quantizer
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.quantizer.quantize(grads[0]), None
+
+
+Quantizer = TypeVar("Quantizer", bound=nn.Module)
+INPUT_QUANTIZERS: dict[str, Callable[..., InputQuantizer]] = {}
+WEIGHT_QUANTIZERS: dict[str, Callable[..., WeightQuantizer]] = {}
+GRADIENT_QUANTIZERS: dict[str, Callable[..., GradientQuantizer]] = {}
+
+
+def _make(spec: str | Quantizer | None, catalogue: dict[str, Callable[..., Quantizer]], what: str) -> Quantizer | None:
+    if spec is None or isinstance(spec, nn.Module):
+        return spec
+    name, _, text = spec.partition(":")
+    if name not in catalogue:
+        raise ValueError(f"unknown {what} '{name}'; there are {', '.join(sorted(catalogue))}")
+    pairs = [argument.rpartition("=") for argument in text.split(",") if argument]
+    positional = [_number(value) for key, _, value in pairs if not key]
+    named = {key: _number(value) for key, _, value in pairs if key}
+    try:
+        return catalogue[name](*positional, **named)
+    except TypeError as error:
+        raise ValueError(f"{what} '{spec}': {error}") from error
+
+
+def _number(text: str) -> Any:
+    known = {"true": True, "false": False}
+    for kind in (known.__getitem__, int, float):
+        try:
+            return kind(text)
+        except (ValueError, KeyError):
+            continue
+    return text
+
+
+def input_quantizer(spec: str | InputQuantizer | None) -> InputQuantizer | None:
+    """Make an input quantizer from its name; a module or None passes through. Raises ValueError."""
+    return _make(spec, INPUT_QUANTIZERS, "input quantizer")
+
+
+def weight_quantizer(spec: str | WeightQuantizer | None) -> WeightQuantizer | None:
+    """Make a weight quantizer from its name; a module or None passes through. Raises ValueError."""
+    return _make(spec, WEIGHT_QUANTIZERS, "weight quantizer")
+
+
+def gradient_quantizer(spec: str | GradientQuantizer | None) -> GradientQuantizer | None:
+    """Make a gradient quantizer from its name; a module or None passes through. Raises ValueError."""
+    return _make(spec, GRADIENT_QUANTIZERS, "gradient quantizer")
+
+
+def check_bits(bits: Any, least: int = 1) -> int:
+    """Raise ValueError unless `bits` is a whole number from `least` to 8."""
+    if isinstance(bits, bool) or not isinstance(bits, int) or not least <= bits <= 8:
+        raise ValueError(f"{least} to 8 bits can be quantized to, got {bits}")
+    return bits
+
+
+def per_filter(numbers: Tensor, like: Tensor) -> Tensor:
+    """(out,) shaped to be multiplied with (out, ...)."""
+    return numbers.view(-1, *[1] * (like.dim() - 1))
+
+
+def glorot_lr_scale(weight: Tensor) -> float:
+    """``1 / sqrt(1.5 / (fan in + fan out))``, the factor on the learning rate of latent weights that begin in U(-1, 1).
+
+    BinaryConnect's code (Courbariaux et al. 2015) applies it to the whole update: such weights are larger than
+    Glorot's initialisation by this factor, and so must be the steps that flip them.
+    """
+    area = math.prod(weight.shape[2:])
+    return math.sqrt((weight.shape[0] + weight.shape[1]) * area / 1.5)

@@ -1,0 +1,108 @@
+"""The paper's k-bit quantizer (section 3.2), for inputs and for weights.
+
+    q_k(x) = 2 ([(2^k - 1) (x + 1) / 2] / (2^k - 1) - 1/2),   x in [-1, 1]
+
+2^k levels, equally spaced from -1 to 1. [.] rounds ties up, ``floor(y + 1/2)``, so that q_1 is sign, +1 at 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..functional import quantize
+from .base import (
+    INPUT_QUANTIZERS,
+    WEIGHT_QUANTIZERS,
+    InputQuantizer,
+    WeightQuantizer,
+    check_bits,
+    glorot_lr_scale,
+    per_filter,
+)
+
+__all__ = ["KBit", "KBitWeight"]
+
+
+class _Quantize(torch.autograd.Function):
+    """Codes of `quantize`; the gradient of the value, ``codes / steps``, is 1 inside the range and 0 outside."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bits: int, signed: bool) -> Tensor:
+        ctx.save_for_backward(x.abs() <= 1 if signed else (x >= 0) & (x <= 1))
+        ctx.steps = 2**bits - 1
+        return quantize(x, bits, signed)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside * ctx.steps, None, None
+
+
+class _Levels(InputQuantizer):
+    """`quantize` with the straight-through estimator inside its range."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.bits = check_bits(bits)
+        self.steps = 2**bits - 1
+
+    def codes(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return quantize(x, self.bits, self.signed)
+        out: Tensor = _Quantize.apply(x, self.bits, self.signed)  # type: ignore[no-untyped-call]
+        return out
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
+
+
+class KBit(_Levels):
+    r"""The paper's q_k of inputs: clip to [-1, 1], then 2^k equally spaced levels; backward ``1[|x| <= 1]``."""
+
+
+class KBitWeight(WeightQuantizer):
+    r"""``W ~ alpha * q_k(W)``: the paper's q_k in place of sign, with the scale that is optimal for it.
+
+    For given codes B, ``|W - alpha B|^2`` is least at ``alpha = W.B / B.B``, of which eq. 6 is the case k = 1. Backward
+    as "exact" of `ScaledSign`: ``dC/dW_i = B_i / B.B * sum_j g_j B_j + alpha * 1[|W_i| <= 1] * g_i``, alpha that of the
+    values q_k. The latent weights begin in U(-1, 1), so that all levels are in use, and their learning rate has the
+    factor that goes with it.
+    """
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.bits = check_bits(bits)
+
+    def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        weight = weight.detach()
+        codes = quantize(weight, self.bits, signed=True)
+        return codes, self._scale(weight, codes)
+
+    @staticmethod
+    def _scale(weight: Tensor, codes: Tensor) -> Tensor:
+        return (weight * codes).flatten(1).sum(dim=1) / codes.square().flatten(1).sum(dim=1)  # no code is 0
+
+    def forward(self, weight: Tensor) -> Tensor:
+        codes = quantize(weight.detach(), self.bits, signed=True)
+        inside = weight.clamp(-1, 1)
+        steps = 2**self.bits - 1
+        # The value of the codes; the gradient of the clip, in units of codes.
+        through = codes + (inside - inside.detach()) * steps
+        out: Tensor = through * per_filter(self._scale(weight, codes), weight)
+        return out
+
+    def initialise_(self, weight: Tensor) -> None:
+        nn.init.uniform_(weight, -1.0, 1.0)
+
+    def lr_scale(self, weight: Tensor) -> float:
+        return glorot_lr_scale(weight)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
+
+
+INPUT_QUANTIZERS["kbit"] = KBit
+WEIGHT_QUANTIZERS["kbit"] = KBitWeight

@@ -1,0 +1,145 @@
+"""Methods by name: the layers they make, the order of their blocks, the settings that go with them."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from xnornet.models import create
+from xnornet.nn import METHODS, BinaryConv2d, BinaryLinear, Method, clip_weights_, method, method_names
+from xnornet.nn.quantizers import SteSign
+
+NAMES = [*METHODS, "dorefa:1,2", "dorefa:2,4,6", "dorefa:32,1", "kbit:2,2", "kbit:4,32"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_trains_the_small_network(name):
+    """Two steps on one batch: finite gradients everywhere, and weights that moved."""
+    torch.manual_seed(0)
+    network = create("small_convnet", name, width=4, image_size=12)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    before = {key: p.detach().clone() for key, p in network.named_parameters()}
+    for _ in range(2):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(torch.randn(8, 1, 12, 12)), torch.arange(8) % 3).backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+        optimiser.step()
+        clip_weights_(network)
+    still = [key for key, p in network.named_parameters() if torch.equal(p, before[key])]
+    assert not still
+    assert torch.isfinite(network.eval()(torch.randn(2, 1, 12, 12))).all()
+
+
+def kinds(network):
+    """Kinds of the modules, in the order in which they finish; the stem left out."""
+    seen = []
+    for module in network.modules():
+        module.register_forward_hook(lambda m, *_: seen.append(type(m).__name__))
+    network.eval()(torch.randn(1, 1, 12, 12))
+    names = {"BatchNorm2d": "B", "SteSign": "A", "ReLU": "relu", "BinaryConv2d": "C", "MaxPool2d": "P"}
+    return " ".join(names[kind] for kind in seen if kind in names)
+
+
+def test_the_orders_of_the_paper():
+    """Sections 3.2 and 4.2: B-A-C-P, and the C-B-A-P of table 3b, where the pool sees signs."""
+    first = kinds(create("small_convnet", "xnor", width=4, image_size=12))
+    assert first == "B A C P B A C B A C P B relu"
+    # A layer quantizes its input, which here is quantized already: A before each C.
+    second = kinds(create("small_convnet", "xnor-cbap", width=4, image_size=12))
+    assert second == "B A A C B A P A C B A A C B relu P"
+
+
+def test_quantizing_again_changes_nothing_in_the_order_conv_first():
+    """Whatever the gradient of the method's own quantizer, which may vanish at +1 and -1."""
+    for quantizer in ("ste_sign", "approx_sign", "kbit:2", "dorefa:3", "dorefa:1"):
+        chosen = Method("x", "scaled_sign", quantizer, order="conv-first")
+        layer = chosen.conv2d(3, 4, 3, bias=False)
+        x = torch.randn(2, 3, 8, 8, requires_grad=True)
+        quantized = nn.functional.max_pool2d(chosen.activation()(x), 2)
+        plain = nn.functional.conv2d(quantized, layer.weight_quantizer(layer.weight))
+        torch.testing.assert_close(layer(quantized), plain)
+        upstream = torch.randn_like(plain)
+        through, without = (
+            torch.autograd.grad(out, x, upstream, retain_graph=True)[0] for out in (layer(quantized), plain)
+        )
+        assert (through != 0).any()
+        torch.testing.assert_close(through, without)
+
+
+@pytest.mark.parametrize(
+    ("float_layers", "quantized"), [(("first",), [False, True]), (("last",), [True, False]), ((), [True, True])]
+)
+@pytest.mark.parametrize("name", ["xnor", "xnor-cbap", "bwn"])
+@pytest.mark.parametrize("model", ["small_convnet", "alexnet", "resnet18"])
+def test_which_layers_stay_float_is_a_setting(model, name, float_layers, quantized):
+    chosen = dataclasses.replace(method(name), float_layers=float_layers)
+    with torch.device("meta"):
+        layers = [m for m in create(model, chosen).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert [isinstance(m, BinaryConv2d | BinaryLinear) for m in (layers[0], layers[-1])] == quantized
+    if quantized[0]:
+        assert layers[0].input_quantizer is None  # an image has no sign
+    if quantized[1]:
+        assert (layers[-1].input_quantizer is not None) == (name != "bwn")
+
+
+@pytest.mark.parametrize("name", ["xnor", "xnor-cbap"])
+@pytest.mark.parametrize(
+    ("model", "options"), [("small_convnet", {}), ("alexnet", {"image_size": 63}), ("resnet18", {})]
+)
+def test_no_sign_stands_behind_a_relu(name, model, options):
+    """All its outputs would be +1."""
+    network = create(model, dataclasses.replace(method(name), float_layers=()), in_channels=1, **options)
+    seen = {}
+    for path, module in network.named_modules():
+        # In the order conv-first what a layer quantizes may be signs behind a pool, and so all +1.
+        if isinstance(module, SteSign) and (name == "xnor" or not path.endswith(".input_quantizer")):
+            module.register_forward_hook(lambda m, inputs, out, path=path: seen.update({path: float(out.min())}))
+    size = options.get("image_size", 28)
+    with torch.no_grad():
+        network(torch.randn(4, 1, size, size))
+    assert seen
+    assert set(seen.values()) == {-1.0}
+
+
+def test_methods_state_what_they_quantize():
+    facts = {
+        name: (m.quantized_weights, m.binary_weights, m.quantized_inputs, m.binary_inputs)
+        for name in NAMES
+        for m in [method(name)]
+    }
+    assert facts["float"] == (False, False, False, False)
+    assert facts["bwn"] == facts["binaryconnect"] == facts["bwn-learned"] == (True, True, False, False)
+    assert facts["xnor"] == facts["bnn"] == facts["reactnet"] == (True, True, True, True)
+    assert facts["binaryconnect-stochastic"] == (True, False, False, False)
+    assert facts["dorefa:1,2"] == (True, True, True, False)
+    assert facts["dorefa:32,1"] == (False, False, True, True)
+    assert facts["kbit:2,2"] == (True, False, True, False)
+    assert facts["kbit:4,32"] == (True, False, False, False)
+    assert [name for name in NAMES if method(name).learned_scale] == ["bwn-learned", "xnor-learned"]
+    assert method("dorefa:2,4,6").gradient_quantizer == "dorefa:6"
+    assert method("xnor", "k").input_scale == "k"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: method("xor"), "unknown method 'xor'; there are float, bwn.*dorefa:W,A, .*kbit:W,A"),
+        (lambda: method("dorefa"), "'dorefa' is not dorefa:W,A or dorefa:W,A,G with 1 to 8 bits"),
+        (lambda: method("dorefa:1"), "'dorefa:1' is not dorefa:W,A"),
+        (lambda: method("kbit:2,9"), "'kbit:2,9' is not kbit:W,A with"),
+        (lambda: method("kbit:2,2,2"), "'kbit:2,2,2' is not kbit:W,A with"),
+        (lambda: method("bwn", "k"), "method 'bwn' has real inputs"),
+        (lambda: method("xnor-cbap", "k"), "method 'xnor-cbap' has conv-first"),
+        (lambda: Method("x", float_layers=("middle",)), "float_layers names 'first' and 'last', got 'middle'"),
+        (lambda: BinaryConv2d(1, 1, 1, input_quantizer=None, weight_quantizer=None), "neither weights nor inputs"),
+        (lambda: BinaryConv2d(1, 1, 1, input_quantizer="dorefa:1", padding_value=1), r"inputs of \+1 and -1"),
+    ],
+)
+def test_impossible_methods_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_all_names_are_listed():
+    assert set(method_names()) == {*METHODS, "dorefa:W,A", "dorefa:W,A,G", "kbit:W,A"}
