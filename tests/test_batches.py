@@ -241,7 +241,7 @@ def test_streamed_batches_equal_those_from_memory(tiny_data, monkeypatch, worker
     module = ImageDataModule(tiny_data, chosen)
     in_memory = [list(module.train_dataloader()), list(module.val_dataloader())]
     monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(train_data, "_cores", lambda: workers)
+    monkeypatch.setattr(train_data, "cores", lambda: workers)
     streamed = [list(module.train_dataloader()), list(module.val_dataloader())]
     for here, there in zip(in_memory, streamed, strict=True):
         assert len(here) == len(there) > 1

@@ -76,7 +76,7 @@ def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every,
     """With a worker process, which starts anew each epoch; within an epoch no image is decoded for nothing."""
     options = {**TINY, "checkpoint_steps": every}
     monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(train_data, "_cores", lambda: 1)
+    monkeypatch.setattr(train_data, "cores", lambda: 1)
     whole = train("fashion-xnor", out=tmp_path / "whole", overrides=options)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 5)

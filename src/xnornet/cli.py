@@ -6,8 +6,10 @@ Exit status: 0 done; 1 it failed; 2 wrong use. Errors are one line; XNORNET_DEBU
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +45,11 @@ PackedFile = Annotated[Path, typer.Argument(metavar="FILE", help="A packed model
 
 def main() -> None:
     """Entry point: run a verb, turn errors into one line and a status."""
+    log = logging.getLogger("xnornet")
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
+        log.handlers[0].setFormatter(logging.Formatter("xnornet: %(message)s"))
+    warnings.filterwarnings("ignore", module="PIL")  # odd but readable images; the unreadable are reported by us
     try:
         status = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
@@ -217,6 +224,8 @@ def evaluate(
     top5 = f", top-5 {records['top5']:.2%}" if records["top5"] is not None else ""
     speed = f"{records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
     console.print(f"engine: top-1 {result.accuracy():.2%}{top5} on {result.images:,} images, {speed}", soft_wrap=True)
+    if result.unreadable:
+        console.print(result.unreadable, soft_wrap=True, markup=False)
     if comparison is not None:
         console.print(
             f"torch: top-1 {comparison.top1_torch:.2%}; {comparison.disagreements} images differ in top-1 "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .data import Split
+from .cpus import cores
+from .data import Split, Unreadable
 from .engine import Model
 from .errors import DataError
 from .preprocess import Preprocess
@@ -28,11 +30,15 @@ class Evaluation:
         logits: (N, classes) float32.
         labels: (N,) int64.
         seconds: time in the engine alone, without decoding.
+        indices: (N,) int64, which images of the split these are; None: all of them.
+        unreadable: those that could not be read, in one line; empty: none.
     """
 
     logits: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     seconds: float
+    indices: npt.NDArray[np.int64] | None = None
+    unreadable: str = ""
 
     @property
     def images(self) -> int:
@@ -49,6 +55,7 @@ class Evaluation:
         top5 = self.accuracy(5) if self.logits.shape[1] > 5 else None
         return {
             "images": self.images,
+            "unreadable": self.unreadable or None,
             "top1": self.accuracy(),
             "top5": top5,
             "images_per_second": self.images / self.seconds if self.seconds else None,
@@ -61,7 +68,7 @@ def evaluate(
     """Run a packed model over a split.
 
     Raises:
-        DataError: the data's classes are not the model's, or an image cannot be read.
+        DataError: the data's classes are not the model's, or too many images cannot be read.
     """
     if tuple(model.labels) != tuple(class_names):
         shown = [", ".join(names[:3]) + ("..." if len(names) > 3 else "") for names in (class_names, model.labels)]
@@ -69,28 +76,48 @@ def evaluate(
             f"the data's {len(class_names)} classes ({shown[0]}) are not the model's {len(model.labels)} ({shown[1]}); "
             "evaluate on data with the same classes in the same order"
         )
-    logits, labels, seconds = [], [], 0.0
-    for pixels, truth in batches(split, model.preprocess, batch, progress):
+    logits, labels, indices, seconds = [], [], [], 0.0
+    unreadable = Unreadable(len(split))
+    for pixels, truth, which in batches(split, model.preprocess, batch, unreadable, progress):
         start = time.perf_counter()
         logits.append(model.run(pixels))
         seconds += time.perf_counter() - start
         labels.append(truth)
-    return Evaluation(np.concatenate(logits), np.concatenate(labels), seconds)
+        indices.append(which)
+    return Evaluation(
+        np.concatenate(logits), np.concatenate(labels), seconds, np.concatenate(indices), unreadable.summary()
+    )
 
 
 def batches(
-    split: Split, preprocess: Preprocess, batch: int, progress: Progress | None = None
-) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]:
-    """Decoded batches of a split: pixels (N, H, W, C) uint8 and labels (N,).
+    split: Split, preprocess: Preprocess, batch: int, unreadable: Unreadable, progress: Progress | None = None
+) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Decoded batches of a split: pixels (N, H, W, C) uint8, labels (N,), and which images these are (N,).
+
+    Images that cannot be read are noted in `unreadable` and left out.
 
     Raises:
-        DataError: the split is empty, or an image cannot be read.
+        DataError: the split is empty, or too many images cannot be read.
     """
     count = len(split)
     if count == 0:
         raise DataError("the split holds no images")
-    for start in range(0, count, batch):
-        items = [split[i] for i in range(start, min(start + batch, count))]
-        yield preprocess.batch([image for image, _ in items]), np.array([label for _, label in items], np.int64)
-        if progress is not None:
-            progress(min(start + batch, count), count)
+
+    def decode(index: int) -> tuple[npt.NDArray[np.uint8], int, int] | None:
+        try:
+            image, label = split[index]
+            return preprocess.pixels(image), label, index
+        except DataError as error:
+            unreadable.add(index, str(error))
+            return None
+
+    with ThreadPoolExecutor(cores()) as pool:  # Pillow decodes outside Python's lock
+        for start in range(0, count, batch):
+            found = [item for item in pool.map(decode, range(start, min(start + batch, count))) if item is not None]
+            if found:
+                pixels, labels, indices = zip(*found, strict=True)
+                yield np.stack(pixels), np.array(labels, np.int64), np.array(indices, np.int64)
+            if progress is not None:
+                progress(min(start + batch, count), count)
+    if len(unreadable) == count:
+        raise DataError(unreadable.summary())

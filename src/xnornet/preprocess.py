@@ -141,7 +141,8 @@ class Preprocess:
 
 
 def _name(image: ImageLike) -> str:
-    return str(image) if isinstance(image, str | Path) else f"<{type(image).__name__}>"
+    name = getattr(image, "filename", "") if isinstance(image, Image.Image) else image
+    return str(name) if isinstance(name, str | Path) and str(name) else f"<{type(image).__name__}>"
 
 
 def _corrupt(image: ImageLike, error: Exception) -> DataError:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .. import reference
-from ..data import Split
+from ..data import Split, Unreadable
 from ..evaluate import Evaluation, Progress, batches
 from ..graph import PackedModel
 from ..ops import Sign
@@ -66,12 +66,13 @@ def torch_evaluation(
 ) -> Evaluation:
     """Run a torch module, in eval mode, over the same pixels that the engine sees."""
     module.eval()
-    logits, labels = [], []
-    for pixels, truth in batches(split, packed.preprocess, batch, progress):
+    logits, labels, indices = [], [], []
+    for pixels, truth, which in batches(split, packed.preprocess, batch, Unreadable(len(split)), progress):
         x = torch.from_numpy(packed.preprocess.normalise(pixels)).permute(0, 3, 1, 2).contiguous()
         logits.append(module(x).float().numpy())
         labels.append(truth)
-    return Evaluation(np.concatenate(logits), np.concatenate(labels), seconds=0.0)
+        indices.append(which)
+    return Evaluation(np.concatenate(logits), np.concatenate(labels), 0.0, np.concatenate(indices))
 
 
 def compare(engine: Evaluation, torch_: Evaluation, packed: PackedModel, split: Split) -> Comparison:
@@ -79,7 +80,7 @@ def compare(engine: Evaluation, torch_: Evaluation, packed: PackedModel, split: 
     differ = np.flatnonzero(engine.logits.argmax(1) != torch_.logits.argmax(1))
     ties = 0
     for index in differ:
-        image, _ = split[int(index)]
+        image, _ = split[int(index if engine.indices is None else engine.indices[index])]
         ties += _is_tie(packed, packed.preprocess.batch([image]))
     largest = np.maximum(np.abs(torch_.logits).max(axis=1), 1e-30)
     relative = np.abs(engine.logits - torch_.logits).max(axis=1) / largest

@@ -2,5 +2,6 @@
 
 from .sources import BUNDLED, open_dataset
 from .splits import ImageData, Split
+from .unreadable import Unreadable
 
-__all__ = ["BUNDLED", "ImageData", "Split", "open_dataset"]
+__all__ = ["BUNDLED", "ImageData", "Split", "Unreadable", "open_dataset"]

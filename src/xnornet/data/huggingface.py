@@ -1,13 +1,17 @@
-"""Image folders, Parquet shards and data sets of the hub, through Hugging Face `datasets`.
+"""Parquet shards and data sets of the hub, through Hugging Face `datasets`.
 
-The library keeps what it reads in its own cache (`HF_HOME`, by default in the user's home), never beside the data.
+The library writes what it reads into its own cache (`HF_HOME`, by default in the user's home), never beside the data,
+as memory-mapped Arrow files. That takes as much disk again, once; then any image is found in microseconds, where to
+read it out of compressed Parquet would take its whole row group: 21 ms for 1000 images of 10 KB.
 """
 
 from __future__ import annotations
 
+import bisect
 import io
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +19,66 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import DataError, UnsupportedError
 from ..preprocess import ImageLike
-from .splits import ImageData
+from .splits import SPLIT_NAMES, ImageData, our_splits
 
-__all__ = ["HuggingFaceSplit", "open_hub", "open_image_folder", "open_parquet_folder"]
-
-# Other people's names of the splits, best first.
-_SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation", "eval")}
+__all__ = ["ArrowSplit", "open_hub", "open_parquet_folder"]
 
 
-class HuggingFaceSplit:
-    """One split of a `datasets.Dataset`; an image is a path, or decoded from the bytes in the table."""
+class ArrowSplit:
+    """One split of a `datasets.Dataset`; an image is decoded from the bytes in the table, or a path.
 
-    def __init__(self, table: Any, name: str, image_column: str, label_column: str) -> None:
-        import datasets
+    Args:
+        table: of the data set.
+        name: for messages.
+        image_column, label_column: their names.
+        classes: how many there are.
 
+    Raises:
+        DataError: a label is missing or not one of the classes.
+    """
+
+    def __init__(self, table: Any, name: str, image_column: str, label_column: str, classes: int) -> None:
         self._name = name
-        self._image, self._label = image_column, label_column
-        # Undecoded: so that a damaged image is reported by name, and labels are read without decoding.
-        self._table = table.cast_column(image_column, datasets.Image(decode=False))
+        # The Arrow columns themselves: fifty times quicker than rows of the library.
+        images = table.data.column(image_column).chunks
+        self._bytes = [chunk.field("bytes") for chunk in images]
+        self._paths = [chunk.field("path") for chunk in images]
+        starts = [0]
+        for chunk in images:
+            starts.append(starts[-1] + len(chunk))
+        self._starts = starts
+        self._labels: list[int] = table.data.column(label_column).to_pylist()
+        bad = next((i for i, label in enumerate(self._labels) if label is None or not 0 <= label < classes), None)
+        if bad is not None:
+            raise DataError(
+                f"{name}, image {bad}: label {self._labels[bad]} is not one of the {classes} classes, "
+                f"0 to {classes - 1}"
+            )
 
     @property
     def labels(self) -> Sequence[int]:
-        return [int(label) for label in self._table[self._label]]
+        return self._labels
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[ImageLike, int]:
-        row = self._table[index]
-        image, label = row[self._image], int(row[self._label])
-        if image["bytes"] is None:
-            return Path(image["path"]), label
+        label = self._labels[index]
+        index %= len(self)
+        chunk = bisect.bisect_right(self._starts, index) - 1
+        row = index - self._starts[chunk]
+        data, path = self._bytes[chunk][row], self._paths[chunk][row].as_py()
+        if not data.is_valid:
+            return Path(str(path)), label
+        name = f"{self._name}, image {index} ({path})"
         try:
-            return Image.open(io.BytesIO(image["bytes"])), label
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"{self._name}, image {index} ({image['path']}): not an image that can be read") from error
+            image = Image.open(io.BytesIO(data.as_buffer()))
+        except UnidentifiedImageError as error:
+            raise DataError(f"{name}: not an image that can be read") from error
+        except (OSError, Image.DecompressionBombError) as error:
+            raise DataError(f"{name}: cannot be read ({error})") from error
+        image.filename = name  # so that a fault in its pixels is reported by name
+        return image, label
 
 
 def open_parquet_folder(folder: Path, name: str) -> ImageData:
@@ -57,18 +86,11 @@ def open_parquet_folder(folder: Path, name: str) -> ImageData:
     found: dict[str, list[str]] = {}
     for path in sorted([*folder.glob("*.parquet"), *folder.glob("*/*.parquet")]):
         found.setdefault(path.name.split("-")[0].removesuffix(".parquet"), []).append(str(path))
-    files = _our_splits(found)
+    files = {split: paths for split, paths in found.items() if any(split in names for names in SPLIT_NAMES.values())}
     if not files:
         raise DataError(f"data '{name}': no train-*.parquet and no test-*.parquet among {', '.join(found)}-*.parquet")
+    _check_same_classes(files, name)
     return _open(name, "parquet", data_files=files)
-
-
-def open_image_folder(folder: Path, name: str) -> ImageData:
-    """`train/CLASS/*` and `val/CLASS/*` (or `test`, ...), or `CLASS/*`, which is then the test split."""
-    parts = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")}
-    splits = _our_splits(parts) or {"test": folder}
-    data_files = {split: str(path / "*" / "*") for split, path in splits.items()}
-    return _open(name, "imagefolder", data_files=data_files, drop_labels=False, drop_metadata=True)
 
 
 def open_hub(name: str) -> ImageData:
@@ -76,9 +98,23 @@ def open_hub(name: str) -> ImageData:
     return _open(name, name.removeprefix("hf:"))
 
 
-def _our_splits(found: Mapping[str, Any]) -> dict[str, Any]:
-    named = {ours: next((n for n in names if n in found), None) for ours, names in _SPLIT_NAMES.items()}
-    return {ours: found[theirs] for ours, theirs in named.items() if theirs is not None}
+def _check_same_classes(files: dict[str, list[str]], name: str) -> None:
+    """The library takes the class names from one shard and never looks at the others'."""
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        return  # nor is `datasets` there, and `_open` says so
+    first: tuple[str, Any] | None = None
+    for path in (path for paths in files.values() for path in paths):
+        try:
+            metadata = pyarrow.parquet.read_schema(path).metadata or {}
+            features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        except (OSError, ValueError, AttributeError) as error:
+            raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        labels = {column: kind["names"] for column, kind in features.items() if "names" in kind}
+        if first is not None and labels != first[1]:
+            raise DataError(f"data '{name}': {Path(path).name} has other class names than {Path(first[0]).name}")
+        first = first or (path, labels)
 
 
 def _open(name: str, *what: str, **how: Any) -> ImageData:
@@ -91,13 +127,11 @@ def _open(name: str, *what: str, **how: Any) -> ImageData:
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:
-        tables = _our_splits(datasets.load_dataset(*what, **how))
+        found = datasets.load_dataset(*what, **how)
     except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise DataError(f"data '{name}' cannot be read: {reason[:300]}") from error
-    if not tables:
-        raise DataError(f"data '{name}' has no train and no test split")
-    features = next(iter(tables.values())).features
+    features = next(iter(found.values())).features
     image = next((column for column, kind in features.items() if isinstance(kind, datasets.Image)), None)
     label = next((column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None)
     if image is None or label is None:
@@ -105,5 +139,17 @@ def _open(name: str, *what: str, **how: Any) -> ImageData:
             f"data '{name}' has columns {', '.join(features)}; needed are an image column ({{bytes, path}}) and a "
             "label column with class names (ClassLabel), as Hugging Face datasets writes them"
         )
-    splits = {split: HuggingFaceSplit(table, f"{name} {split}", image, label) for split, table in tables.items()}
-    return ImageData(name, tuple(features[label].names), splits)
+    # ImageNet's own test images have no classes, but a label of -1: nothing can be measured on them.
+    tables = our_splits({split: table for split, table in found.items() if _labelled(table, label)})
+    if not tables:
+        raise DataError(f"data '{name}' has no train and no test split with labels, only {', '.join(found)}")
+    names = tuple(features[label].names)
+    splits = {split: ArrowSplit(t, f"{name} {split}", image, label, len(names)) for split, t in tables.items()}
+    return ImageData(name, names, splits)
+
+
+def _labelled(table: Any, column: str) -> bool:
+    import pyarrow.compute
+
+    highest = pyarrow.compute.max(table.data.column(column)).as_py()
+    return highest is not None and highest >= 0

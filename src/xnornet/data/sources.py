@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from ..errors import DataError
+from .folders import open_image_folder
 from .idx import is_idx_folder, open_idx_folder
 from .splits import ImageData
 
@@ -30,7 +30,7 @@ def open_dataset(spec: str | Path) -> ImageData:
       `validation-*`), column `image` = {bytes, path}, `label` with the class names in the schema's metadata;
     * `hf:NAME`, a data set of the Hugging Face hub.
 
-    All but the first two go through Hugging Face `datasets`, whose cache lies where `HF_HOME` says.
+    The last two go through Hugging Face `datasets`, whose cache lies where `HF_HOME` says.
 
     Returns:
         The data set; images are decoded when they are asked for.
@@ -57,9 +57,7 @@ def open_dataset(spec: str | Path) -> ImageData:
         from .huggingface import open_parquet_folder
 
         return open_parquet_folder(folder, name)
-    if next(islice(_subfolders(folder), 1), None):
-        from .huggingface import open_image_folder
-
+    if next(_subfolders(folder), None):
         return open_image_folder(folder, name)
     raise DataError(f"data '{name}': nothing there that can be read; give {_FORMS}")
 

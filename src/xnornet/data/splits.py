@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import DataError
 from ..preprocess import ImageLike
 
-__all__ = ["ImageData", "Split"]
+__all__ = ["SPLIT_NAMES", "ImageData", "Split", "our_splits"]
+
+# Other people's names of the splits, best first.
+SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation", "eval")}
+Found = TypeVar("Found")
 
 
 class Split(Protocol):
@@ -47,3 +51,9 @@ class ImageData:
                 f"a folder needs a part named {which}"
             )
         return self.splits[which]
+
+
+def our_splits(found: Mapping[str, Found]) -> dict[str, Found]:
+    """Of splits under other people's names, those to train and to test on, under ours."""
+    named = {ours: next((n for n in names if n in found), None) for ours, names in SPLIT_NAMES.items()}
+    return {ours: found[theirs] for ours, theirs in named.items() if theirs is not None}

@@ -6,14 +6,14 @@ Batches hold uint8 pixels until they are on the training device, and are normali
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
-from ..data import ImageData, Split
+from ..cpus import cores
+from ..data import ImageData, Split, Unreadable
 from ..errors import DataError, UsageError
 from .augment import Augmentation
 from .loaders import Batch, MemoryLoader, StreamLoader, decode
@@ -34,8 +34,11 @@ class ImageDataModule(L.LightningDataModule):
         first_epoch, first_batch: where training begins, both counted from 0: elsewhere than at 0 where it resumes.
             Batches before it are skipped without being decoded.
 
+    Attributes:
+        unreadable: by split, the images that could not be read so far.
+
     Raises:
-        DataError: a split is missing or an image cannot be decoded.
+        DataError: a split is missing, or too many images cannot be read.
     """
 
     def __init__(self, data: ImageData, recipe: Recipe, first_epoch: int = 0, first_batch: int = 0) -> None:
@@ -44,6 +47,7 @@ class ImageDataModule(L.LightningDataModule):
         self.recipe = recipe
         self.first_epoch = first_epoch
         self.first_batch = first_batch
+        self.unreadable: dict[str, Unreadable] = {}
         scale, bias = recipe.preprocess.scale_bias()
         self._scale = torch.from_numpy(scale).view(-1, 1, 1)
         self._bias = torch.from_numpy(bias).view(-1, 1, 1)
@@ -60,12 +64,18 @@ class ImageDataModule(L.LightningDataModule):
         batches = BatchOrder(
             order, share, len(split) // self.images_per_step, first_batch=self.first_batch, **self._processes
         )
-        return self._loader(split, batches, Augmentation(self.recipe))
+        augmentation = Augmentation(self.recipe)
+        if augmentation.repeats and self._fits(split):
+            return MemoryLoader(self._decode(split, "train", replace=True), batches, augmentation)
+        return self._stream(split, "train", batches, augmentation)
 
     def val_dataloader(self) -> Any:
         split = self.data.split("test")
         size = max(1, self.recipe.batch_size // self._processes["world"])
-        return self._loader(split, EvaluationOrder(len(split), size, **self._processes), None)
+        if self._fits(split):
+            tensors = self._decode(split, "test", replace=False)
+            return MemoryLoader(tensors, EvaluationOrder(len(tensors[1]), size, **self._processes))
+        return self._stream(split, "test", EvaluationOrder(len(split), size, **self._processes))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         pixels, labels = batch  # uint8 (N, H, W, C)
@@ -92,23 +102,29 @@ class ImageDataModule(L.LightningDataModule):
             {"rank": 0, "world": 1} if trainer is None else {"rank": trainer.global_rank, "world": trainer.world_size}
         )
 
-    def _loader(self, split: Split, batches: BatchOrder | EvaluationOrder, augmentation: Augmentation | None) -> Any:
-        preprocess = self.recipe.preprocess
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        if augmentation is None or augmentation.repeats:
-            bytes_needed = len(split) * math.prod(preprocess.output_shape)
-            if bytes_needed <= _memory(device):
-                pixels, labels = decode(split, preprocess, _cores())
-                return MemoryLoader((pixels.to(device), labels.to(device)), batches, augmentation)
-        return StreamLoader(split, preprocess, batches, augmentation, workers=_cores())
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
+    def _fits(self, split: Split) -> bool:
+        """May all of the decoded split stay in the memory of the training device?"""
+        device = self._device
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+        return len(split) * math.prod(self.recipe.preprocess.output_shape) <= max(IN_MEMORY_BYTES, free // 8)
 
-def _memory(device: torch.device) -> int:
-    """Bytes that a split may take in a device's memory."""
-    if device.type == "cuda":
-        return max(IN_MEMORY_BYTES, torch.cuda.mem_get_info(device)[0] // 8)
-    return IN_MEMORY_BYTES
+    def _decode(self, split: Split, which: str, *, replace: bool) -> Batch:
+        pixels, labels = decode(
+            split, self.recipe.preprocess, self._note(split, which), replace=replace, threads=cores()
+        )
+        return pixels.to(self._device), labels.to(self._device)
 
+    def _stream(
+        self, split: Split, which: str, batches: BatchOrder | EvaluationOrder, augmentation: Augmentation | None = None
+    ) -> StreamLoader:
+        unreadable = self._note(split, which)
+        return StreamLoader(
+            split, self.recipe.preprocess, batches, augmentation, unreadable=unreadable, workers=cores()
+        )
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    def _note(self, split: Split, which: str) -> Unreadable:
+        return self.unreadable.setdefault(which, Unreadable(len(split)))

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..data import Split
-from ..preprocess import Preprocess
+from ..data import Split, Unreadable
+from ..data.unreadable import TOLERATED
+from ..errors import DataError
+from ..preprocess import ImageLike, Preprocess
 from .augment import Augmentation
 from .order import BatchOrder, Chosen, EvaluationOrder, uniforms
 
 __all__ = ["Batch", "MemoryLoader", "StreamLoader", "decode"]
 
 Batch = tuple[Tensor, Tensor]  # uint8 (N, H, W, C) and int64 (N,)
+Image = tuple[npt.NDArray[np.uint8], int]  # (H, W, C) and its label
+Faults = list[tuple[int, str]]  # indices of images that cannot be read, and why
 
 
 class MemoryLoader(Sized):
@@ -64,6 +70,8 @@ class StreamLoader(Sized):
         preprocess: to the network's size, for evaluation.
         batches: of what indices.
         augmentation: of training images, instead.
+        unreadable: collects the images that cannot be read. In training the next one that can be takes the place of
+            such an image, so that batches stay full; in evaluation it is left out.
         workers: processes; 0: decode here.
     """
 
@@ -74,9 +82,11 @@ class StreamLoader(Sized):
         batches: BatchOrder | EvaluationOrder,
         augmentation: Augmentation | None = None,
         *,
+        unreadable: Unreadable,
         workers: int,
     ) -> None:
         self.batch_sampler = batches
+        self.unreadable = unreadable
         self._loader = DataLoader(
             _Decoder(split, preprocess, augmentation),
             batch_size=None,  # a sample is a batch already
@@ -94,43 +104,77 @@ class StreamLoader(Sized):
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from self._loader
+        for pixels, labels, faults in self._loader:
+            for index, reason in faults:
+                self.unreadable.add(index, reason)
+            yield pixels, labels
 
 
-class _Decoder(Dataset[Batch]):
-    """A batch of a split."""
+class _Decoder(Dataset[tuple[Tensor, Tensor, Faults]]):
+    """From a batch's indices to the batch, and what could not be read."""
 
     def __init__(self, split: Split, preprocess: Preprocess, augmentation: Augmentation | None) -> None:
         self.split = split
         self.preprocess = preprocess
         self.augmentation = augmentation
 
-    def __getitem__(self, chosen: Chosen) -> Batch:
-        pixels = torch.empty((len(chosen), *self.preprocess.output_shape), dtype=torch.uint8)
-        labels = torch.empty(len(chosen), dtype=torch.int64)
-        array = pixels.numpy()
+    def __getitem__(self, chosen: Chosen) -> tuple[Tensor, Tensor, Faults]:
+        faults: Faults = []
+        found: list[Image | None] = []
+        draws = None
         if self.augmentation is None or chosen.keys is None:
-            for place, index in enumerate(chosen.images):
-                image, labels[place] = self.split[int(index)]
-                array[place] = self.preprocess.pixels(image)
-            return pixels, labels
-        draws = uniforms(chosen.keys, Augmentation.DRAWS)
-        for place, index in enumerate(chosen.images):
-            image, labels[place] = self.split[int(index)]
-            array[place] = self.augmentation.image(image, draws[place])
-        return self.augmentation.batch(pixels, torch.from_numpy(draws)), labels
+            found = [
+                _read(self.split, i, self.preprocess.pixels, faults, replace=False) for i in chosen.images.tolist()
+            ]
+        else:
+            draws = uniforms(chosen.keys, Augmentation.DRAWS)
+            for index, numbers in zip(chosen.images.tolist(), draws, strict=True):
+                crop = partial(self.augmentation.image, draws=numbers)
+                found.append(_read(self.split, index, crop, faults, replace=True))
+        images = [image for image in found if image is not None]
+        pixels = torch.empty((len(images), *self.preprocess.output_shape), dtype=torch.uint8)
+        for place, (image, _) in enumerate(images):
+            pixels.numpy()[place] = image
+        if self.augmentation is not None and draws is not None and len(images) == len(draws):
+            pixels = self.augmentation.batch(pixels, torch.from_numpy(draws))
+        return pixels, torch.tensor([label for _, label in images], dtype=torch.int64), faults
 
 
-def decode(split: Split, preprocess: Preprocess, threads: int) -> Batch:
-    """All of a split, as for evaluation."""
-    pixels = np.empty((len(split), *preprocess.output_shape), np.uint8)
-    labels = np.empty(len(split), np.int64)
+def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, replace: bool, threads: int) -> Batch:
+    """All of a split, as for evaluation; images that cannot be read are replaced by others, or left out."""
 
-    def one(index: int) -> None:
-        image, labels[index] = split[index]
-        pixels[index] = preprocess.pixels(image)
+    pixels = torch.empty((len(split), *preprocess.output_shape), dtype=torch.uint8)
+    labels = torch.full((len(split),), -1)
+    array = pixels.numpy()
+
+    def one(index: int) -> Faults:
+        faults: Faults = []
+        image = _read(split, index, preprocess.pixels, faults, replace=replace)
+        if image is not None:
+            array[index], labels[index] = image
+        return faults
 
     with ThreadPoolExecutor(threads) as pool:  # Pillow decodes outside Python's lock
-        for _ in pool.map(one, range(len(split)), chunksize=256):
-            pass
-    return torch.from_numpy(pixels), torch.from_numpy(labels)
+        for faults in pool.map(one, range(len(split))):
+            for index, reason in faults:
+                unreadable.add(index, reason)
+    there = labels >= 0
+    return (pixels, labels) if there.all() else (pixels[there], labels[there])
+
+
+def _read(
+    split: Split,
+    index: int,
+    pixels: Callable[[ImageLike], npt.NDArray[np.uint8]],
+    faults: Faults,
+    *,
+    replace: bool,
+) -> Image | None:
+    """An image and its label; None: it cannot be read, nor so many after it that the whole split will be refused."""
+    for other in range(index, index + (len(split) // TOLERATED + 2 if replace else 1)):
+        try:
+            image, label = split[other % len(split)]
+            return pixels(image), label
+        except DataError as error:
+            faults.append((other % len(split), str(error)))
+    return None

@@ -35,6 +35,8 @@ from .run_folder import RunFolder
 
 __all__ = ["TrainingResult", "train"]
 
+log = logging.getLogger("xnornet")
+
 DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
 MAY_DIFFER = {"checkpoint_minutes", "checkpoint_steps"}  # where a run resumes: they change nothing of its result
 
@@ -124,6 +126,9 @@ def train(
             ckpt_path=checkpoint if record.epoch or record.batch else None,
             weights_only=True,
         )
+    for unreadable in batches.unreadable.values():
+        if unreadable:
+            log.warning(unreadable.summary())
     if kept.record.epoch < chosen.epochs:
         raise TrainingError(f"{folder}: stopped in epoch {kept.record.epoch + 1}; go on with --resume")
     return TrainingResult(checkpoint, kept.record)

@@ -1,0 +1,112 @@
+"""Folders of class folders, ImageNet's layout. A listing of a million files takes seconds and tens of megabytes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..errors import DataError
+from ..preprocess import ImageLike
+from .splits import ImageData, our_splits
+
+__all__ = ["FolderSplit", "open_image_folder"]
+
+log = logging.getLogger("xnornet")
+
+
+class FolderSplit:
+    """Images in files, class by class.
+
+    Names are kept in one array of bytes: a million Python strings would be copied, page by page, into every worker
+    process that so much as looks at them.
+    """
+
+    def __init__(self, folder: Path, class_names: tuple[str, ...]) -> None:
+        names: list[bytes] = []
+        counts, strangers = [], []
+        for class_name in class_names:
+            images, others = _list(folder, class_name)
+            if not images:
+                raise DataError(f"{folder / class_name}: a class folder without images; remove it, or fill it")
+            names += images
+            counts.append(len(images))
+            strangers += others
+        if strangers:
+            log.warning("%s: %s files that are no images by their names are left out (%s%s)", folder, len(strangers),
+                        ", ".join(strangers[:3]), ", ..." if len(strangers) > 3 else "")  # fmt: skip
+        self.folder = folder
+        self._names = np.frombuffer(b"".join(names), np.uint8)
+        self._ends: npt.NDArray[np.int64] = np.cumsum([len(name) for name in names])
+        self._labels: list[int] = np.repeat(np.arange(len(counts)), counts).tolist()
+
+    @property
+    def labels(self) -> Sequence[int]:
+        return self._labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[ImageLike, int]:
+        label = self._labels[index]
+        index %= len(self)
+        start = int(self._ends[index - 1]) if index else 0
+        return self.folder / os.fsdecode(self._names[start : int(self._ends[index])].tobytes()), label
+
+
+def open_image_folder(folder: Path, name: str) -> ImageData:
+    """`train/CLASS/*` and `val/CLASS/*` (or `test`, ...), or `CLASS/*`, which is then the test split.
+
+    The classes are the names of the folders, sorted; folders below them count to them.
+
+    Raises:
+        DataError: a class folder is empty, or the splits have other classes.
+    """
+    # ImageNet's own `test` is a folder of images without classes: not a split that anything can be measured on.
+    parts = {part: folder / part for part in _folders(folder) if _folders(folder / part)}
+    splits = our_splits(parts) or {"test": folder}
+    classes = {split: tuple(_folders(path)) for split, path in splits.items()}
+    if len(set(classes.values())) > 1:
+        raise DataError(f"data '{name}': {_difference(splits, classes)}")
+    class_names = next(iter(classes.values()))
+    return ImageData(name, class_names, {split: FolderSplit(path, class_names) for split, path in splits.items()})
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def _difference(splits: dict[str, Path], classes: dict[str, tuple[str, ...]]) -> str:
+    train, test = set(classes["train"]), set(classes["test"])
+    lacking = [
+        f"{splits[lacks].name} has no class folder {', '.join(sorted(missing)[:3])}{', ...' * (len(missing) > 3)}"
+        for lacks, missing in (("train", test - train), ("test", train - test))
+        if missing
+    ]
+    return f"{' and '.join(lacking)}; the splits must have the same classes"
+
+
+def _list(folder: Path, class_name: str) -> tuple[list[bytes], list[str]]:
+    """The images of a class and the other files, as paths from `folder`, sorted."""
+    images, others, waiting = [], [], [class_name]
+    endings = tuple(Image.registered_extensions())
+    while waiting:
+        below = waiting.pop()
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = f"{below}{os.sep}{entry.name}"
+                if entry.is_dir():
+                    waiting.append(path)
+                elif entry.name.lower().endswith(endings):
+                    images.append(os.fsencode(path))
+                else:
+                    others.append(path)
+    return sorted(images), sorted(others)

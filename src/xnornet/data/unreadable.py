@@ -1,0 +1,56 @@
+"""What happens to images that cannot be read: named and left out, too many refused."""
+
+from __future__ import annotations
+
+import logging
+
+from ..errors import DataError
+
+__all__ = ["Unreadable"]
+
+log = logging.getLogger("xnornet")
+
+NAMED = 5  # in full; the rest are counted
+TOLERATED = 100  # one in so many, and one in any case
+
+
+class Unreadable:
+    """The images of one split that could not be read.
+
+    Args:
+        images: in the split.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self._found: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, index: int, reason: str) -> None:
+        """Image `index` cannot be read; the reason names it. Warns of the first few.
+
+        Raises:
+            DataError: these are too many.
+        """
+        if index in self._found:
+            return
+        self._found[index] = reason
+        if len(self) <= NAMED:
+            log.warning("%s: left out%s", reason, "; there may be more" if len(self) == NAMED else "")
+        if len(self) > max(1, self.images // TOLERATED):
+            raise DataError(
+                f"{len(self)} images of the first ones read cannot be, more than 1 in {TOLERATED} of {self.images:,} "
+                f"({'; '.join(list(self._found.values())[:2])}); repair the data, or take them out"
+            )
+
+    def summary(self) -> str:
+        """One line, or nothing where all could be read."""
+        if not self._found:
+            return ""
+        shown = "; ".join([self._found[index] for index in sorted(self._found)][:NAMED])
+        images = "1 image" if len(self) == 1 else f"{len(self):,} images"
+        return f"{images} of {self.images:,} could not be read and were left out: {shown}" + (
+            "; ..." if len(self) > NAMED else ""
+        )
