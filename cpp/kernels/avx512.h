@@ -1,4 +1,4 @@
-// Kernels for AVX-512 (F, BW, DQ, VL), some with VPOPCNTDQ.
+// Kernels for AVX-512 (F, BW, DQ, VL), some with VPOPCNTDQ or VNNI.
 #pragma once
 
 #include "kernels/kernel_set.h"
@@ -17,6 +17,10 @@ void bgemv_1x64_avx512vpopcntdq(const uint8_t* row, size_t row_bytes, const uint
 
 void sgemm_12x32_avx512(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                         float* out, bool accumulate);
+void pgemm_12x32_avx512bw(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
+                          int32_t* out);
+void pgemm_12x32_avx512vnni(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
+                            int32_t* out);
 void wexpand_32_avx512(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 void wtables_4_avx512(const float* row, size_t words, float* tables);
 void wgemm_2x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,

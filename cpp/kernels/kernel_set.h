@@ -38,10 +38,10 @@ struct BitGemm {
   void (*gemv)(const uint8_t* row, size_t row_bytes, const uint8_t* panel, int width, int32_t* out);
 };
 
-// The inputs of one window, as runs of consecutive floats. Offsets are from the window's first element.
+// The inputs of one window, as runs of consecutive elements.
 struct Runs {
-  const int64_t* offset;
-  const int32_t* length;
+  const int64_t* offset;  // of a run, in elements from the window's first
+  const int32_t* steps;   // in a run: of one float, or of two 16-bit integers
   int count;
 };
 
@@ -78,11 +78,24 @@ struct FloatGemm {
   int wgemm_filters;
 };
 
+// Sums of windows of 8-bit pixels, widened to 16 bits, times 16-bit weights: exact 32-bit integers, as long
+// as no sum of 255 |weight| passes 2^31. A panel is [steps][channels][2], weights of a filter in pairs.
+struct PixelGemm {
+  const char* name;  // null: it would not be faster than floats, and the other members are empty
+  int tile;
+  int channels;
+
+  // out[pixel][channels], rows 64 apart.
+  void (*gemm)(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
+               int32_t* out);
+};
+
 struct KernelSet {
   const char* name;
   const char* const* requires_features;  // names of cpu_features.h, ended by null
   BitGemm bits;
   FloatGemm floats;
+  PixelGemm pixels;
   ChainFn chain;
   MaxFn max;
 };

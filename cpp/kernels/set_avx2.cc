@@ -31,6 +31,7 @@ const KernelSet kAvx2 = {
                .tabulate = wtables_3_avx2,
                .wgemm = wgemm_2x64_avx2,
                .wgemm_filters = 64},
+    .pixels = {.name = "pgemm_6x16_avx2", .tile = 6, .channels = 16, .gemm = pgemm_6x16_avx2},
     .chain = chain_64_avx2,
     .max = max_64_avx2,
 };

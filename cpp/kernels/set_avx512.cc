@@ -2,7 +2,8 @@
 
 namespace xnornet {
 namespace {
-const char* const kNeeds[] = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vpopcntdq", nullptr};
+const char* const kNeeds[] = {"avx512f",    "avx512bw",        "avx512dq", "avx512vl",
+                              "avx512vnni", "avx512vpopcntdq", nullptr};
 }
 
 const KernelSet kAvx512 = {
@@ -31,6 +32,7 @@ const KernelSet kAvx512 = {
                .tabulate = wtables_4_avx512,
                .wgemm = wgemm_2x64_avx512,
                .wgemm_filters = 64},
+    .pixels = {.name = "pgemm_12x32_avx512vnni", .tile = 12, .channels = 32, .gemm = pgemm_12x32_avx512vnni},
     .chain = chain_64_avx512,
     .max = max_64_avx512,
 };

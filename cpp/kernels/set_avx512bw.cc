@@ -33,6 +33,7 @@ const KernelSet kAvx512bw = {
                .tabulate = wtables_4_avx512,
                .wgemm = wgemm_2x64_avx512,
                .wgemm_filters = 64},
+    .pixels = {.name = "pgemm_12x32_avx512bw", .tile = 12, .channels = 32, .gemm = pgemm_12x32_avx512bw},
     .chain = chain_64_avx512,
     .max = max_64_avx512,
 };

@@ -31,6 +31,7 @@ const KernelSet kNeon = {
                .tabulate = nullptr,
                .wgemm = wgemv_1x16_neon,
                .wgemm_filters = INT32_MAX},
+    .pixels = {},  // 16-bit products are no faster here
     .chain = chain_64_neon,
     .max = max_64_neon,
 };

@@ -31,6 +31,7 @@ const KernelSet kPortable = {
                .tabulate = nullptr,
                .wgemm = wgemv_1x8_portable,
                .wgemm_filters = INT32_MAX},
+    .pixels = {},  // 16-bit products are no faster here
     .chain = chain_64_portable,
     .max = max_64_portable,
 };

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "kernels/portable.h"
-#include "kernels/unroll.h"
+#include "kernels/window_gemm.h"
 
 namespace xnornet {
 namespace {
@@ -11,53 +11,35 @@ namespace {
 constexpr int kChannels = 8;
 using Four [[gnu::vector_size(16)]] = float;
 
-inline Four load(const float* p) {
+inline Four load(const void* p) {
   Four x;
   std::memcpy(&x, p, sizeof x);
   return x;
 }
 inline void store(float* p, Four x) { std::memcpy(p, &x, sizeof x); }
 
-template <int kPixels>
-void block(const float* const* windows, const Runs& runs, const float* panel, float* out, bool accumulate) {
-  Four sums[kPixels][2];
-  XNORNET_UNROLL
-  for (int p = 0; p < kPixels; ++p) sums[p][0] = sums[p][1] = Four{};
-  for (int r = 0; r < runs.count; ++r) {
-    const float* x[kPixels];
-    XNORNET_UNROLL
-    for (int p = 0; p < kPixels; ++p) x[p] = windows[p] + runs.offset[r];
-    for (int k = 0; k < runs.length[r]; ++k, panel += kChannels) {
-      const Four w0 = load(panel), w1 = load(panel + 4);
-      XNORNET_UNROLL
-      for (int p = 0; p < kPixels; ++p) {
-        sums[p][0] += x[p][k] * w0;
-        sums[p][1] += x[p][k] * w1;
-      }
-    }
+struct Simd {
+  using Input = float;
+  using Sum = float;
+  using V = Four;
+  static constexpr int kLanes = 4, kVectors = 2;
+
+  static V zero() { return V{}; }
+  static V load(const float* p) { return xnornet::load(p); }
+  static void store(float* p, V x) { xnornet::store(p, x); }
+  static V weights(const char* p) { return xnornet::load(p); }
+  static V spread(const char* p) {
+    const float x = *reinterpret_cast<const float*>(p);
+    return V{x, x, x, x};
   }
-  XNORNET_UNROLL
-  for (int p = 0; p < kPixels; ++p) {
-    float* to = out + p * kPanel;
-    store(to, accumulate ? sums[p][0] + load(to) : sums[p][0]);
-    store(to + 4, accumulate ? sums[p][1] + load(to + 4) : sums[p][1]);
-  }
-}
+  static V add_products(V sum, V a, V w) { return sum + a * w; }
+};
 
 }  // namespace
 
 void sgemm_4x8_portable(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                         float* out, bool accumulate) {
-  switch (pixels) {
-    case 1:
-      return block<1>(windows, runs, panel, out, accumulate);
-    case 2:
-      return block<2>(windows, runs, panel, out, accumulate);
-    case 3:
-      return block<3>(windows, runs, panel, out, accumulate);
-    default:
-      return block<4>(windows, runs, panel, out, accumulate);
-  }
+  window_gemm<Simd, 4>(windows, pixels, runs, panel, out, accumulate);
 }
 
 void wexpand_8_portable(const uint8_t* panel, size_t begin, size_t depth, float* floats) {

@@ -32,7 +32,7 @@ void block(const float* const* windows, const Runs& runs, const float* panel, fl
     for (int p = 0; p < kPixels; ++p) from[p] = windows[p] + runs.offset[r];
     float32x4_t x[kPixels];
     int k = 0;
-    for (; k + 4 <= runs.length[r]; k += 4, panel += 32) {
+    for (; k + 4 <= runs.steps[r]; k += 4, panel += 32) {
       XNORNET_UNROLL
       for (int p = 0; p < kPixels; ++p) x[p] = vld1q_f32(from[p] + k);
       multiply<kPixels, 0>(x, panel, sums);
@@ -40,7 +40,7 @@ void block(const float* const* windows, const Runs& runs, const float* panel, fl
       multiply<kPixels, 2>(x, panel, sums);
       multiply<kPixels, 3>(x, panel, sums);
     }
-    for (; k < runs.length[r]; ++k, panel += 8) {
+    for (; k < runs.steps[r]; ++k, panel += 8) {
       XNORNET_UNROLL
       for (int p = 0; p < kPixels; ++p) x[p] = vld1q_dup_f32(from[p] + k);
       multiply<kPixels, 0>(x, panel, sums);

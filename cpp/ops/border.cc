@@ -36,45 +36,48 @@ bool bit_at(const Shared<uint8_t>& bits, size_t index) { return (bits[index / 8]
 
 }  // namespace
 
+BorderClasses classify_borders(const Window& w, const Value& in, const Value& out) {
+  BorderClasses classes;
+  const Axis rows = classify(in.height, out.height, w.kernel_h, w.stride_h, w.top, w.dilation_h);
+  const Axis columns = classify(in.width, out.width, w.kernel_w, w.stride_w, w.left, w.dilation_w);
+  for (const auto& [y0, y1] : rows.ranges)
+    for (const auto& [x0, x1] : columns.ranges) classes.inside.push_back({y0, y1, x0, x1});
+  if (classes.inside.size() > 1) {
+    for (int y = 0; y < out.height; ++y)
+      for (int x = 0; x < out.width; ++x)
+        classes.of_pixel.push_back(
+            static_cast<uint32_t>(rows.of_coordinate[y] * columns.ranges.size() + columns.of_coordinate[x]));
+  }
+  return classes;
+}
+
 Borders make_borders(const Conv& conv, const Value& in, const Value& out) {
   const Window& w = conv.window;
   const int taps = w.taps();
   const auto n = static_cast<int32_t>(conv.fan_in());
   Borders borders;
   borders.stride = conv.out_channels + kPanel;
-  const bool padded = w.top || w.bottom || w.left || w.right;
-  if (!padded || conv.padding_value != 0) {
+  if (!w.has_padding() || conv.padding_value != 0) {
+    borders.classes.inside.push_back({0, w.kernel_h, 0, w.kernel_w});
     borders.offset.assign(borders.stride, n);
     return borders;
   }
-
-  const Axis rows = classify(in.height, out.height, w.kernel_h, w.stride_h, w.top, w.dilation_h);
-  const Axis columns = classify(in.width, out.width, w.kernel_w, w.stride_w, w.left, w.dilation_w);
-  const size_t across = columns.ranges.size();
-  borders.count = rows.ranges.size() * across;
-  if (borders.count > 1) {
-    for (int y = 0; y < out.height; ++y)
-      for (int x = 0; x < out.width; ++x)
-        borders.of_pixel.push_back(
-            static_cast<uint32_t>(rows.of_coordinate[y] * across + columns.of_coordinate[x]));
-  }
+  borders.classes = classify_borders(w, in, out);
 
   // Sum of each filter's weights under each tap.
   std::vector<int32_t> sums(static_cast<size_t>(conv.out_channels) * taps, conv.group_channels);
   for (size_t i = 0, index = 0; i < sums.size(); ++i)
     for (int c = 0; c < conv.group_channels; ++c, ++index) sums[i] -= 2 * bit_at(conv.bits, index);
 
-  borders.offset.assign(borders.count * borders.stride, 0);
-  for (size_t id = 0; id < borders.count; ++id) {
-    const auto [y0, y1] = rows.ranges[id / across];
-    const auto [x0, x1] = columns.ranges[id % across];
+  for (const TapsInside& inside : borders.classes.inside) {
+    const size_t begin = borders.offset.size();
+    borders.offset.resize(begin + borders.stride);
     for (int o = 0; o < conv.out_channels; ++o) {
       int32_t outside = 0;
       for (int i = 0; i < w.kernel_h; ++i)
         for (int j = 0; j < w.kernel_w; ++j)
-          if (i < y0 || i >= y1 || j < x0 || j >= x1)
-            outside += sums[(size_t{1} * o * w.kernel_h + i) * w.kernel_w + j];
-      borders.offset[id * borders.stride + o] = n - outside;
+          if (!inside.has(i, j)) outside += sums[(size_t{1} * o * w.kernel_h + i) * w.kernel_w + j];
+      borders.offset[begin + o] = n - outside;
     }
   }
   return borders;

@@ -16,22 +16,19 @@ uint32_t bits_at(const Shared<uint8_t>& bits, size_t begin, size_t count) {
   return static_cast<uint32_t>(eight >> (begin % 8) & ((uint64_t{1} << count) - 1));
 }
 
-bool has_padding(const Window& w) { return w.top || w.bottom || w.left || w.right; }
-
 }  // namespace
 
 size_t FloatConv::padded_bytes(const Conv& conv, const Value& in, bool raw) {
-  const Window& w = conv.window;
-  if (!raw && !has_padding(w)) return 0;
-  return static_cast<size_t>(in.height + w.top + w.bottom) * (in.width + w.left + w.right) * in.channels * 4;
+  if (!raw && !conv.window.has_padding()) return 0;
+  return PaddedImage(conv.window, in, in).elements() * sizeof(float);
 }
 
 FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in_slot, int padded_slot,
                      const KernelSet& kernels, std::shared_ptr<const InputReader> reader)
     : kernels_(kernels),
-      window_(conv.window),
       in_(in),
       out_(out),
+      image_(conv.window, in, out),
       in_slot_(in_slot),
       padded_slot_(padded_slot),
       groups_(conv.groups),
@@ -40,8 +37,6 @@ FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in
       binary_(conv.binary_weight()),
       reader_(std::move(reader)) {
   const FloatGemm& k = kernels.floats;
-  padded_height_ = in.height + window_.top + window_.bottom;
-  padded_width_ = in.width + window_.left + window_.right;
   filters_ = conv.out_channels / conv.groups;
   group_panels_ = (filters_ + kPanel - 1) / kPanel;
   panels_are_separate_ = conv.groups == 1 || filters_ % 8 == 0;
@@ -68,9 +63,8 @@ void FloatConv::plan_runs(const Conv& conv) {
   const int length = whole_rows ? w.kernel_w * conv.group_channels : conv.group_channels;
   for (int i = 0; i < w.kernel_h; ++i) {
     for (int j = 0; j < per_row; ++j) {
-      const int64_t tap = int64_t{i} * w.dilation_h * padded_width_ + int64_t{j} * w.dilation_w;
       for (int at = 0; at < length; at += kRunLength) {
-        run_offset_.push_back(tap * in_.channels + at);
+        run_offset_.push_back(image_.tap(i, j) + at);
         run_length_.push_back(std::min(kRunLength, length - at));
       }
     }
@@ -113,28 +107,13 @@ void FloatConv::pack(const Conv& conv) {
 }
 
 void FloatConv::pad(const Run& run) const {
-  const size_t row = static_cast<size_t>(padded_width_) * in_.channels;
-  const size_t left = static_cast<size_t>(window_.left) * in_.channels;
-  const size_t inner = static_cast<size_t>(in_.width) * in_.channels;
-  auto* padded = reinterpret_cast<float*>(run.buffers[padded_slot_]);
   const auto* input = reader_ ? nullptr : reinterpret_cast<const float*>(run.buffers[in_slot_]);
-  run.parallel([&](int t, int threads) {
-    const Part part = part_of(run.batch * padded_height_, 1, t, threads);
-    for (size_t at = part.begin; at < part.end; ++at) {
-      const size_t image = at / padded_height_;
-      const int y = static_cast<int>(at % padded_height_) - window_.top;
-      float* to = padded + at * row;
-      if (y < 0 || y >= in_.height) {
-        std::fill_n(to, row, 0.0f);
-        continue;
-      }
-      std::fill_n(to, left, 0.0f);
-      if (reader_) {
-        reader_->read_row(run.input, image, y, to + left);
-      } else {
-        std::memcpy(to + left, input + (image * in_.height + y) * inner, inner * sizeof(float));
-      }
-      std::fill_n(to + left + inner, row - left - inner, 0.0f);
+  const size_t row = static_cast<size_t>(in_.width) * in_.channels;
+  image_.fill(run, reinterpret_cast<float*>(run.buffers[padded_slot_]), [&](size_t image, int y, float* to) {
+    if (reader_) {
+      reader_->read_row(run.input, image, y, to);
+    } else {
+      std::memcpy(to, input + (image * in_.height + y) * row, row * sizeof(float));
     }
   });
 }
@@ -164,14 +143,9 @@ void FloatConv::tabulate(const float* window, float* row, float* tables) const {
   if (kernels_.floats.tabulate) kernels_.floats.tabulate(row, words_, tables);
 }
 
-// The first element of an output pixel's window.
 const float* FloatConv::window_of(const Run& run, size_t pixel) const {
-  const auto* image =
-      reinterpret_cast<const float*>(run.buffers[padded_slot_ >= 0 ? padded_slot_ : in_slot_]);
-  const size_t image_size = static_cast<size_t>(padded_height_) * padded_width_ * in_.channels;
-  const size_t n = pixel / out_.pixels(), at = pixel % out_.pixels();
-  const size_t y = at / out_.width * window_.stride_h, x = at % out_.width * window_.stride_w;
-  return image + n * image_size + (y * padded_width_ + x) * in_.channels;
+  return reinterpret_cast<const float*>(run.buffers[padded_slot_ >= 0 ? padded_slot_ : in_slot_]) +
+         image_.window_of(pixel);
 }
 
 // 1-bit weights as they are: some windows at a time become tables, which all panels read.

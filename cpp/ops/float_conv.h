@@ -2,7 +2,7 @@
 #pragma once
 
 #include "ops/input.h"
-#include "ops/step.h"
+#include "ops/padded_image.h"
 
 namespace xnornet {
 
@@ -34,14 +34,14 @@ class FloatConv : public Step {
   void work(const Run& run, int thread, Part pixels, Part panels) const;
 
   const KernelSet& kernels_;
-  const Window window_;
   const Value in_, out_;
+  const PaddedImage image_;
   const int in_slot_, padded_slot_, groups_, group_channels_;
   const size_t depth_;  // fan-in
   const bool binary_;
   std::shared_ptr<const InputReader> reader_;  // where it reads the network's raw input
 
-  int padded_height_, padded_width_, filters_, group_panels_;
+  int filters_, group_panels_;
   bool panels_are_separate_;
   size_t block_, most_depth_ = 0;
   std::vector<int64_t> run_offset_;

@@ -30,8 +30,9 @@ struct Window {
   int dilation_h = 1, dilation_w = 1;
 
   int taps() const { return kernel_h * kernel_w; }
+  bool has_padding() const { return top || bottom || left || right; }
   bool is_pointwise() const {  // one tap on each pixel in turn
-    return taps() == 1 && stride_h == 1 && stride_w == 1 && !top && !bottom && !left && !right;
+    return taps() == 1 && stride_h == 1 && stride_w == 1 && !has_padding();
   }
 };
 

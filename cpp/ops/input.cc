@@ -1,5 +1,7 @@
 #include "ops/input.h"
 
+#include <algorithm>
+
 namespace xnornet {
 
 InputReader::InputReader(const Value& value, const std::vector<float>& scale, const std::vector<float>& bias)
@@ -23,6 +25,12 @@ void InputReader::read_row(const RawInput& input, size_t image, int y, float* to
   const float* from = static_cast<const float*>(input.data) + image * channels * plane + y * width;
   for (size_t x = 0; x < width; ++x)
     for (size_t c = 0; c < channels; ++c) to[x * channels + c] = from[c * plane + x];
+}
+
+void InputReader::read_pixels(const RawInput& input, size_t image, int y, int16_t* to) const {
+  const size_t row = static_cast<size_t>(value_.width) * value_.channels;
+  const uint8_t* from = static_cast<const uint8_t*>(input.data) + (image * value_.height + y) * row;
+  std::copy_n(from, row, to);
 }
 
 ReadInput::ReadInput(const Value& value, int slot, std::shared_ptr<const InputReader> reader)

@@ -13,6 +13,12 @@ class InputReader {
 
   void read_row(const RawInput& input, size_t image, int y, float* to) const;
 
+  // The same of pixels as they are.
+  void read_pixels(const RawInput& input, size_t image, int y, int16_t* to) const;
+
+  float scale(size_t channel) const { return scale_[channel]; }
+  float bias(size_t channel) const { return bias_[channel]; }
+
  private:
   Value value_;
   std::vector<float> scale_, bias_;  // repeated along a row

@@ -70,6 +70,7 @@ class Step {
 
   // For the profile.
   std::string name, kind, kernel, fused;
+  std::string pixel_kernel;   // what runs instead where the network's input is 8-bit pixels; or empty
   std::string single_kernel;  // what runs instead where there is but one pixel to compute; or empty
   uint64_t macs = 0;          // for one image
   uint64_t bytes = 0;         // read and written for one image, weights included

@@ -242,7 +242,9 @@ nb::list profile(Plan& plan, const nb::ndarray<nb::ro, nb::c_contig, nb::device:
     nb::dict record;
     record["name"] = step.name;
     record["kind"] = step.kind;
-    record["kernel"] = batch == 1 && !step.single_kernel.empty() ? step.single_kernel : step.kernel;
+    const bool single = batch == 1 && !step.single_kernel.empty();
+    const bool pixels = raw.is_pixels && !step.pixel_kernel.empty();
+    record["kernel"] = pixels ? step.pixel_kernel : (single ? step.single_kernel : step.kernel);
     record["fused"] = step.fused;
     record["macs"] = step.macs * batch;
     record["bytes"] = step.weight_bytes + (step.bytes - step.weight_bytes) * batch;
@@ -258,16 +260,16 @@ void bind_plan(nb::module_& m) {
       .def(
           "__init__",
           [](Plan* plan, const Graph& graph, const Array<float>& scale, const Array<float>& bias, int threads,
-             const std::string& isa) {
+             const std::string& isa, bool integer_stem) {
             if (threads < 1 || threads > 1024) throw std::invalid_argument("threads is out of range 1..1024");
             const size_t channels = graph.values()[0].channels;
             if (graph.ops().empty() || scale.size() != channels || bias.size() != channels)
               throw std::invalid_argument("the graph is empty, or scale and bias do not fit it");
             if (graph.values().back().dtype != DType::kF32)
               throw std::invalid_argument("the last op is not f32");
-            new (plan) Plan(graph, vector_from(scale), vector_from(bias), threads, isa);
+            new (plan) Plan(graph, vector_from(scale), vector_from(bias), threads, isa, integer_stem);
           },
-          arg("graph"), arg("scale"), arg("bias"), arg("threads"), arg("isa"))
+          arg("graph"), arg("scale"), arg("bias"), arg("threads"), arg("isa"), arg("integer_stem"))
       .def(
           "run",
           [](Plan& plan, const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>& x,
@@ -303,8 +305,9 @@ NB_MODULE(_core, m) {
       record["name"] = set->name;
       record["missing"] = missing_features(*set);
       nb::list kernels;
-      for (const char* name : {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name})
-        kernels.append(name);
+      for (const char* name :
+           {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name, set->pixels.name})
+        if (name) kernels.append(name);
       record["kernels"] = kernels;
       sets.append(record);
     }

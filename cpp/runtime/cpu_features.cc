@@ -16,6 +16,7 @@ bool cpu_has(const char* feature) {
   XNORNET_FEATURE("avx512bw")
   XNORNET_FEATURE("avx512dq")
   XNORNET_FEATURE("avx512vl")
+  XNORNET_FEATURE("avx512vnni")
   XNORNET_FEATURE("avx512vpopcntdq")
 #undef XNORNET_FEATURE
 #elif defined(__aarch64__)

@@ -12,9 +12,10 @@ namespace xnornet {
 
 class Plan {
  public:
-  // Pixels become pixel * scale + bias. `isa` names a kernel set; empty: see select_kernels.
+  // Pixels become pixel * scale + bias. `isa` names a kernel set; empty: see select_kernels. `integer_stem`:
+  // see make_schedule.
   Plan(const Graph& graph, const std::vector<float>& scale, const std::vector<float>& bias, int threads,
-       const std::string& isa);
+       const std::string& isa, bool integer_stem);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;

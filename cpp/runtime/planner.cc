@@ -6,6 +6,7 @@
 #include "ops/border.h"
 #include "ops/elementwise.h"
 #include "ops/float_conv.h"
+#include "ops/pixel_conv.h"
 #include "ops/pool.h"
 #include "runtime/fusion.h"
 
@@ -60,8 +61,13 @@ class Arena {
 
 class Planner {
  public:
-  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader)
-      : f_(fuse(graph)), kernels_(kernels), reader_(std::move(reader)), slot_(f_.values.size(), -1) {}
+  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader,
+          bool integer_stem)
+      : f_(fuse(graph)),
+        kernels_(kernels),
+        reader_(std::move(reader)),
+        integer_stem_(integer_stem),
+        slot_(f_.values.size(), -1) {}
 
   Schedule run() {
     place_values();
@@ -139,7 +145,8 @@ class Planner {
     const Value &in = f_.values[input], &out = f_.values[draft.value];
     if (conv.binary_input) {
       const Borders borders = make_borders(conv, in, out);
-      auto step = std::make_unique<BitConv>(conv, in, out, slot_of(input), kernels_, borders.of_pixel);
+      auto step =
+          std::make_unique<BitConv>(conv, in, out, slot_of(input), kernels_, borders.classes.of_pixel);
       fill(draft, Holds::kPopcounts, &borders, nullptr, step->chain);
       return step;
     }
@@ -149,7 +156,10 @@ class Planner {
     auto step = std::make_unique<FloatConv>(conv, in, out, slot_of(input), padded_slot, kernels_,
                                             raw ? reader_ : nullptr);
     fill(draft, Holds::kF32, nullptr, conv.bias.empty() ? nullptr : &conv.bias, step->chain);
-    return step;
+    if (!raw || !integer_stem_ || !PixelConv::suits(conv, kernels_, *reader_)) return step;
+    auto pixels = std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels_, reader_, std::move(step));
+    fill(draft, Holds::kF32, nullptr, nullptr, pixels->chain);
+    return pixels;
   }
 
   // Turn a draft's chain into stages.
@@ -205,7 +215,7 @@ class Planner {
           table[c] = descending ? op->threshold[c] : ~op->threshold[c];
           continue;
         }
-        for (size_t id = 0; id < borders->count; ++id) {  // stage.h has the algebra
+        for (size_t id = 0; id < borders->classes.inside.size(); ++id) {  // stage.h has the algebra
           const int64_t twice = int64_t{borders->offset[id * borders->stride + c]} - op->threshold[c];
           const int64_t p =
               std::clamp<int64_t>(descending ? (twice + 1) >> 1 : twice >> 1, -(1 << 30), 1 << 30);
@@ -268,6 +278,7 @@ class Planner {
   const Fusion f_;
   const KernelSet& kernels_;
   const std::shared_ptr<const InputReader> reader_;
+  const bool integer_stem_;
   std::vector<int> slot_;  // by value
   Arena arena_;
 };
@@ -275,8 +286,8 @@ class Planner {
 }  // namespace
 
 Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
-                       std::shared_ptr<const InputReader> reader) {
-  return Planner(graph, kernels, std::move(reader)).run();
+                       std::shared_ptr<const InputReader> reader, bool integer_stem) {
+  return Planner(graph, kernels, std::move(reader), integer_stem).run();
 }
 
 }  // namespace xnornet

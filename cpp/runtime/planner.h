@@ -18,7 +18,8 @@ struct Schedule {
   Value input, output;
 };
 
+// Where `integer_stem`, a first convolution of 8-bit pixels is done in integers (ops/pixel_conv.h).
 Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
-                       std::shared_ptr<const InputReader> reader);
+                       std::shared_ptr<const InputReader> reader, bool integer_stem);
 
 }  // namespace xnornet

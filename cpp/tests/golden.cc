@@ -147,7 +147,8 @@ void test_golden(const KernelSet& set, const char* path, Report& report) {
     float size = 0;
     for (float y : expected) size = std::max(size, std::fabs(y));
     for (int threads : {1, 2}) {
-      Plan plan(graph, std::vector<float>(channels, 1.0f), std::vector<float>(channels), threads, set.name);
+      Plan plan(graph, std::vector<float>(channels, 1.0f), std::vector<float>(channels), threads, set.name,
+                false);
       std::vector<float> logits(expected.size());
       plan.run({x.data(), false}, batch, logits.data());
       size_t wrong = 0;

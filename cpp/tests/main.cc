@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
       test_bit_gemm(*set, report);
       test_float_gemm(*set, report);
       test_bit_weights(*set, report);
+      test_pixel_gemm(*set, report);
       test_chain(*set, report);
       test_max(*set, report);
       for (int i = 1; i < argc; ++i) test_golden(*set, argv[i], report);

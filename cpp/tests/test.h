@@ -51,6 +51,7 @@ class Random {
 void test_bit_gemm(const KernelSet& set, Report& report);
 void test_float_gemm(const KernelSet& set, Report& report);
 void test_bit_weights(const KernelSet& set, Report& report);
+void test_pixel_gemm(const KernelSet& set, Report& report);
 void test_chain(const KernelSet& set, Report& report);
 void test_max(const KernelSet& set, Report& report);
 void test_golden(const KernelSet& set, const char* path, Report& report);

@@ -8,12 +8,13 @@ This module never imports PyTorch.
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +22,13 @@ from PIL import Image
 
 from . import _core, ops
 from .bits import BitArray
-from .errors import UnsupportedError
+from .errors import UnsupportedError, UsageError
 from .graph import INPUT, PackedModel
 from .preprocess import ImageLike
 
-__all__ = ["Isa", "Model", "StepRecord", "available_isas", "list_isas", "load"]
+__all__ = ["Isa", "Model", "Stem", "StepRecord", "available_isas", "list_isas", "load"]
+
+Stem = Literal["float", "integer"]
 
 _BATCH = 32  # images that classify() runs at once
 _ARENA_BYTES = 256 << 20  # and run() cuts a batch so that its values stay below this
@@ -83,13 +86,17 @@ class StepRecord:
     fused: str
 
 
-def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None) -> Model:
+def load(
+    path: str | PathLike[str], threads: int = 1, *, isa: str | None = None, stem: Stem | None = None
+) -> Model:
     """Open a packed file.
 
     Args:
         path: the file.
         threads: how many threads one run may use.
         isa: a name from `available_isas()`; None: the one XNORNET_ISA names, else the best this CPU has.
+        stem: how a first convolution computes on uint8 pixels: "float", or "integer", faster, with weights rounded to
+            16 bits; None: what XNORNET_STEM says, else "float". docs/engine.md says how far they part.
 
     Raises:
         FormatError: it is not a packed file, or a damaged one.
@@ -97,7 +104,7 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None)
     """
     from .format import read
 
-    return Model(read(Path(path)), threads, isa=isa)
+    return Model(read(Path(path)), threads, isa=isa, stem=stem)
 
 
 class Model:
@@ -106,18 +113,22 @@ class Model:
     Attributes:
         preprocess: how an image becomes the input.
         threads: how many threads one run may use.
+        stem: how a first convolution computes on uint8 pixels; see `load`.
     """
 
-    def __init__(self, packed: PackedModel, threads: int = 1, *, isa: str | None = None) -> None:
+    def __init__(
+        self, packed: PackedModel, threads: int = 1, *, isa: str | None = None, stem: Stem | None = None
+    ) -> None:
         if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
             raise ValueError(f"threads is {threads!r}; give a number from 1 to 1024")
+        self.stem = _stem(stem)
         # Not the packed model itself: the plan has its own copy of the weights, in the kernels' layout.
         self.preprocess = packed.preprocess
         self.threads = threads
         self._labels = packed.labels
         scale, bias = packed.preprocess.scale_bias()
         try:
-            self._plan = _core.Plan(_build(packed), scale, bias, threads, isa or "")
+            self._plan = _core.Plan(_build(packed), scale, bias, threads, isa or "", self.stem == "integer")
         except _core.UnsupportedIsa as error:
             raise UnsupportedError(str(error)) from None
 
@@ -230,6 +241,16 @@ class Model:
             image = int(np.flatnonzero(np.isnan(x).any(axis=(1, 2, 3)))[0])
             raise ValueError(f"the input has NaN in image {image}; remove or replace it")
         return np.require(x, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+def _stem(stem: str | None) -> Stem:
+    """The one asked for, or by default."""
+    source = "stem"
+    if stem is None:
+        source, stem = "XNORNET_STEM", os.environ.get("XNORNET_STEM") or "float"
+    if stem not in get_args(Stem):
+        raise UsageError(f"{source} is '{stem}'; give one of: {', '.join(get_args(Stem))}")
+    return cast("Stem", stem)
 
 
 def _window(window: ops.Window) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:

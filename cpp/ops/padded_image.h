@@ -1,0 +1,63 @@
+// The copy of an input that convolutions of reals and pixels work on: zeros around it, so that every window
+// lies inside.
+#pragma once
+
+#include <algorithm>
+
+#include "ops/step.h"
+
+namespace xnornet {
+
+class PaddedImage {
+ public:
+  PaddedImage(const Window& window, const Value& in, const Value& out)
+      : window_(window),
+        in_(in),
+        out_(out),
+        height_(in.height + window.top + window.bottom),
+        width_(in.width + window.left + window.right) {}
+
+  const Value& in() const { return in_; }
+  size_t elements() const { return static_cast<size_t>(height_) * width_ * in_.channels; }
+
+  // Which element a tap is, counted from the window's first.
+  int64_t tap(int i, int j) const {
+    return (int64_t{i} * window_.dilation_h * width_ + int64_t{j} * window_.dilation_w) * in_.channels;
+  }
+
+  // The first element of an output pixel's window, over the whole batch.
+  size_t window_of(size_t pixel) const {
+    const size_t image = pixel / out_.pixels(), at = pixel % out_.pixels();
+    const size_t y = at / out_.width * window_.stride_h, x = at % out_.width * window_.stride_w;
+    return image * elements() + (y * width_ + x) * in_.channels;
+  }
+
+  // Make the copy: `read(image, y, to)` writes a row of the input.
+  template <class T, class ReadRow>
+  void fill(const Run& run, T* padded, ReadRow read) const {
+    const size_t row = static_cast<size_t>(width_) * in_.channels;
+    const size_t left = static_cast<size_t>(window_.left) * in_.channels;
+    const size_t inner = static_cast<size_t>(in_.width) * in_.channels;
+    run.parallel([&](int t, int threads) {
+      const Part part = part_of(run.batch * height_, 1, t, threads);
+      for (size_t at = part.begin; at < part.end; ++at) {
+        const int y = static_cast<int>(at % height_) - window_.top;
+        T* to = padded + at * row;
+        if (y < 0 || y >= in_.height) {
+          std::fill_n(to, row, T{0});
+          continue;
+        }
+        std::fill_n(to, left, T{0});
+        read(at / height_, y, to + left);
+        std::fill_n(to + left + inner, row - left - inner, T{0});
+      }
+    });
+  }
+
+ private:
+  Window window_;
+  Value in_, out_;
+  int height_, width_;
+};
+
+}  // namespace xnornet
