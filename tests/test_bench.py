@@ -58,7 +58,7 @@ def test_layers_are_timed_and_outputs_checked(spec: str, monkeypatch: pytest.Mon
 @pytest.mark.slow
 def test_networks_are_timed_in_every_engine() -> None:
     records = {record.implementation: record for record in bench_network("resnet18", seconds=0.2)}
-    assert set(records) == {"xnornet", "torch", "openvino", "openvino-binary"}
+    assert set(records) == {"xnornet", "xnornet-integer-stem", "torch", "openvino", "openvino-binary"}
     for name in ("xnornet", "torch"):
         assert records[name].median_ms is not None
     for name in ("openvino", "openvino-binary"):

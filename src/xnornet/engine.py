@@ -86,9 +86,7 @@ class StepRecord:
     fused: str
 
 
-def load(
-    path: str | PathLike[str], threads: int = 1, *, isa: str | None = None, stem: Stem | None = None
-) -> Model:
+def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None, stem: Stem | None = None) -> Model:
     """Open a packed file.
 
     Args:

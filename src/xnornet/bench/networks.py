@@ -57,8 +57,9 @@ def bench_file(path: str | Path, *, threads: int = 1, batch: int = 1, seconds: f
 def bench_network(name: str, *, threads: int = 1, batch: int = 1, seconds: float = 3.0) -> list[Record]:
     """Time an architecture of `xnornet.models` as an XNOR network with random weights, in every engine.
 
-    "torch" and "openvino" run its float32 twin, "openvino-binary" the packed network itself, whose logits are compared
-    with ours before it is timed. 1000 classes, 224 x 224 pixels.
+    "xnornet-integer-stem" is `load(..., stem="integer")`. "torch" and "openvino" run its float32 twin,
+    "openvino-binary" the packed network itself, whose logits are compared with ours before it is timed. 1000 classes,
+    224 x 224 pixels.
 
     Args:
         name: "alexnet" or "resnet18".
@@ -83,15 +84,19 @@ def bench_network(name: str, *, threads: int = 1, batch: int = 1, seconds: float
     with torch.no_grad():
         module(torch.randn(4, channels, size, size))  # statistics for the norms
     packed = lower(module.eval(), torch.zeros(1, channels, size, size), provenance={"model": {"name": name}})
-    engine = Model(packed, threads=threads)
+    engine = Model(packed, threads=threads, stem="float")
     pixels = np.random.default_rng(0).integers(0, 256, (batch, size, size, channels), dtype=np.uint8)
     x = np.ascontiguousarray(packed.preprocess.normalise(pixels).transpose(0, 3, 1, 2))
     expected = engine.run(pixels)
 
-    cases: dict[str, Callable[[], object]] = {"xnornet": lambda: engine.run(pixels)}
+    integer = Model(packed, threads=threads, stem="integer")
+    cases: dict[str, Callable[[], object]] = {
+        "xnornet": lambda: engine.run(pixels),
+        "xnornet-integer-stem": lambda: integer.run(pixels),
+    }
     sizes = summarise(packed)
-    notes = {"xnornet": f"{engine.isa} kernels, uint8 in"}
-    taken = {"xnornet": sizes.file_bytes, "openvino-binary": sizes.file_bytes}
+    notes = dict.fromkeys(cases, f"{engine.isa} kernels, uint8 in")
+    taken = dict.fromkeys((*cases, "openvino-binary"), sizes.file_bytes)
     twin, notes["torch"] = _torch_twin(packed, packed.preprocess.normalise(pixels), threads)
     if twin is not None:
         cases["torch"] = twin
@@ -116,7 +121,7 @@ def bench_network(name: str, *, threads: int = 1, batch: int = 1, seconds: float
     shared = {"case": name, "threads": threads, "batch": batch, "macs": packed.macs * batch}
     return [
         _record(samples.get(peer), peer, taken.get(peer, sizes.float_bytes), notes[peer], shared)
-        for peer in ("xnornet", "torch", "openvino", "openvino-binary")
+        for peer in ("xnornet", "xnornet-integer-stem", "torch", "openvino", "openvino-binary")
     ]
 
 
