@@ -16,7 +16,7 @@ from ..evaluate import Evaluation, Progress, batches
 from ..graph import PackedModel
 from ..ops import Sign
 
-__all__ = ["Comparison", "compare", "torch_evaluation"]
+__all__ = ["Comparison", "compare", "is_tie", "torch_evaluation"]
 
 # A float sum of a few thousand products, taken in another order, moves by about this much of the sum's usual size.
 TIE = 1e-5
@@ -81,7 +81,7 @@ def compare(engine: Evaluation, torch_: Evaluation, packed: PackedModel, split: 
     ties = 0
     for index in differ:
         image, _ = split[int(index if engine.indices is None else engine.indices[index])]
-        ties += _is_tie(packed, packed.preprocess.batch([image]))
+        ties += is_tie(packed, packed.preprocess.batch([image]))
     largest = np.maximum(np.abs(torch_.logits).max(axis=1), 1e-30)
     relative = np.abs(engine.logits - torch_.logits).max(axis=1) / largest
     return Comparison(
@@ -94,7 +94,7 @@ def compare(engine: Evaluation, torch_: Evaluation, packed: PackedModel, split: 
     )
 
 
-def _is_tie(packed: PackedModel, pixels: npt.NDArray[np.uint8]) -> bool:
+def is_tie(packed: PackedModel, pixels: npt.NDArray[np.uint8]) -> bool:
     """Whether a sign's input, or the lead of the best logit, is within float rounding of zero."""
     values = reference.trace(packed, pixels)
     for op in packed.ops:

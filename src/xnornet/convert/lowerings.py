@@ -108,7 +108,8 @@ def _is_signs(weight: Tensor) -> bool:
 
 @_lowers(functional.SIGN)
 def _sign(build: Builder, args: dict[str, Any]) -> Symbol:
-    return build.add(Sign, [args["x"]], suffix="sign")
+    x: Symbol = args["x"]
+    return x if x.is_bits else build.add(Sign, [x], suffix="sign")  # signs are their own signs
 
 
 @_lowers(aten.batch_norm.default)
@@ -179,6 +180,14 @@ def _add(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(Affine, [a], suffix="bias", bias=a.broadcast(b))
 
 
+@_lowers(aten.sub.Tensor, aten.sub_.Tensor)
+def _sub(build: Builder, args: dict[str, Any]) -> Symbol:
+    a, b = args["self"], args["other"]
+    if args["alpha"] != 1 or not isinstance(a, Symbol) or isinstance(b, Symbol):
+        raise Refusal("this subtraction", "only a number, or one a channel, may be taken off a computed tensor")
+    return build.add(Affine, [a], suffix="shift", bias=-a.broadcast(b))  # x - b = x + (-b), to the bit
+
+
 @_lowers(aten.mul.Tensor, aten.mul_.Tensor)
 def _mul(build: Builder, args: dict[str, Any]) -> Symbol:
     a, b = args["self"], args["other"]
@@ -230,12 +239,15 @@ def _max_pool2d(build: Builder, args: dict[str, Any]) -> Symbol:
 
 @_lowers(aten.avg_pool2d.default)
 def _avg_pool2d(build: Builder, args: dict[str, Any]) -> Symbol:
-    if args["ceil_mode"] or args["divisor_override"] is not None:
-        raise Refusal("average pooling with ceil_mode or divisor_override", "leave them at their defaults")
+    if args["divisor_override"] is not None:
+        raise Refusal("average pooling with divisor_override", "leave it at its default")
     window = _pool_window(args, (1, 1))
-    return build.add(
-        AvgPool2d, [build.real(args["self"])], window=window, count_padding=bool(args["count_include_pad"])
-    )
+    padding, count_padding = _pair(args["padding"]), bool(args["count_include_pad"])
+    if window.padding != (padding[0], padding[0], padding[1], padding[1]):  # ceil_mode has a last window hang over
+        if count_padding and any(padding):
+            raise Refusal("average pooling with ceil_mode that counts padding", "set count_include_pad=False")
+        count_padding = False  # what it hangs over by is never counted
+    return build.add(AvgPool2d, [build.real(args["self"])], window=window, count_padding=count_padding)
 
 
 def _pool_window(args: dict[str, Any], dilation: tuple[int, int]) -> Window:

@@ -1,8 +1,33 @@
 """Architectures, by name. One file each; `create` builds one."""
 
 from .alexnet import AlexNet
-from .registry import MODELS, create, options, register
-from .resnet import ResNet18
+from .bireal import BiRealNet18, ReActNet18
+from .googlenet import GoogLeNet
+from .nin import NetworkInNetwork
+from .registry import MODELS, create, default_classes, image_size, options, register
+from .resnet import ResNet18, ResNet20
+from .sizes import Size, size_of
 from .small_convnet import SmallConvNet
+from .vgg19 import Vgg19
+from .vgg_small import VggSmall
 
-__all__ = ["MODELS", "AlexNet", "ResNet18", "SmallConvNet", "create", "options", "register"]
+__all__ = [
+    "MODELS",
+    "AlexNet",
+    "BiRealNet18",
+    "GoogLeNet",
+    "NetworkInNetwork",
+    "ReActNet18",
+    "ResNet18",
+    "ResNet20",
+    "Size",
+    "SmallConvNet",
+    "Vgg19",
+    "VggSmall",
+    "create",
+    "default_classes",
+    "image_size",
+    "options",
+    "register",
+    "size_of",
+]

@@ -5,26 +5,34 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..nn import Method
+from .blocks import block, head, stem
+from .initial import normal_
 from .registry import register
+from .width import scaler
 
 __all__ = ["AlexNet"]
 
 
 @register("alexnet")
 class AlexNet(nn.Module):
-    """Five convolutions and three dense layers (as convolutions); the first and the last are float by default.
+    """Five convolutions and three dense layers (as convolutions); the first and the last are float.
 
-    Float and binary-weight networks follow the released `alexnet.lua`: convolution, norm, ReLU, pool. Networks with
-    quantized inputs follow `alexnetxnor.lua`: norm, sign, convolution, pool (paper, section 3.2), no dropout. Maps of a
-    224-pixel image: 55, 27, 27, 13, 13, 13, 13, 6, 1. Ungrouped, 62,378,344 weights and biases for 1000 classes (paper,
-    figure 4), norms not counted.
+    Real inputs follow the released `alexnet.lua`: convolution, norm, ReLU, pool. Quantized inputs follow
+    `alexnetxnor.lua`: norm, sign, convolution, pool (paper, section 3.2), no dropout; with `Method.order` "conv-first"
+    they take the former's order and norms, ReLUs between them replaced by the quantizer (Table 3b). Maps of a 224-pixel image:
+    55, 27, 27, 13, 13, 13, 13, 6, 1. Ungrouped: 62,378,344 weights and biases for 1000 classes (paper, figure 4), norms
+    not counted; 58,236,928 weights are of inner layers. Weights begin as in the released code: normal, of variance 2 /
+    fan-in, biases 0.
 
     Args:
-        method: of all layers; of the first and the last, its `first` and `last`.
+        method: of all layers but the first and the last.
         num_classes: outputs.
         in_channels: 3 (RGB) or 1 (grey).
         image_size: height and width of the input in pixels, 63 or more; the paper's is 224.
+        width: channels of the first convolution; the others in proportion.
         dropout: probability of dropping a channel in front of the first two dense layers; quantized inputs have none.
+        relu: a ReLU behind each convolution of quantized inputs in norm-first order. The paper (section 3.3) says that
+            it helps; the released network has none, and others with it report a point more.
 
     Shape: (N, in_channels, image_size, image_size) -> (N, num_classes) logits.
 
@@ -38,7 +46,9 @@ class AlexNet(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         image_size: int = 224,
+        width: int = 96,
         dropout: float = 0.1,
+        relu: bool = False,
     ) -> None:
         super().__init__()
         size = (image_size + 4 - 11) // 4 + 1
@@ -46,63 +56,40 @@ class AlexNet(nn.Module):
             size = (size - 3) // 2 + 1
         if size < 1:
             raise ValueError(f"AlexNet takes images of 63 pixels or more, got image_size={image_size}")
-        stem = method.first.conv2d(in_channels, 96, 11, stride=4, padding=2)
-        last = method.last.conv2d(4096, num_classes, 1)
-        pool = nn.MaxPool2d(3, 2)
-        if method.norm_first:
-            rectifier = [] if method.last.quantized_inputs else [nn.ReLU()]
-            self.layers = nn.Sequential(
-                nn.Sequential(stem, nn.BatchNorm2d(96, eps=1e-5), nn.ReLU(), pool),
-                _norm_first(method, 96, 256, 5, padding=2, pool=pool),
-                _norm_first(method, 256, 384, 3, padding=1),
-                _norm_first(method, 384, 384, 3, padding=1),
-                _norm_first(method, 384, 256, 3, padding=1, pool=pool),
-                _norm_first(method, 256, 4096, size),
-                _norm_first(method, 4096, 4096, 1),
-                nn.Sequential(nn.BatchNorm2d(4096, eps=1e-3), *rectifier, last),
+        scaled = scaler(width, 96)
+        eps_first, eps, eps_last = (1e-5, 1e-4, 1e-3) if method.norm_first else (1e-3, 1e-3, 1e-3)
+
+        def inner(inputs: int, outputs: int, kernel: int, padding: int = 0, *, pooled: bool = False, last: bool = False) -> nn.Module:
+            convolution = method.conv2d(scaled(inputs), scaled(outputs), kernel, padding=padding)
+            return block(
+                method,
+                convolution,
+                pool=nn.MaxPool2d(3, 2) if pooled else None,
+                eps=eps,
+                after=nn.ReLU() if relu else None,
+                reader=method.last if last else method,
             )
-        else:
-            drop = nn.Identity() if method.quantized_inputs else nn.Dropout2d(dropout)
-            self.layers = nn.Sequential(
-                nn.Sequential(stem, nn.BatchNorm2d(96, eps=1e-3), method.activation(), pool),
-                _conv_first(method, 96, 256, 5, padding=2, pool=pool),
-                _conv_first(method, 256, 384, 3, padding=1),
-                _conv_first(method, 384, 384, 3, padding=1),
-                _conv_first(method, 384, 256, 3, padding=1, pool=pool),
-                drop,
-                _conv_first(method, 256, 4096, size),
-                drop,
-                _conv_first(method, 4096, 4096, 1, user=method.last),
-                last,
-            )
+
+        def dropped(layer: nn.Module) -> nn.Module:
+            return layer if method.quantized_inputs else nn.Sequential(nn.Dropout2d(dropout), layer)
+
+        self.layers = nn.Sequential(
+            stem(
+                method,
+                method.first.conv2d(in_channels, scaled(96), 11, stride=4, padding=2),
+                pool=nn.MaxPool2d(3, 2),
+                eps=eps_first,
+            ),
+            inner(96, 256, 5, padding=2, pooled=True),
+            inner(256, 384, 3, padding=1),
+            inner(384, 384, 3, padding=1),
+            inner(384, 256, 3, padding=1, pooled=True),
+            dropped(inner(256, 4096, size)),
+            dropped(inner(4096, 4096, 1, last=True)),
+            head(method, method.last.conv2d(scaled(4096), num_classes, 1), eps=eps_last),
+        )
+        normal_(self)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.layers(x).flatten(1)
         return logits
-
-
-def _norm_first(
-    method: Method, in_channels: int, out_channels: int, kernel: int, padding: int = 0, pool: nn.Module | None = None
-) -> nn.Sequential:
-    block = nn.Sequential(
-        nn.BatchNorm2d(in_channels, eps=1e-4), method.conv2d(in_channels, out_channels, kernel, padding=padding)
-    )
-    return block if pool is None else block.append(pool)
-
-
-def _conv_first(
-    method: Method,
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    padding: int = 0,
-    pool: nn.Module | None = None,
-    user: Method | None = None,
-) -> nn.Sequential:
-    """Convolution, norm, activation as the layer `user` that comes next wants it, pool."""
-    block = nn.Sequential(
-        method.conv2d(in_channels, out_channels, kernel, padding=padding),
-        nn.BatchNorm2d(out_channels, eps=1e-3),
-        (user or method).activation(),
-    )
-    return block if pool is None else block.append(pool)

@@ -1,57 +1,72 @@
-"""ResNet-18 (He et al. 2016), float, with binary weights, or with binary inputs too."""
+"""Residual networks (He et al. 2016): ResNet-18 for large images or CIFAR's, ResNet-20 for CIFAR's."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..nn import Method
+from .blocks import classifier
+from .initial import normal_
 from .registry import register
 
-__all__ = ["ResNet18"]
+__all__ = ["ResNet", "ResNet18", "ResNet20", "Stem", "residual_stem"]
+
+Stem = Literal["imagenet", "cifar"]
 
 
-@register("resnet18")
-class ResNet18(nn.Module):
-    """A float stem, eight blocks of two 3 x 3 convolutions, a float dense layer.
+class ResNet(nn.Module):
+    """A float stem, stages of blocks of two 3 x 3 convolutions, a global average, a float dense layer.
 
-    The paper shows no block for ResNet. Float and binary-weight networks use the original one: convolution, norm, ReLU,
-    with the sum before the last ReLU; so do quantized inputs in the order "conv-first", with the quantizer in place of
-    ReLU. Else quantized inputs are preceded by norm (paper, section 3.2), and the shortcut carries real values around
-    both. Shortcuts that change the shape are a float 1 x 1 convolution with norm (type B). 11,689,512 weights, norms
-    and biases for 1000 classes; 10,985,472 of them binary.
+    The paper shows no block for ResNet. Here,
+
+    * real inputs have the original one: convolution, norm, ReLU; the sum before the last ReLU;
+    * quantized inputs in norm-first order have norm and sign in front of every convolution (paper, section 3.2), and the
+      shortcut carries real values around both;
+    * quantized inputs in conv-first order have the original block with hard tanh for ReLU, as BinaryNet's residual
+      networks: the convolutions quantize its values, the shortcut carries them as they are.
+
+    Shortcuts that change the shape are 1 x 1 convolutions with a norm (type B), float unless `quantized_shortcuts`.
+    Weights begin normal, of variance 2 / fan-out, as in fb.resnet.torch, which the paper trained.
 
     Args:
-        method: of the sixteen 3 x 3 convolutions; of the first and the last layer, its `first` and `last`.
+        method: of the 3 x 3 convolutions behind the stem.
         num_classes: outputs.
-        in_channels: 3 (RGB) or 1 (grey).
-
-    Shape: (N, in_channels, H, W) -> (N, num_classes) logits; the paper's images have 224 x 224 pixels.
+        stem: the first layer with its norm, activation and pool.
+        widths: channels of each stage; the stem has those of the first.
+        blocks: of each stage.
+        quantized_shortcuts: the method's convolutions in the shortcuts too.
     """
 
-    def __init__(self, method: Method, num_classes: int = 1000, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        method: Method,
+        num_classes: int,
+        stem: nn.Module,
+        widths: Sequence[int],
+        blocks: int,
+        quantized_shortcuts: bool = False,
+    ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            method.first.conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU() if method.norm_first else method.activation(),
-            nn.MaxPool2d(3, 2, padding=1),
-        )
-        blocks: list[nn.Module] = []
-        channels = 64
-        for width in (64, 128, 256, 512):
-            for stride in (1 if width == 64 else 2, 1):
-                if method.norm_first:
-                    blocks.append(_NormFirst(method, channels, width, stride))
-                else:
-                    user = method.last if len(blocks) == 7 else method
-                    blocks.append(_ConvFirst(method, channels, width, stride, user.activation()))
+        self.stem = stem
+        kind = _NormFirstBlock if method.norm_first else _ConvFirstBlock
+        made: list[nn.Module] = []
+        channels = widths[0]
+        for stage, width in enumerate(widths):
+            for index in range(blocks):
+                stride = 2 if stage and not index else 1
+                made.append(kind(method, channels, width, stride, quantized_shortcuts))
                 channels = width
-        self.blocks = nn.Sequential(*blocks)
-        # A network of norm-first blocks ends in a bare sum; the others in an activation.
-        rectifier = [] if method.last.quantized_inputs else [nn.ReLU()]
-        self.norm = nn.Sequential(nn.BatchNorm2d(512), *rectifier) if method.norm_first else nn.Identity()
-        self.classifier = method.last.linear(512, num_classes)
+        self.blocks = nn.Sequential(*made)
+        # A block that begins with its norm ends in a bare sum, the others in their activation.
+        self.norm = nn.Sequential(nn.BatchNorm2d(channels)) if method.norm_first else nn.Sequential()
+        if method.norm_first and not method.last.quantized_inputs:
+            self.norm.append(nn.ReLU())
+        self.classifier = classifier(method, channels, num_classes)
+        normal_(self, fan="out")
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.blocks(self.stem(x)))
@@ -59,43 +74,136 @@ class ResNet18(nn.Module):
         return logits
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+@register("resnet18")
+class ResNet18(ResNet):
+    """`ResNet` of four stages of two blocks: 64, 128, 256, 512 channels.
+
+    11,689,512 weights, norms and biases for 1000 classes; 10,985,472 of them in 3 x 3 convolutions behind the stem.
+
+    Args:
+        method: of the sixteen 3 x 3 convolutions behind the stem.
+        num_classes: outputs.
+        in_channels: 3 (RGB) or 1 (grey).
+        width: channels of the first stage; those of the others follow.
+        stem: "imagenet", a 7 x 7 convolution of stride 2 and a pool, for images of 224 pixels; or "cifar", a 3 x 3
+            convolution alone, for those of 32.
+        quantized_shortcuts: the method's convolutions in the three shortcuts that change the shape too.
+
+    Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
+
+    Raises:
+        ValueError: an unknown stem, a width below 1.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        width: int = 64,
+        stem: Stem = "imagenet",
+        quantized_shortcuts: bool = False,
+    ) -> None:
+        first = residual_stem(method, stem, in_channels, width, _activation(method))
+        super().__init__(method, num_classes, first, [width * 2**i for i in range(4)], 2, quantized_shortcuts)
+
+
+@register("resnet20", image_size=32)
+class ResNet20(ResNet):
+    """`ResNet` of three stages of three blocks, 16, 32, 64 channels, for images of 32 pixels.
+
+    He et al. (section 4.2) use shortcuts without parameters; here they are of type B as in `ResNet18`: 272,474 weights,
+    norms and biases for ten classes, 267,264 of them in 3 x 3 convolutions behind the stem.
+
+    Args:
+        method: of the eighteen 3 x 3 convolutions behind the stem.
+        num_classes: outputs.
+        in_channels: 3 (RGB) or 1 (grey).
+        width: channels of the first stage; those of the others follow.
+        quantized_shortcuts: the method's convolutions in the two shortcuts that change the shape too.
+
+    Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
+
+    Raises:
+        ValueError: a width below 1.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        width: int = 16,
+        quantized_shortcuts: bool = False,
+    ) -> None:
+        first = residual_stem(method, "cifar", in_channels, width, _activation(method))
+        super().__init__(method, num_classes, first, [width * 2**i for i in range(3)], 3, quantized_shortcuts)
+
+
+def residual_stem(
+    method: Method, kind: Stem, in_channels: int, width: int, activation: nn.Module
+) -> nn.Sequential:
+    """The first layer of residual networks, for images of one size or the other. Raises ValueError."""
+    if width < 1:
+        raise ValueError(f"width={width}: the channels of the first stage, 1 or more")
+    if kind == "cifar":
+        first = method.first.conv2d(in_channels, width, 3, padding=1, bias=False)
+        return nn.Sequential(first, nn.BatchNorm2d(width), activation)
+    if kind != "imagenet":
+        raise ValueError(f"unknown stem '{kind}'; there are imagenet, cifar")
+    first = method.first.conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+    return nn.Sequential(first, nn.BatchNorm2d(width), activation, nn.MaxPool2d(3, 2, padding=1))
+
+
+def _activation(method: Method) -> nn.Module:
+    """ReLU; but hard tanh in front of quantized inputs in conv-first order, whose signs are then balanced."""
+    return nn.Hardtanh() if method.quantized_inputs and not method.norm_first else nn.ReLU()
+
+
+def _shortcut(method: Method, in_channels: int, out_channels: int, stride: int, quantized: bool) -> nn.Module:
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
-    )
+    if not quantized:
+        layer = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+        return nn.Sequential(layer, nn.BatchNorm2d(out_channels))
+    layer = method.conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+    if method.norm_first:
+        return nn.Sequential(nn.BatchNorm2d(in_channels), layer)
+    return nn.Sequential(layer, nn.BatchNorm2d(out_channels))
 
 
-class _ConvFirst(nn.Module):
-    """act(shortcut(x) + norm(conv(act(norm(conv(x)))))); `activation` is the second."""
+class _ConvFirstBlock(nn.Module):
+    """a(shortcut(x) + norm(conv(a(norm(conv(x)))))) with a = ReLU, or hard tanh in front of quantized inputs."""
 
-    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int, activation: nn.Module) -> None:
+    def __init__(
+        self, method: Method, in_channels: int, out_channels: int, stride: int, quantized_shortcut: bool
+    ) -> None:
         super().__init__()
         self.conv1 = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
-        self.activation1 = method.activation()
         self.conv2 = method.conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
-        self.activation2 = activation
+        self.shortcut = _shortcut(method, in_channels, out_channels, stride, quantized_shortcut)
+        self.activation = _activation(method)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.activation1(self.norm1(self.conv1(x)))
-        out: Tensor = self.activation2(self.norm2(self.conv2(y)) + self.shortcut(x))
+        y = self.activation(self.norm1(self.conv1(x)))
+        out: Tensor = self.activation(self.norm2(self.conv2(y)) + self.shortcut(x))
         return out
 
 
-class _NormFirst(nn.Module):
+class _NormFirstBlock(nn.Module):
     """shortcut(x) + conv(norm(conv(norm(x)))); the convolutions quantize their inputs."""
 
-    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(
+        self, method: Method, in_channels: int, out_channels: int, stride: int, quantized_shortcut: bool
+    ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.conv1 = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.conv2 = method.conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
+        self.shortcut = _shortcut(method, in_channels, out_channels, stride, quantized_shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv2(self.norm2(self.conv1(self.norm1(x)))) + self.shortcut(x)

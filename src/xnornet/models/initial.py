@@ -1,0 +1,30 @@
+"""Weights to begin training with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from ..nn import BinaryConv2d, BinaryLinear
+
+__all__ = ["normal_"]
+
+
+def normal_(network: nn.Module, *, fan: Literal["in", "out"] = "in", deviation: float | None = None) -> None:
+    """Draw every convolution's and dense layer's weights from N(0, 2 / fan), or N(0, deviation ** 2); zero biases.
+
+    He et al. 2015: with fan-in, the kernel's area times its input channels, sums keep their variance through ReLUs.
+    Latent weights of binary layers are drawn alike, since few then lie beyond +-1, where they would be clipped; but a
+    weight quantizer that has an initialisation of its own has the last word.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if deviation is None:
+                nn.init.kaiming_normal_(layer.weight, mode=f"fan_{fan}", nonlinearity="relu")
+            else:
+                nn.init.normal_(layer.weight, 0.0, deviation)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:
+                layer.weight_quantizer.initialise_(layer.weight)

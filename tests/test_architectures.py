@@ -1,0 +1,301 @@
+"""Every architecture under every method: it builds, trains, packs, and the engine computes what torch computes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from xnornet import Model
+from xnornet.convert import lower
+from xnornet.convert.compare import is_tie
+from xnornet.models import MODELS, create, image_size, options, size_of
+from xnornet.nn import BinaryConv2d, BinaryLinear, Method, method
+
+# Narrow networks of small images: the shapes are odd on purpose, where the architecture allows.
+SMALL: dict[str, dict[str, int]] = {
+    "alexnet": {"image_size": 67, "width": 12},
+    "birealnet18": {"width": 4},
+    "googlenet": {"width": 4},
+    "nin": {"width": 12},
+    "reactnet18": {"width": 4},
+    "resnet18": {"width": 4},
+    "resnet20": {"width": 4},
+    "small_convnet": {"image_size": 15, "width": 4},
+    "vgg19": {"image_size": 32, "width": 4},
+    "vgg_small": {"image_size": 9, "width": 8},
+}
+PIXELS = {"birealnet18": 35, "googlenet": 34, "nin": 11, "reactnet18": 35, "resnet18": 37, "resnet20": 13}
+
+METHODS: dict[str, Method] = {
+    name: method(name)
+    for name in (
+        "float",
+        "bwn",
+        "bwn-learned",
+        "xnor",
+        "xnor-cbap",
+        "binaryconnect",
+        "binaryconnect-stochastic",
+        "bnn",
+        "bireal",
+        "reactnet",
+        "dorefa:1,2",
+        "kbit:2,2",
+    )
+}
+METHODS["xnor, K"] = method("xnor", input_scale="k")
+METHODS["xnor, K with gradient"] = method("xnor", input_scale="k-gradient")
+METHODS["bnn, first and last layer too"] = replace(method("bnn"), float_layers=())
+# What differs from the others in training alone, or is built of what others are built of: not for every architecture.
+SOME = {"float", "bwn", "xnor", "xnor-cbap", "xnor, K", "bnn", "reactnet", "dorefa:1,2"}
+CASES = [
+    (name, key) for name in MODELS for key in METHODS if name in ("resnet18", "vgg_small", "nin") or key in SOME
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def train_two_steps(network: nn.Module, images: torch.Tensor) -> None:
+    """Two steps in which every parameter has a finite gradient, and the network learns something of these images."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.momentum = 1.0  # in eval mode too the values then spread as in the last step
+    labels = torch.arange(len(images))
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    for _ in range(2):
+        loss = F.cross_entropy(network(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        optimiser.step()
+    assert loss.isfinite()
+    moved = sum(not torch.equal(p, before[name]) for name, p in network.named_parameters())
+    assert moved >= 0.8 * len(before)  # what lies behind a dead ReLU, or a bias in front of a norm, stays
+
+
+def packs_to_the_same_result(network: nn.Module, pixels: np.ndarray) -> None:
+    height, width, channels = pixels.shape[1:]
+    packed = lower(network.eval(), torch.zeros(1, channels, height, width))
+    x = torch.from_numpy(packed.preprocess.normalise(pixels)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = network(x).numpy()
+    assert np.ptp(expected, axis=0).max() > 0.01 * np.abs(expected).max()  # the images matter
+    got = Model(packed).run(pixels)
+    apart = np.abs(got - expected).max(axis=1) > 1e-4 * np.abs(expected).max()
+    for index in np.flatnonzero(apart):
+        assert is_tie(packed, pixels[index : index + 1])
+    assert apart.sum() <= 1
+
+
+@pytest.mark.parametrize(("name", "key"), CASES)
+def test_trains_and_packs_to_the_same_result(name: str, key: str) -> None:
+    torch.manual_seed(0)
+    network = create(name, METHODS[key], num_classes=7, **SMALL[name])
+    side, channels = SMALL[name].get("image_size", PIXELS.get(name)), options(name)["in_channels"]
+    pixels = np.random.default_rng(0).integers(0, 256, (6, side, side, channels), dtype=np.uint8)
+    train_two_steps(network, torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+    packs_to_the_same_result(network, pixels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["float", "bwn", "xnor", "xnor, K", "bnn", "reactnet", "dorefa:1,2"])
+@pytest.mark.parametrize("name", [name for name in MODELS if image_size(name) == 224])
+def test_full_size_trains_and_packs_to_the_same_result(name: str, key: str) -> None:
+    """As above, at 224 pixels and the published widths."""
+    torch.manual_seed(0)
+    side = image_size(name)
+    network = create(name, METHODS[key], num_classes=10)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), dtype=np.uint8)
+    train_two_steps(network, torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+    height, width, channels = pixels.shape[1:]
+    packed = lower(network.eval(), torch.zeros(1, channels, height, width))
+    x = torch.from_numpy(packed.preprocess.normalise(pixels)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = network(x).numpy()
+    got = Model(packed).run(pixels)
+    # A million signs meet some ties in every image: the logits of most classes agree, and the packed sizes.
+    relative = np.abs(got - expected) / np.abs(expected).max()
+    assert np.median(relative) <= (1e-3 if METHODS[key].quantized_inputs else 1e-4)
+
+
+# (weights and biases, of these in layers that the method quantizes, multiply-accumulates), norms left out: spec of
+# the paper, sections 4.2, 6.3, 7 and 12; BinaryConnect, section 3.3; the rest by hand from the layers' shapes.
+PUBLISHED = {
+    "alexnet": (62_378_344, 58_236_928, 1_135_256_096),
+    "birealnet18": (11_679_912, 10_985_472, 1_814_073_344),
+    "googlenet": (23_419_048, 22_384_640, 4_259_340_288),
+    "nin": (966_986, 949_248, 222_486_528),
+    "reactnet18": (11_679_912, 10_985_472, 1_814_073_344),
+    "resnet18": (11_679_912, 10_985_472, 1_814_073_344),
+    "resnet20": (270_906, 267_264, 40_813_184),
+    "small_convnet": (251_946, 239_616, 14_619_008),
+    "vgg19": (143_667_240, 139_554_816, 19_632_062_464),
+    "vgg_small": (14_022_026, 14_008_320, 616_966_144),
+}
+
+
+def test_every_architecture_has_a_published_size() -> None:
+    assert sorted(PUBLISHED) == sorted(MODELS)
+
+
+@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_weights_and_operations_are_the_published_ones(name: str) -> None:
+    weights, quantized, macs = PUBLISHED[name]
+    for key in ("float", "bwn", "xnor"):
+        found = size_of(name, key)
+        assert found.macs == macs
+        assert found.quantized_weights == (0 if key == "float" else quantized)
+        with torch.device("meta"):
+            network = create(name, key, num_classes=1000 if image_size(name) == 224 else 10)
+        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        assert sum(p.numel() for layer in layers for p in layer.parameters()) == weights
+        assert sum(layer.weight.numel() for layer in layers) == found.weights
+
+
+def test_resnet18_has_the_parameters_of_the_paper() -> None:
+    """With its norms: 11,689,512 (spec of the paper, section 6.3)."""
+    assert size_of("resnet18", "float").parameters == size_of("birealnet18", "float").parameters == 11_689_512
+
+
+def test_memory_of_the_papers_figure_4() -> None:
+    """In double precision and in bits, as its bars: 475 MB and 7.4 MB for AlexNet, 1 GB and 16 MB for VGG-19."""
+    mib = 1 << 20
+    alexnet, vgg = PUBLISHED["alexnet"][0], PUBLISHED["vgg19"][0]
+    assert round(8 * alexnet / mib, 1) == 475.9 and round(alexnet / 8 / mib, 3) == 7.436
+    assert round(8 * vgg / (1 << 30), 2) == 1.07 and round(vgg / 8 / mib, 1) == 17.1
+
+
+@pytest.mark.parametrize(("name", "convolutions"), [("googlenet", 21), ("resnet18", 20), ("nin", 9), ("vgg19", 19)])
+def test_numbers_of_convolutions(name: str, convolutions: int) -> None:
+    with torch.device("meta"):
+        network = create(name, "float")
+    assert sum(isinstance(m, nn.Conv2d) for m in network.modules()) == convolutions
+
+
+def maps(name: str, **more: int) -> list[int]:
+    """Heights of the convolutions' outputs, in order."""
+    with torch.device("meta"):
+        network = create(name, "float", **more).eval()
+        seen: list[int] = []
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
+                module.register_forward_hook(lambda m, x, y: seen.append(y.shape[2]))
+        network(torch.zeros(1, options(name)["in_channels"], image_size(name), image_size(name)))
+    return seen
+
+
+def test_sizes_of_the_maps() -> None:
+    assert maps("alexnet") == [55, 27, 13, 13, 13, 1]
+    assert maps("googlenet") == [112, 56, 28, 28, 14, 14, 14, 14, 14, 7, 7]
+    assert maps("vgg_small") == [32, 32, 16, 16, 8, 8, 1]
+    assert maps("vgg19") == 2 * [224] + 2 * [112] + 4 * [56] + 4 * [28] + 4 * [14] + [1]
+    assert maps("nin") == [32, 16, 8]
+    assert maps("resnet18") == [112] + 4 * [56] + 4 * [28] + 4 * [14] + 4 * [7]
+    assert maps("resnet20") == 7 * [32] + 6 * [16] + 6 * [8]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "birealnet18", "reactnet18"])
+def test_cifar_stem_keeps_all_pixels(name: str) -> None:
+    network = create(name, "xnor", width=4, stem="cifar").eval()
+    seen: list[tuple[int, ...]] = []
+    network.get_submodule("stem").register_forward_hook(lambda m, x, y: seen.append(tuple(y.shape)))
+    assert network(torch.randn(1, 3, 32, 32)).shape == (1, 10)
+    assert seen == [(1, 4, 32, 32)]
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_first_and_last_layers_are_float_by_default(name: str) -> None:
+    for key in ("bwn", "xnor", "xnor-cbap", "dorefa:1,2"):
+        layers = layers_of(create(name, key, **SMALL[name]))
+        assert not quantized(layers[0]) and not quantized(layers[-1])
+        assert all(quantized(layer) or is_shortcut(layer) for layer in layers[1:-1])
+    assert not any(map(quantized, layers_of(create(name, "float", **SMALL[name]))))
+    everything = layers_of(create(name, replace(method("xnor"), float_layers=()), **SMALL[name]))
+    assert all(quantized(layer) or is_shortcut(layer) for layer in everything)
+    assert everything[0].input_quantizer is None  # an image has no signs
+
+
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def quantized(layer: nn.Module) -> bool:
+    return isinstance(layer, BinaryConv2d | BinaryLinear)
+
+
+def is_shortcut(layer: nn.Module) -> bool:
+    """The 1 x 1 convolutions around residual blocks, which stay float: twice as many channels."""
+    return isinstance(layer, nn.Conv2d) and layer.out_channels == 2 * layer.in_channels and layer.kernel_size == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet20"])
+@pytest.mark.parametrize("key", ["bwn", "xnor", "xnor-cbap"])
+def test_shortcuts_may_be_quantized(name: str, key: str) -> None:
+    network = create(name, key, width=4, quantized_shortcuts=True)
+    assert all(map(quantized, layers_of(network)[1:-1]))
+    images = torch.rand(6, 3, 35, 35)
+    train_two_steps(network, images)
+    packs_to_the_same_result(network, (images.permute(0, 2, 3, 1).contiguous() * 255).numpy().astype(np.uint8))
+
+
+def test_a_relu_may_stand_behind_binary_convolutions_of_alexnet() -> None:
+    kinds = [type(m).__name__ for m in create("alexnet", "xnor", width=6, relu=True).modules()]
+    assert [kinds[i + 1] for i, kind in enumerate(kinds) if kind == "ScaledSign"] == 6 * ["ReLU"]
+
+
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "nin", "resnet18", "vgg19"])
+def test_weights_begin_as_published(name: str) -> None:
+    """Normal; of variance 2 / fan-in, 2 / fan-out for ResNet, 0.05 squared for network in network. Biases 0."""
+    torch.manual_seed(0)
+    for layer in layers_of(create(name, "xnor", **{**SMALL[name], "width": 32})):
+        weight = layer.weight.detach()
+        fan = weight[0].numel() if name != "resnet18" else weight.shape[0] * weight[0, 0].numel()
+        expected = 0.05 if name == "nin" else (2 / fan) ** 0.5
+        assert weight.std().item() == pytest.approx(expected, rel=6 / weight.numel() ** 0.5)
+        assert layer.bias is None or not layer.bias.any()
+
+
+def test_methods_that_draw_their_own_latent_weights_do() -> None:
+    network = create("alexnet", "bnn", width=12)
+    inner = [m for m in layers_of(network) if quantized(m)]
+    assert all(0.9 < m.weight.abs().max() <= 1 and m.weight.std().item() == pytest.approx(1 / 3**0.5, rel=0.1) for m in inner)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("alexnet", {"width": 0}, "model 'alexnet', width=0: needs a whole number, 1 or more"),
+        ("alexnet", {"width": "wide"}, "width=wide: needs a whole number"),
+        ("alexnet", {"relu": 1}, "relu=1: needs true or false"),
+        ("alexnet", {"dropout": "much"}, "dropout=much: needs a number"),
+        ("alexnet", {"image_size": 62}, "63 pixels or more, got image_size=62"),
+        ("nin", {"num_classes": 0}, "num_classes=0: needs a whole number, 1 or more"),
+        ("resnet18", {"stem": "mnist"}, "unknown stem 'mnist'; there are imagenet, cifar"),
+        ("resnet18", {"stem": 3}, "stem=3: needs text"),
+        ("vgg19", {"norm": False}, "method 'xnor' needs batch norms"),
+        ("vgg19", {"image_size": 31}, "32 pixels or more, got image_size=31"),
+        ("vgg_small", {"image_size": 7}, "8 pixels or more, got image_size=7"),
+    ],
+)
+def test_bad_options_are_refused(name: str, given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create(name, "xnor", **given)
+
+
+def test_vgg19_without_norms_is_the_original() -> None:
+    with torch.device("meta"):
+        network = create("vgg19", "float", num_classes=1000, norm=False)
+    assert sum(p.numel() for p in network.parameters()) == 143_667_240
