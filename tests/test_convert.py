@@ -21,7 +21,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from xnornet.convert import lower, pack  # noqa: E402
-from xnornet.nn import BinaryConv2d, BinaryLinear  # noqa: E402
+from xnornet.nn import BinaryConv2d, BinaryLinear, RPReLU, SteSign  # noqa: E402
 from xnornet.nn.functional import sign  # noqa: E402
 
 
@@ -195,6 +195,73 @@ def test_max_pool_geometry(size: int, kernel: int, stride: int, padding: int, di
         np.testing.assert_allclose(reference.run(packed, x.numpy()), net(x).numpy(), rtol=1e-4, atol=1e-5)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.integers(1, 11),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 4),
+    padding=st.integers(0, 2),
+    ceil_mode=st.booleans(),
+    count_include_pad=st.booleans(),
+)
+def test_average_pool_geometry(
+    size: int, kernel: int, stride: int, padding: int, ceil_mode: bool, count_include_pad: bool
+) -> None:
+    pool = nn.AvgPool2d(kernel, stride, min(padding, kernel // 2), ceil_mode, count_include_pad)
+    x = torch.randn(2, 3, size, size)
+    try:
+        expected = pool(x)
+    except RuntimeError:  # the window does not fit
+        return
+    net = nn.Sequential(pool, nn.Flatten(), nn.Linear(expected[0].numel(), 3)).eval()
+    plain = nn.AvgPool2d(kernel, stride, min(padding, kernel // 2))(x) if size >= kernel else x[..., :0, :0]
+    if count_include_pad and pool.padding and plain.shape != expected.shape:  # the last windows hang over
+        with pytest.raises(UnsupportedError, match="counts padding"):
+            lower(net, x[:1])
+        return
+    packed = lower(net, x[:1])
+    with torch.no_grad():
+        logits = net(x).numpy()
+    for got in (reference.run(packed, x.numpy()), Model(packed).run(x.numpy())):
+        np.testing.assert_allclose(got, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_shifts_and_slopes_between_binary_layers_fold_to_thresholds() -> None:
+    """RPReLU, and RSign's shift, are monotone where slopes are positive; a negative slope keeps the floats."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        BinaryConv2d(8, 12, 3, padding=1, input_quantizer="rsign"),
+        nn.BatchNorm2d(12),
+        RPReLU(12),
+        BinaryConv2d(12, 8, 3, padding=1, input_quantizer="rsign"),
+        nn.Flatten(),
+        nn.Linear(8 * 36, 3),
+    )
+    for name, parameter in net.named_parameters():
+        if name.endswith(("shift", "offset")):
+            nn.init.normal_(parameter, std=0.5)
+    assert check(settle(net, (3, 6, 6)), (3, 6, 6))[2:6] == ["sign", "binary_conv2d", "threshold", "binary_conv2d"]
+    with torch.no_grad():
+        net[3].slope[5] = -0.5
+    assert "threshold" not in check(net, (3, 6, 6))
+
+
+def test_signs_of_signs_are_one_op() -> None:
+    """A layer that quantizes what a quantizer and a pool have made: the order convolution, norm, sign, pool."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        BinaryConv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        SteSign(),
+        nn.MaxPool2d(2),
+        BinaryConv2d(8, 4, 3, bias=False),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+    assert check(settle(net, (3, 8, 8)), (3, 8, 8))[:4] == ["sign", "binary_conv2d", "threshold", "max_pool2d"]
+
+
 def test_ops_are_named_after_modules() -> None:
     packed = lower(settle(Residual(), (3, 8, 8)), torch.zeros(1, 3, 8, 8))
     names = [op.name for op in packed.ops]
@@ -252,7 +319,10 @@ class Refused(nn.Module):
         (lambda x: x.transpose(2, 3), "aten.transpose"),
         (lambda x: F.pad(x, (1, 1, 1, 1), value=2.0), "padding with 2.0"),
         (lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 2), "padding in front of it"),
-        (lambda x: F.avg_pool2d(x, 3, ceil_mode=True), "ceil_mode"),
+        (lambda x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True), "ceil_mode that counts padding"),
+        (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),
+        (lambda x: 1 - x, "aten.(rsub|sub)"),
+        (lambda x: x - x, "only a number, or one a channel"),
         (lambda x: F.adaptive_avg_pool2d(x, 3), "divides"),
         (lambda x: x.mean(1, keepdim=True), "mean over dimensions"),
         (lambda x: x.reshape(1, -1, 8, 8), "change of shape"),

@@ -19,10 +19,11 @@ class AlexNet(nn.Module):
 
     Real inputs follow the released `alexnet.lua`: convolution, norm, ReLU, pool. Quantized inputs follow
     `alexnetxnor.lua`: norm, sign, convolution, pool (paper, section 3.2), no dropout; with `Method.order` "conv-first"
-    they take the former's order and norms, ReLUs between them replaced by the quantizer (Table 3b). Maps of a 224-pixel image:
-    55, 27, 27, 13, 13, 13, 13, 6, 1. Ungrouped: 62,378,344 weights and biases for 1000 classes (paper, figure 4), norms
-    not counted; 58,236,928 weights are of inner layers. Weights begin as in the released code: normal, of variance 2 /
-    fan-in, biases 0.
+    they take the former's order and norms, with the quantizer for the ReLUs between quantized layers (Table 3b).
+
+    Maps of a 224-pixel image: 55, 27, 27, 13, 13, 13, 13, 6, 1. Ungrouped: 62,378,344 weights and biases for 1000
+    classes (paper, figure 4), norms not counted; 58,236,928 weights are of inner layers. Weights begin as in the released
+    code: normal, of variance 2 / fan-in, biases 0.
 
     Args:
         method: of all layers but the first and the last.
@@ -59,7 +60,9 @@ class AlexNet(nn.Module):
         scaled = scaler(width, 96)
         eps_first, eps, eps_last = (1e-5, 1e-4, 1e-3) if method.norm_first else (1e-3, 1e-3, 1e-3)
 
-        def inner(inputs: int, outputs: int, kernel: int, padding: int = 0, *, pooled: bool = False, last: bool = False) -> nn.Module:
+        def inner(
+            inputs: int, outputs: int, kernel: int, padding: int = 0, *, pooled: bool = False, last: bool = False
+        ) -> nn.Module:
             convolution = method.conv2d(scaled(inputs), scaled(outputs), kernel, padding=padding)
             return block(
                 method,

@@ -19,7 +19,9 @@ class _ShortcutNet18(nn.Module):
         self, method: Method, num_classes: int, in_channels: int, width: int, stem: Stem, rprelu: bool
     ) -> None:
         super().__init__()
-        self.stem = residual_stem(method, stem, in_channels, width, nn.Identity() if method.quantized_inputs else nn.ReLU())
+        self.stem = residual_stem(
+            method, stem, in_channels, width, nn.Identity() if method.quantized_inputs else nn.ReLU()
+        )
         blocks: list[nn.Module] = []
         channels = width
         for stage in range(4):
@@ -41,8 +43,8 @@ class BiRealNet18(_ShortcutNet18):
 
     Source: `pytorch_implementation/BiReal18_34/birealnet.py` of Bi-Real-net. Where the shape changes the shortcut is an
     average of 2 x 2 pixels, a float 1 x 1 convolution and a norm. Nothing else is between the stem's pool and the last
-    average; real inputs have a ReLU behind each sum and the stem. The counts are those of ResNet-18: 11,689,512 weights,
-    norms and biases for 1000 classes, of which 10,985,472 in 3 x 3 convolutions behind the stem.
+    average; real inputs have a ReLU behind each sum and the stem. The counts are those of ResNet-18: 11,689,512
+    parameters for 1000 classes, of which 10,985,472 in 3 x 3 convolutions behind the stem.
 
     Args:
         method: of the sixteen 3 x 3 convolutions behind the stem: "bireal" for its authors' gradients. The order of a
@@ -76,7 +78,7 @@ class ReActNet18(_ShortcutNet18):
     Source: `resnet/2_step2/birealnet.py` of ReActNet. RPReLU is a PReLU between two shifts, RSign the sign of x plus a
     shift, all learned for each channel; the latter is the method "reactnet". Otherwise as `BiRealNet18`, with RPReLU
     behind each sum whatever the method. Its published training has two steps, the first with real weights, and learns
-    the logits of a float ResNet-34. 11,704,424 weights, norms, shifts, slopes and biases with that method.
+    the logits of a float ResNet-34. 11,704,424 parameters with that method.
 
     Args:
         method: of the sixteen 3 x 3 convolutions behind the stem.

@@ -76,8 +76,8 @@ def head(
 ) -> nn.Sequential:
     """The last layer, made by `method.last`.
 
-    Behind blocks that begin with their norm there is one more, and the real activation where the layer's inputs are real.
-    Quantized weights have a norm behind them (BinaryConnect, BinaryNet): their sums are far apart.
+    Behind blocks that begin with their norm there is one more, and the real activation where the layer's inputs are
+    real. Quantized weights have a norm behind them (BinaryConnect, BinaryNet): their sums are far apart.
     """
     before = nn.BatchNorm2d(layer.in_channels, eps=eps) if method.norm_first else None
     activated = activation() if method.norm_first and activation and not method.last.quantized_inputs else None
@@ -86,7 +86,7 @@ def head(
 
 
 def classifier(method: Method, features: int, num_classes: int) -> nn.Module:
-    """The last layer as a dense one, (N, features) -> (N, num_classes); behind quantized weights, with a norm as `head`."""
+    """The last layer as a dense one, (N, features) -> (N, num_classes); quantized weights have a norm behind them."""
     layer = method.last.linear(features, num_classes)
     return nn.Sequential(layer, nn.BatchNorm1d(num_classes)) if method.last.quantized_weights else layer
 

@@ -26,10 +26,10 @@ INNER: tuple[tuple[int, int] | str, ...] = (
 class GoogLeNet(nn.Module):
     """21 convolutions in a chain, 1 x 1 and 3 x 3 in turns: a GoogLeNet without branches, then a global average.
 
-    Source: `cfg/extraction.cfg` of Darknet as of August 2016, which the paper links to. Every convolution has a norm and
-    a leaky ReLU of slope 0.1; the last has no norm, and the leaky ReLU too. Maps of a 224-pixel image: 112, 56, 28, 14,
-    7. 23,418,048 weights for 1000 classes, of which 22,384,640 are of inner layers. The paper trained it as BWN; quantized
-    inputs replace the leaky ReLUs.
+    Source: `cfg/extraction.cfg` of Darknet as of August 2016, which the paper links to. Every convolution has a norm
+    and a leaky ReLU of slope 0.1; the last has the leaky ReLU alone. Maps of a 224-pixel image: 112, 56, 28, 14, 7.
+    23,418,048 weights for 1000 classes, of which 22,384,640 are of inner layers. The paper trained it as BWN; quantized
+    inputs take the place of the leaky ReLUs.
 
     Args:
         method: of all layers but the first and the last.
@@ -50,9 +50,7 @@ class GoogLeNet(nn.Module):
             if isinstance(layer, str):
                 continue
             filters, kernel = layer
-            convolution = method.conv2d(
-                scaled(channels), scaled(filters), kernel, padding=kernel // 2, bias=False
-            )
+            convolution = method.conv2d(scaled(channels), scaled(filters), kernel, padding=kernel // 2, bias=False)
             pool = nn.MaxPool2d(2) if following == "pool" else None
             reader = method if following else method.last
             layers.append(block(method, convolution, pool=pool, activation=_leaky, reader=reader))

@@ -11,7 +11,9 @@ from ..nn import BinaryConv2d, BinaryLinear
 __all__ = ["normal_"]
 
 
-def normal_(network: nn.Module, *, fan: Literal["in", "out"] = "in", deviation: float | None = None) -> None:
+def normal_(
+    network: nn.Module, *, fan: Literal["fan_in", "fan_out"] = "fan_in", deviation: float | None = None
+) -> None:
     """Draw every convolution's and dense layer's weights from N(0, 2 / fan), or N(0, deviation ** 2); zero biases.
 
     He et al. 2015: with fan-in, the kernel's area times its input channels, sums keep their variance through ReLUs.
@@ -21,7 +23,7 @@ def normal_(network: nn.Module, *, fan: Literal["in", "out"] = "in", deviation: 
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             if deviation is None:
-                nn.init.kaiming_normal_(layer.weight, mode=f"fan_{fan}", nonlinearity="relu")
+                nn.init.kaiming_normal_(layer.weight, mode=fan, nonlinearity="relu")
             else:
                 nn.init.normal_(layer.weight, 0.0, deviation)
             if layer.bias is not None:

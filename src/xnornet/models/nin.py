@@ -40,7 +40,9 @@ class NetworkInNetwork(nn.Module):
         scaled = scaler(width, 192)
         dropped = 0.0 if method.quantized_inputs and not method.norm_first else dropout
 
-        def inner(inputs: int, outputs: int, kernel: int = 1, *, pool: nn.Module | None = None, last: bool = False) -> nn.Module:
+        def inner(
+            inputs: int, outputs: int, kernel: int = 1, *, pool: nn.Module | None = None, last: bool = False
+        ) -> nn.Module:
             layer = method.conv2d(scaled(inputs), scaled(outputs), kernel, padding=kernel // 2)
             reader = method.last if last else method
             return block(method, layer, pool=pool, eps=1e-4, after=nn.ReLU(), reader=reader)

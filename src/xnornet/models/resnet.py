@@ -24,7 +24,7 @@ class ResNet(nn.Module):
     The paper shows no block for ResNet. Here,
 
     * real inputs have the original one: convolution, norm, ReLU; the sum before the last ReLU;
-    * quantized inputs in norm-first order have norm and sign in front of every convolution (paper, section 3.2), and the
+    * quantized inputs in norm-first order have norm and sign in front of every convolution (paper, section 3.2); the
       shortcut carries real values around both;
     * quantized inputs in conv-first order have the original block with hard tanh for ReLU, as BinaryNet's residual
       networks: the convolutions quantize its values, the shortcut carries them as they are.
@@ -66,7 +66,7 @@ class ResNet(nn.Module):
         if method.norm_first and not method.last.quantized_inputs:
             self.norm.append(nn.ReLU())
         self.classifier = classifier(method, channels, num_classes)
-        normal_(self, fan="out")
+        normal_(self, fan="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.blocks(self.stem(x)))
@@ -140,9 +140,7 @@ class ResNet20(ResNet):
         super().__init__(method, num_classes, first, [width * 2**i for i in range(3)], 3, quantized_shortcuts)
 
 
-def residual_stem(
-    method: Method, kind: Stem, in_channels: int, width: int, activation: nn.Module
-) -> nn.Sequential:
+def residual_stem(method: Method, kind: Stem, in_channels: int, width: int, activation: nn.Module) -> nn.Sequential:
     """The first layer of residual networks, for images of one size or the other. Raises ValueError."""
     if width < 1:
         raise ValueError(f"width={width}: the channels of the first stage, 1 or more")

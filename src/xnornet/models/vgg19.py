@@ -21,7 +21,7 @@ class Vgg19(nn.Module):
 
     The original has no norms, which were not known then; binary layers need them, so they are the default. Maps of a
     224-pixel image: 224, 112, 56, 28, 14, 7, 1. 143,667,240 weights and biases for 1000 classes (configuration E),
-    norms not counted; 139,554,816 weights are of inner layers. Under ``torch.device("meta")`` it is built without memory.
+    norms not counted; 139,554,816 weights are of inner layers. Under ``torch.device("meta")`` it takes no memory.
 
     Args:
         method: of all layers but the first and the last.

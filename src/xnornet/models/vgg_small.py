@@ -1,4 +1,4 @@
-"""The VGG-like CIFAR network of BinaryConnect and BinaryNet (Courbariaux et al. 2015, 2016), which the paper took over."""
+"""The VGG-like CIFAR network of BinaryConnect and BinaryNet (Courbariaux et al. 2015, 2016), as used in the paper."""
 
 from __future__ import annotations
 
