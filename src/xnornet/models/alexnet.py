@@ -22,8 +22,8 @@ class AlexNet(nn.Module):
     they take the former's order and norms, with the quantizer for the ReLUs between quantized layers (Table 3b).
 
     Maps of a 224-pixel image: 55, 27, 27, 13, 13, 13, 13, 6, 1. Ungrouped: 62,378,344 weights and biases for 1000
-    classes (paper, figure 4), norms not counted; 58,236,928 weights are of inner layers. Weights begin as in the released
-    code: normal, of variance 2 / fan-in, biases 0.
+    classes (paper, figure 4), norms not counted; 58,236,928 weights are of inner layers. Weights begin as in the
+    released code: normal, of variance 2 / fan-in, biases 0.
 
     Args:
         method: of all layers but the first and the last.
