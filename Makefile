@@ -19,7 +19,7 @@ $(VENV)/.python:
 $(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt CMakeLists.txt $(SOURCES) $(PACKAGES)
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet scikit-build-core nanobind cmake ninja
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[train,bench,dev]'
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[train,bench,ncnn,dev]'
 	touch $@
 
 # Train, pack, evaluate, classify, and one table at the end: minutes on two cores.

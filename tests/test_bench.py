@@ -1,67 +1,185 @@
-"""The timing harness itself: a known sleep, a wrong peer, a missing peer."""
+"""The timing harness itself: a known sleep, a wrong peer, peers that are missing, fail, die and hang."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from xnornet.bench import bench_layer, bench_network
-from xnornet.bench.layers import Layer
-from xnornet.bench.peers import PEERS, PeerUnavailable
-from xnornet.bench.record import interleave
+from xnornet.bench.case import difference
+from xnornet.bench.layers import Layer, layer_case
+from xnornet.bench.peers import PEERS, choose
+from xnornet.bench.processes import Worker
+from xnornet.bench.record import Record, Sample
+from xnornet.bench.run import Limits, bench_case
+from xnornet.bench.turns import take_turns
 from xnornet.errors import UsageError
 
+from .peers import NAP
 
-def test_interleave_times_a_known_sleep() -> None:
-    samples = interleave({"nap": lambda: time.sleep(0.01), "nothing": lambda: None}, seconds=0.2)
-    assert samples["nap"].median == pytest.approx(10, rel=0.2)
-    assert samples["nothing"].median < 1
-    assert samples["nap"].least <= samples["nap"].median <= samples["nap"].most
-    assert len(samples["nap"].times_ms) >= 10
+SPEC = "3x3:8x5x5:6"
+
+
+@pytest.fixture(autouse=True)
+def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+
+
+def records_of(*peers: str, seconds: float = 0.1, **options: object) -> dict[str, Record]:
+    """The harness on a small layer, with peers of `tests.peers` beside ours."""
+    chosen = {**choose([]), **{peer: f"tests.peers:{peer}" for peer in peers}}
+    return {r.implementation: r for r in bench_case(layer_case(SPEC), seconds=seconds, peers=chosen, **options)}  # type: ignore[arg-type]
+
+
+def test_a_known_sleep_is_timed_right_and_apart_from_others() -> None:
+    records = records_of("Sleeper", "Talks", seconds=0.6)
+    for name in ("Sleeper", "Talks"):
+        record = records[name]
+        assert record.median_ms == pytest.approx(1e3 * NAP, rel=0.05)
+        assert record.min_ms is not None
+        assert record.q1_ms is not None
+        assert record.q3_ms is not None
+        assert record.max_ms is not None
+        assert 1e3 * NAP <= record.min_ms <= record.q1_ms <= record.median_ms <= record.q3_ms <= record.max_ms
+        assert record.runs >= 10
+        assert record.macs_per_cycle is not None
+    ours = records["xnornet"]
+    assert ours.median_ms is not None
+    assert ours.median_ms < 1  # it does not wait for the sleepers
+    assert ours.peak_rss_mib is not None
+    assert 10 < ours.peak_rss_mib < 200  # of its own process, not of this one
+    assert ours.file_bytes
+
+
+def test_a_wrong_output_is_caught_and_not_timed() -> None:
+    records = records_of("Wrong", "NotFinite")
+    for name, reason in (("Wrong", "differs"), ("NotFinite", "not finite")):
+        assert records[name].median_ms is None
+        assert "WRONG OUTPUT" in records[name].note
+        assert reason in records[name].note
+    assert records["xnornet"].median_ms is not None
+
+
+@pytest.mark.parametrize(
+    ("peer", "reason"),
+    [
+        ("Missing", "nothing is not installed; pip install nothing"),
+        ("Absent", "no_such_library"),
+        ("Raises", "RuntimeError: cannot load this"),
+        ("Exits", "ended with status 3: the last words"),
+        ("Crashes", "killed by SIGSEGV"),
+        ("Hangs", "no answer to 'load' within 3 s"),
+        ("NoSuchClass", "NoSuchClass"),
+    ],
+)
+def test_a_peer_that_fails_is_a_line_with_the_reason(peer: str, reason: str) -> None:
+    start = time.monotonic()
+    records = records_of(peer, limits=Limits(load=3))
+    assert records[peer].median_ms is None
+    assert reason in records[peer].note
+    assert "\n" not in records[peer].note
+    assert records["xnornet"].median_ms is not None
+    assert time.monotonic() - start < 60
+
+
+def test_turns_beside_busy_processes_are_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that works all the time beside the timing is seen, and the sample says so."""
+    idle = take(monkeypatch, used=lambda: 0.0)
+    assert idle.thrown_away == 0
+    assert not idle.disturbed
+    one_core = take(monkeypatch, used=time.perf_counter)
+    assert one_core.disturbed
+    assert one_core.thrown_away > 0
+    assert one_core.median == pytest.approx(1e3 * NAP, rel=0.2)
+    # The first second is busy, then the machine falls quiet: only quiet turns count.
+    start = time.perf_counter()
+    at_first = take(monkeypatch, used=lambda: min(time.perf_counter(), start + 1))
+    assert at_first.thrown_away > 0
+    assert not at_first.disturbed
+
+
+def take(monkeypatch: pytest.MonkeyPatch, used: object) -> Sample:
+    monkeypatch.setattr("xnornet.bench.turns.processor_seconds", used)
+    with tempfile.TemporaryDirectory() as name, Worker("tests.peers:Sleeper") as worker:
+        np.save(x := Path(name) / "x.npy", np.zeros((1, 2), np.float32))
+        worker.ask("load", x, x, [0], 1, limit=60)
+        sample = take_turns({"Sleeper": worker}, seconds=0.75)["Sleeper"]
+    assert isinstance(sample, Sample)
+    return sample
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    script = "import os, sys\nfrom xnornet.bench.processes import Worker\nw = Worker('tests.peers:Sleeper')\nprint(w._process.pid)\nsys.stdout.flush()\nos._exit(1)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    pid = int(done.stdout)
+    for _ in range(200):
+        if not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker lives on")
+
+
+def test_how_near_outputs_must_come() -> None:
+    right = np.arange(-8, 8, dtype=np.float32).reshape(2, 8)
+    assert difference(right.copy(), right, "exact") is None
+    assert difference(right * 1.0001, right, "exact") is not None
+    assert difference(right * 1.0001, right, "float") is None
+    assert difference(right * 1.01, right, "float") is not None
+    assert difference(right * 1.1, right, "int8") is None
+    assert difference(right[:, ::-1], right, "int8") is not None
+    assert difference(right * 1.001, right, "signs") is None
+    assert "class" in str(difference(-right, right, "signs"))
+    assert "shape" in str(difference(right.T, right, "float"))
 
 
 def test_layer_specs() -> None:
     assert Layer.parse("3x3:256x14x14:384") == Layer(3, 256, 14, 384, 1, 1)
     assert Layer.parse("5x5:96x27x27:256:s2:p0") == Layer(5, 96, 27, 256, 2, 0)
+    assert Layer.parse("3x3:32x14x14:32:g32") == Layer(3, 32, 14, 32, 1, 1, 32)
     assert Layer.parse("dense:40:30") == Layer(1, 40, 1, 30)
     assert Layer.parse("3x3:256x14x14:256").macs == 14 * 14 * 256 * 256 * 9
-    for wrong in ("3x5:1x2x2:1", "3x3:1x2x3:1", "conv", "3x3:0x4x4:1", "7x7:1x3x3:1:p0", "3x3:1x4x4:1:s0", ""):
+    assert Layer.parse("3x3:32x14x14:32:g32").macs == 14 * 14 * 32 * 9
+    wrong_ones = ("3x5:1x2x2:1", "3x3:1x2x3:1", "conv", "3x3:0x4x4:1", "7x7:1x3x3:1:p0", "3x3:1x4x4:1:s0", "")
+    for wrong in (*wrong_ones, "3x3:32x14x14:32:g5", "3x3:32x14x14:32:g0"):
         with pytest.raises(UsageError, match="layer"):
             Layer.parse(wrong)
+    with pytest.raises(UsageError, match="there are xnornet"):
+        choose(["magic"])
 
 
-@pytest.mark.parametrize("spec", ["3x3:24x9x9:40", "dense:72:33", "5x5:13x8x8:7:s2"])
-def test_layers_are_timed_and_outputs_checked(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(layer, weights, x, threads):  # type: ignore[no-untyped-def]
-        size = layer.window.output_size(layer.size, layer.size)
-        return (lambda: np.zeros((1, layer.out_channels, *size), np.float32)), "a peer"
-
-    def absent(layer, weights, x, threads):  # type: ignore[no-untyped-def]
-        raise PeerUnavailable("not installed")
-
-    monkeypatch.setitem(PEERS, "wrong", wrong)
-    monkeypatch.setitem(PEERS, "absent", absent)
-    records = {record.implementation: record for record in bench_layer(spec, seconds=0.02)}
-    for name in ("xnornet", "xnornet-bits", "torch"):
+@pytest.mark.parametrize("spec", ["3x3:24x9x9:40", "5x5:13x8x8:7:s2"])
+def test_layers_beside_peers(spec: str) -> None:
+    """All but PyTorch's, which take seconds to import, and the compiled ones: those are `slow`."""
+    quick = [name for name in PEERS if not name.startswith("torch")]
+    records = {r.implementation: r for r in bench_layer(spec, seconds=0.02, peers=quick)}
+    for name in ("xnornet", "xnornet-bits", "xnornet-bwn", "xnornet-float", "scalar"):
         assert records[name].median_ms is not None, records[name].note
-    assert records["wrong"].median_ms is None
-    assert "WRONG OUTPUT" in records["wrong"].note
-    assert records["absent"].median_ms is None
-    assert records["absent"].note == "not installed"
-    openvino = records["openvino-binary"]
-    if openvino.median_ms is None:  # missing here, or a layer it gets wrong
-        assert "not installed" in openvino.note or "multiples of 8" in openvino.note
+    for name in ("onnxruntime", "openvino", "ncnn", "onnxruntime-int8", "openvino-int8", "openvino-binary"):
+        record = records[name]
+        if record.median_ms is None:  # missing here, or a layer it gets wrong
+            assert "not installed" in record.note or "multiples of 8" in record.note, record.note
+    assert "no converted file" in records["larq"].note or "not installed" in records["larq"].note
+
+
+def test_torch_runs_the_same_layer() -> None:
+    pytest.importorskip("torch")
+    records = {r.implementation: r for r in bench_layer("3x3:24x9x9:40", seconds=0.02, peers=["torch"])}
+    assert records["torch"].median_ms is not None, records["torch"].note
 
 
 @pytest.mark.slow
-def test_networks_are_timed_in_every_engine() -> None:
-    records = {record.implementation: record for record in bench_network("resnet18", seconds=0.2)}
-    assert set(records) == {"xnornet", "xnornet-integer-stem", "torch", "openvino", "openvino-binary"}
-    for name in ("xnornet", "torch"):
-        assert records[name].median_ms is not None
-    for name in ("openvino", "openvino-binary"):
-        assert records[name].median_ms is not None or "not installed" in records[name].note
+@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
+def test_networks_are_timed_in_every_engine(name: str) -> None:
+    records = {record.implementation: record for record in bench_network(name, seconds=0.2)}
+    assert set(records) == set(PEERS)
+    for record in records.values():
+        if record.implementation not in ("scalar", "larq"):
+            assert record.median_ms is not None or "not installed" in record.note, record
     with pytest.raises(UsageError, match="resnet18"):
         bench_network("resnet19")

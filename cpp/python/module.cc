@@ -9,6 +9,7 @@
 
 #include <tuple>
 
+#include "baseline/scalar_conv2d.h"
 #include "ops/graph.h"
 #include "runtime/clock.h"
 #include "runtime/dispatch.h"
@@ -288,6 +289,27 @@ void bind_plan(nb::module_& m) {
       .def_prop_ro("arena_bytes", &Plan::arena_bytes);
 }
 
+// A whole convolution of the baseline; all arrays channels last, and of the right sizes.
+void scalar_conv2d(const Array<float>& x, const Array<float>& weight,
+                   const nb::ndarray<float, nb::c_contig, nb::device::cpu>& out, const WindowTuple& window) {
+  ScalarConv2d conv;
+  conv.window = window_from(window);
+  if (x.ndim() != 4 || weight.ndim() != 4 || out.ndim() != 4 || x.shape(0) != out.shape(0) ||
+      weight.shape(0) != out.shape(3) || weight.shape(3) != x.shape(3) ||
+      static_cast<int>(weight.shape(1)) != conv.window.kernel_h ||
+      static_cast<int>(weight.shape(2)) != conv.window.kernel_w)
+    throw std::invalid_argument("the arrays of a convolution do not fit together");
+  conv.batch = static_cast<int>(x.shape(0));
+  conv.height = static_cast<int>(x.shape(1));
+  conv.width = static_cast<int>(x.shape(2));
+  conv.channels = static_cast<int>(x.shape(3));
+  conv.out_height = static_cast<int>(out.shape(1));
+  conv.out_width = static_cast<int>(out.shape(2));
+  conv.out_channels = static_cast<int>(out.shape(3));
+  nb::gil_scoped_release release;
+  conv.run(x.data(), weight.data(), out.data());
+}
+
 }  // namespace
 }  // namespace xnornet
 
@@ -297,6 +319,7 @@ NB_MODULE(_core, m) {
   bind_plan(m);
   nb::exception<UnsupportedIsa>(m, "UnsupportedIsa", PyExc_RuntimeError);
   m.def("core_clock_hz", &core_clock_hz, nb::call_guard<nb::gil_scoped_release>());
+  m.def("scalar_conv2d", &scalar_conv2d, nb::arg("x"), nb::arg("weight"), nb::arg("out"), nb::arg("window"));
   m.def("select", [](const std::string& isa) { return select_kernels(isa).name; }, nb::arg("isa"));
   m.def("kernel_sets", [] {
     nb::list sets;

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -246,28 +246,40 @@ def bench(
     net: Annotated[
         str | None, typer.Option(metavar="NAME", help="Time this architecture, random weights, in every engine.")
     ] = None,
+    peers: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Only these implementations, separated by commas; or 'none'.")
+    ] = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Time each op of the packed model.")] = False,
     list_kernels: Annotated[bool, typer.Option("--list-kernels", help="List this CPU's kernel sets.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Time a packed model beside the same network in 32-bit PyTorch, or single layers beside the peers installed.
+    """Time a packed model beside the same network in 32-bit PyTorch, or layers and architectures beside all peers.
 
     Example: `xnornet bench fashion.safetensors --threads 2`, `xnornet bench --layer 3x3:256x14x14:256`
     """
     from .bench import tables
 
-    if list_kernels:
-        _show(tables.kernels(), as_json)
-    elif net is not None:
-        _show(tables.architecture(net, threads=threads, batch=batch, seconds=seconds), as_json)
-    elif layer:
-        _show(tables.single_layers(layer, threads=threads, seconds=seconds), as_json)
-    elif file is None:
-        raise UsageError("bench needs a FILE, --layer, --net or --list-kernels")
-    elif per_layer:
-        _show(tables.layers(file, threads=threads, batch=batch), as_json)
-    else:
-        _show(tables.networks(file, threads=threads, batch=batch, seconds=seconds), as_json)
+    names = None if peers is None else [name for name in peers.split(",") if name not in ("", "none")]
+    with _status() as progress:
+        if list_kernels:
+            table = tables.kernels()
+        elif net is not None:
+            table = tables.architecture(
+                net, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
+            )
+        elif layer:
+            table = tables.single_layers(
+                layer, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
+            )
+        elif file is None:
+            raise UsageError("bench needs a FILE, --layer, --net or --list-kernels")
+        elif per_layer:
+            table = tables.layers(file, threads=threads, batch=batch)
+        else:
+            table = tables.networks(
+                file, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
+            )
+    _show(table, as_json)
 
 
 def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:
@@ -325,6 +337,16 @@ def _progress(what: str) -> Iterator[Progress | None]:
             bar.update(task, completed=done, total=total)
 
         yield update
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """What is being done, on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Console(stderr=True).status("") as status:
+        yield status.update
 
 
 if __name__ == "__main__":

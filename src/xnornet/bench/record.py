@@ -1,64 +1,40 @@
-"""One timing, and how it is taken."""
+"""One timing of one implementation, and what stands beside it."""
 
 from __future__ import annotations
 
-import resource
 import statistics
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Record", "Sample", "interleave"]
-
-_BURST = 0.02  # seconds
-_WARM_UP = 2  # runs
-
-
-@dataclass(frozen=True)
-class Record:
-    """One implementation of one case.
-
-    Attributes:
-        case: what was computed.
-        implementation: by what: "xnornet", "torch", ...
-        threads, batch: how.
-        median_ms, min_ms, max_ms: of one run over the whole batch; None where it could not run.
-        macs: multiply-accumulates of one run.
-        macs_per_cycle: of one core cycle; None where the clock is not known.
-        bytes: of the weights, as stored.
-        peak_rss_mib: largest resident memory of this process so far.
-        note: kernel set, version, or why it could not run.
-    """
-
-    case: str
-    implementation: str
-    threads: int
-    batch: int
-    median_ms: float | None
-    min_ms: float | None
-    max_ms: float | None
-    macs: int
-    macs_per_cycle: float | None
-    bytes: int
-    peak_rss_mib: float
-    note: str
-
-    def records(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+__all__ = ["Record", "Sample"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Milliseconds of several runs."""
+    """Milliseconds of several runs.
+
+    Attributes:
+        times_ms: one number a run.
+        thrown_away: turns that were repeated because other processes were busy.
+        disturbed: whether some of `times_ms` were taken beside busy processes, as no quiet moment came.
+    """
 
     times_ms: tuple[float, ...]
+    thrown_away: int = 0
+    disturbed: bool = False
 
     @property
     def median(self) -> float:
         """The middle one."""
         return statistics.median(self.times_ms)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """A quarter of the runs are shorter than the first, a quarter longer than the second."""
+        if len(self.times_ms) < 2:
+            return self.times_ms[0], self.times_ms[0]
+        low, _, high = statistics.quantiles(self.times_ms, n=4, method="inclusive")
+        return low, high
 
     @property
     def least(self) -> float:
@@ -71,33 +47,46 @@ class Sample:
         return max(self.times_ms)
 
 
-def interleave(cases: Mapping[str, Callable[[], object]], *, seconds: float = 2.0) -> dict[str, Sample]:
-    """Time several callables in turns, so that a noisy moment of the machine hits them alike.
+@dataclass(frozen=True)
+class Record:
+    """One implementation of one case.
 
-    A turn is a burst of runs. The first runs of a burst do not count: the case before has filled the caches with
-    its own data, and what is asked is the time of a program that runs one network again and again.
-
-    Args:
-        cases: what to time, by name.
-        seconds: about how long each is timed in all; at least 10 runs each.
+    Attributes:
+        case: what was computed.
+        implementation: by what: "xnornet", "torch", ...
+        threads, batch: how.
+        median_ms, q1_ms, q3_ms, min_ms, max_ms: of one run over the whole batch; None where it could not run.
+        runs: how many were timed.
+        macs: multiply-accumulates of one run, padded taps counted.
+        macs_per_cycle: of one core cycle, all threads together; None where it could not run.
+        bytes: of the weights as this implementation's numbers take them: 1 bit, 8 bits or float32.
+        file_bytes: of the file or files it loads.
+        load_ms: from the file to ready, in a process of its own that has imported the library.
+        first_ms: the first run.
+        rss_mib, peak_rss_mib: resident memory of that process after one run, and the most it ever had.
+        note: kernel set, version, or why it could not run.
     """
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    deadline = time.perf_counter() + seconds * len(cases)
-    while time.perf_counter() < deadline or min(map(len, times.values())) < 10:
-        for name, run in cases.items():
-            for _ in range(_WARM_UP):
-                run()
-            until = time.perf_counter() + _BURST
-            while True:
-                start = time.perf_counter()
-                run()
-                end = time.perf_counter()
-                times[name].append(1e3 * (end - start))
-                if end > until:
-                    break
-    return {name: Sample(tuple(taken)) for name, taken in times.items()}
 
+    case: str
+    implementation: str
+    threads: int
+    batch: int
+    median_ms: float | None
+    q1_ms: float | None
+    q3_ms: float | None
+    min_ms: float | None
+    max_ms: float | None
+    runs: int
+    macs: int
+    macs_per_cycle: float | None
+    bytes: int | None
+    file_bytes: int | None
+    load_ms: float | None
+    first_ms: float | None
+    rss_mib: float | None
+    peak_rss_mib: float | None
+    note: str
 
-def peak_rss_mib() -> float:
-    """Largest resident memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def records(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,28 +14,28 @@ from ..engine import Model, list_isas
 from ..format import read
 from .layers import bench_layer
 from .networks import bench_file, bench_network
+from .record import Record
 
 __all__ = ["architecture", "kernels", "layers", "networks", "single_layers"]
 
 Rendered = tuple[Table, list[dict[str, Any]]]
+Progress = Callable[[str], None]
 
 
-def networks(path: str | Path, *, threads: int, batch: int, seconds: float) -> Rendered:
+def networks(
+    path: str | Path,
+    *,
+    threads: int,
+    batch: int,
+    seconds: float,
+    peers: Sequence[str] | None,
+    progress: Progress = lambda _: None,
+) -> Rendered:
     """The packed network beside its float32 twin. Arguments as `bench_file`."""
-    records = bench_file(path, threads=threads, batch=batch, seconds=seconds)
-    table = _table(
-        f"{Path(path).name}, batch {batch}, {threads} thread{'s' * (threads > 1)}",
-        ("implementation", "bytes", "median ms", "min ms", "max ms", "note"),
-    )
-    for record in records:
-        times = (f"{t:.3f}" if t is not None else "" for t in (record.median_ms, record.min_ms, record.max_ms))
-        table.add_row(record.implementation, f"{record.bytes:,}", *times, record.note)
-    ours, torch = records[0], records[1]
-    if ours.median_ms and torch.median_ms:
-        faster = torch.median_ms / ours.median_ms
-        table.add_section()
-        table.add_row("ratio", f"{torch.bytes / ours.bytes:.1f}x smaller", f"{faster:.1f}x faster", "", "", "")
-    return table, [record.records() for record in records]
+    asked = {} if peers is None else {"peers": peers}
+    records = bench_file(path, threads=threads, batch=batch, seconds=seconds, progress=progress, **asked)
+    title = f"{Path(path).name}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
+    return _beside(title, records), [record.records() for record in records]
 
 
 def layers(path: str | Path, *, threads: int, batch: int) -> Rendered:
@@ -53,39 +53,41 @@ def layers(path: str | Path, *, threads: int, batch: int) -> Rendered:
     return table, [asdict(record) for record in records]
 
 
-def architecture(name: str, *, threads: int, batch: int, seconds: float) -> Rendered:
+def architecture(
+    name: str,
+    *,
+    threads: int,
+    batch: int,
+    seconds: float,
+    peers: Sequence[str] | None,
+    progress: Progress = lambda _: None,
+) -> Rendered:
     """An architecture with random weights in every engine. Arguments as `bench_network`."""
-    records = bench_network(name, threads=threads, batch=batch, seconds=seconds)
-    headings = ("implementation", "bytes", "median ms", "min ms", "max ms", "ours is", "note")
-    table = _table(f"{name}, batch {batch}, {threads} thread{'s' * (threads > 1)}", headings)
-    ours = records[0].median_ms
-    for record in records:
-        times = (f"{t:.3f}" if t is not None else "" for t in (record.median_ms, record.min_ms, record.max_ms))
-        faster = (
-            f"{record.median_ms / ours:.1f}x faster" if ours and record.median_ms and record is not records[0] else ""
-        )
-        table.add_row(record.implementation, f"{record.bytes:,}", *times, faster, record.note)
-    return table, [record.records() for record in records]
+    records = bench_network(name, threads=threads, batch=batch, seconds=seconds, peers=peers, progress=progress)
+    title = f"{name}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
+    return _beside(title, records), [record.records() for record in records]
 
 
-def single_layers(specs: Sequence[str], *, threads: int, seconds: float) -> Rendered:
+def single_layers(
+    specs: Sequence[str],
+    *,
+    threads: int,
+    batch: int,
+    seconds: float,
+    peers: Sequence[str] | None,
+    progress: Progress = lambda _: None,
+) -> Rendered:
     """Single layers beside the peers. Arguments as `bench_layer`."""
-    headings = ("layer", "implementation", "median ms", "min ms", "MACs/cycle", "ours is", "note")
-    table, records = _table(f"Batch 1, {threads} thread{'s' * (threads > 1)}", headings), []
+    title = f"Batch {batch}, {threads} thread{'s' * (threads > 1)}"
+    headings = ("layer", "implementation", "weights", "median ms", "quartiles", "MACs/cycle", "ours is", "note")
+    table, records = _table(title, headings), []
     for spec in specs:
-        taken = bench_layer(spec, threads=threads, seconds=seconds)
-        ours = taken[0].median_ms
+        taken = bench_layer(
+            spec, threads=threads, batch=batch, seconds=seconds, peers=peers, progress=progress
+        )
         for record in taken:
-            if record.median_ms is None or record.macs_per_cycle is None:
-                table.add_row(spec, record.implementation, "", "", "", "", record.note)
-                continue
-            times = (f"{record.median_ms:.4f}", f"{record.min_ms:.4f}", f"{record.macs_per_cycle:.1f}")
-            faster = (
-                f"{record.median_ms / ours:.1f}x faster"
-                if ours and not record.implementation.startswith("xnornet")
-                else ""
-            )
-            table.add_row(spec, record.implementation, *times, faster, record.note)
+            rate = f"{record.macs_per_cycle:.1f}" if record.macs_per_cycle else ""
+            table.add_row(spec, *_shown(record), rate, _faster(taken[0], record), record.note)
         table.add_section()
         records += [record.records() for record in taken]
     return table, records
@@ -100,9 +102,34 @@ def kernels() -> Rendered:
     return table, [{**asdict(isa), "available": isa.available} for isa in sets]
 
 
+def _beside(title: str, records: Sequence[Record]) -> Table:
+    """Networks in several engines."""
+    headings = ("implementation", "bytes", "median ms", "quartiles", "ours is", "load ms", "MiB", "note")
+    table = _table(title, headings)
+    for record in records:
+        of_process = (f"{n:.0f}" if n is not None else "" for n in (record.load_ms, record.peak_rss_mib))
+        table.add_row(*_shown(record), _faster(records[0], record), *of_process, record.note)
+    return table
+
+
+def _shown(record: Record) -> tuple[str, str, str, str]:
+    """Implementation, bytes, median, quartiles."""
+    size = f"{record.bytes:,}" if record.bytes is not None else ""
+    if record.median_ms is None:
+        return record.implementation, size, "", ""
+    spread = f"{record.q1_ms:.4g} to {record.q3_ms:.4g}"
+    return record.implementation, size, f"{record.median_ms:.4g}", spread
+
+
+def _faster(ours: Record, peer: Record) -> str:
+    if peer is ours or ours.median_ms is None or peer.median_ms is None:
+        return ""
+    return f"{peer.median_ms / ours.median_ms:.1f}x faster"
+
+
 def _table(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left")
     for heading in headings:
-        right = heading in ("bytes", "ms", "median ms", "min ms", "max ms", "MACs/cycle")
+        right = heading in ("bytes", "weights", "ms", "median ms", "quartiles", "MACs/cycle", "load ms", "MiB")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     return table

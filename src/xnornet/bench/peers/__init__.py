@@ -1,0 +1,6 @@
+"""The implementations that are timed, by name. None is imported here: each runs in processes of its own."""
+
+from .base import Loaded, Peer, PeerUnavailable
+from .registry import PEERS, choose
+
+__all__ = ["PEERS", "Loaded", "Peer", "PeerUnavailable", "choose"]

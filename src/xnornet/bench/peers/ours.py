@@ -1,0 +1,64 @@
+"""This package: binary inputs and weights, binary weights alone, and float32 in the same engine."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ...engine import Model
+from ...format import read, write
+from ...graph import PackedModel
+from ..case import Case, Family, Precision
+from .base import Loaded, Peer
+
+__all__ = ["BinaryWeights", "Float", "Xnor"]
+
+
+class _Ours(Peer):
+    takes_pixels = True
+
+    def convert(self, case: Case, folder: Path) -> Path:
+        model = case.models[self.family]
+        if case.pixels is not None:
+            write(model, path := folder / "model.safetensors")
+        else:  # a layer takes any number of channels, a packed file only images
+            (path := folder / "layer.pickle").write_bytes(pickle.dumps(model))
+        return path
+
+    def load(self, path: Path, x: npt.NDArray[Any], threads: int) -> Loaded:
+        if path.suffix == ".pickle":
+            packed: PackedModel = pickle.loads(path.read_bytes())
+            # Logits of a layer are its output flattened, channels last.
+            flat = packed.values[packed.ops[-1].inputs[0]].shape
+        else:
+            packed, flat = read(path), (1, 1, -1)
+        model = Model(packed, threads)
+        del packed
+
+        def run() -> npt.NDArray[np.float32]:
+            return model.run(x).reshape(len(x), *flat).transpose(0, 3, 1, 2)
+
+        return Loaded(run, f"{model.isa} kernels, {'uint8' if x.dtype == np.uint8 else 'float'} in")
+
+
+class Xnor(_Ours):
+    """Binary weights and inputs."""
+
+    family: ClassVar[Family] = "xnor"
+    weight_bits = 1
+    precision: ClassVar[Precision | None] = None
+
+
+class BinaryWeights(_Ours):
+    """Binary weights, real inputs."""
+
+    family: ClassVar[Family] = "bwn"
+    weight_bits = 1
+
+
+class Float(_Ours):
+    """Float32 weights and inputs."""

@@ -1,0 +1,40 @@
+"""What Linux tells of processes and the machine under /proc; nothing of it is known elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["memory_left", "processor_seconds", "resident_mib"]
+
+
+def processor_seconds() -> float:
+    """Seconds of processor time that all processes have used since the start, or a virtual machine's host has taken.
+
+    It counts in ticks of `os.sysconf("SC_CLK_TCK")` for each core.
+    """
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    user, nice, system, _, _, *interrupts_and_stolen = map(int, stat.read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + sum(interrupts_and_stolen)) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(key: str) -> float | None:
+    """Resident memory of this process: "VmRSS" now, "VmHWM" at most.
+
+    Not by getrusage: its peak is inherited from the process that started this one.
+    """
+    return _line(Path("/proc/self/status"), key)
+
+
+def memory_left() -> float | None:
+    """MiB that can be had without swapping."""
+    return _line(Path("/proc/meminfo"), "MemAvailable")
+
+
+def _line(path: Path, key: str) -> float | None:
+    if not path.exists():
+        return None
+    line = next((line for line in path.read_text().splitlines() if line.startswith(f"{key}:")), None)
+    return int(line.split()[1]) / 1024 if line else None
