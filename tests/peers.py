@@ -22,6 +22,9 @@ class Sleeper(Peer):
 
     precision = "float"
 
+    def start(self) -> None:
+        pass
+
     def convert(self, case: Case, folder: Path) -> Path:
         np.save(path := folder / "output.npy", _output(case))
         return path

@@ -115,7 +115,12 @@ def take(monkeypatch: pytest.MonkeyPatch, used: object) -> Sample:
 
 
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
-    script = "import os, sys\nfrom xnornet.bench.processes import Worker\nw = Worker('tests.peers:Sleeper')\nprint(w._process.pid)\nsys.stdout.flush()\nos._exit(1)"
+    script = """
+import os
+from xnornet.bench.processes import Worker
+print(Worker("tests.peers:Sleeper")._process.pid, flush=True)
+os._exit(1)
+"""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     pid = int(done.stdout)
     for _ in range(200):

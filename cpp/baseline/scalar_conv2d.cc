@@ -1,6 +1,7 @@
-// Compiled without vector instructions (cpp/CMakeLists.txt). The model of the paper (section 4.1) gives a float
-// convolution one multiply-accumulate a clock. One running sum would take the latency of an addition for each, three or
-// four clocks: a baseline slower than the model's. So four filters run at a time, and the processor overlaps their sums.
+// Compiled without vector instructions (cpp/CMakeLists.txt). The model of the paper (section 4.1) gives a
+// float convolution one multiply-accumulate a clock. One running sum would take the latency of an addition
+// for each, three or four clocks: a baseline slower than the model's. So four filters run at a time, and the
+// processor overlaps their sums.
 #include "baseline/scalar_conv2d.h"
 
 #include <algorithm>

@@ -276,9 +276,7 @@ def bench(
         elif per_layer:
             table = tables.layers(file, threads=threads, batch=batch)
         else:
-            table = tables.networks(
-                file, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
-            )
+            table = tables.networks(file, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress)
     _show(table, as_json)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +96,7 @@ def layer_case(spec: str, *, batch: int = 1, seed: int = 0) -> Case:
     shape = (layer.out_channels, layer.kernel, layer.kernel, layer.in_channels // layer.groups)
     signs = rng.choice(np.array([-1, 1], np.int8), shape)
     bits = BitArray.from_signs(signs)
-    taken = {"name": "conv", "window": layer.window, "groups": layer.groups}
+    taken: dict[str, Any] = {"name": "conv", "window": layer.window, "groups": layer.groups}
     return Case(
         spec,
         {
@@ -130,18 +131,20 @@ def bench_layer(
 
 
 def _bits_record(case: Case, whole: Record, threads: int) -> Record:
-    """The layer up to the bits of the next one, by the profile: a model ends in floats, so these cannot be timed alone."""
+    """The layer up to the next one's bits, by the profile: a model ends in floats, so this cannot be run alone."""
     layer = Layer.parse(case.name)
     bits = Model(_bits_out(layer, case.models["xnor"]), threads=threads)
     steps = bits.profile(case.x, repeat=min(1000, max(20, whole.runs // 4)))
     until = next(i for i, step in enumerate(steps) if step.macs)
     ms = sum(step.ms for step in steps[: until + 1])
+    times: dict[str, Any] = dict.fromkeys(("median_ms", "q1_ms", "q3_ms", "min_ms", "max_ms"), ms)
+    unknown: dict[str, Any] = dict.fromkeys(("file_bytes", "load_ms", "first_ms", "rss_mib", "peak_rss_mib"))
     return replace(
         whole,
         implementation="xnornet-bits",
-        **dict.fromkeys(("median_ms", "q1_ms", "q3_ms", "min_ms", "max_ms"), ms),
+        **times,
+        **unknown,
         macs_per_cycle=sum(s.macs_per_cycle * s.ms for s in steps[: until + 1]) / ms,
-        **dict.fromkeys(("file_bytes", "load_ms", "first_ms", "rss_mib", "peak_rss_mib")),
         note=f"{bits.isa} kernels, float to bits, medians of the profile",
     )
 

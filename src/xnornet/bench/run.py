@@ -42,7 +42,7 @@ def bench_case(
     threads: int = 1,
     seconds: float = 2.0,
     peers: Sequence[str] | Mapping[str, str] | None = None,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = Limits(),
     progress: Progress = lambda _: None,
 ) -> list[Record]:
     """Time one case in every implementation.

@@ -82,9 +82,7 @@ def single_layers(
     headings = ("layer", "implementation", "weights", "median ms", "quartiles", "MACs/cycle", "ours is", "note")
     table, records = _table(title, headings), []
     for spec in specs:
-        taken = bench_layer(
-            spec, threads=threads, batch=batch, seconds=seconds, peers=peers, progress=progress
-        )
+        taken = bench_layer(spec, threads=threads, batch=batch, seconds=seconds, peers=peers, progress=progress)
         for record in taken:
             rate = f"{record.macs_per_cycle:.1f}" if record.macs_per_cycle else ""
             table.add_row(spec, *_shown(record), rate, _faster(taken[0], record), record.note)

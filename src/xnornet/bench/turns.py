@@ -1,4 +1,4 @@
-"""Turn by turn: several processes timed on one machine so that a noisy moment hits all alike, and busy ones do not count."""
+"""Timing in turns: a noisy moment of the machine hits all implementations alike, and a busy one does not count."""
 
 from __future__ import annotations
 

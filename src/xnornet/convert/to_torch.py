@@ -8,7 +8,6 @@ from functools import singledispatch
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .. import ops
 from ..errors import UnsupportedError
@@ -45,8 +44,9 @@ class _Network(nn.Module):
 def _layer(op: ops.Op, model: PackedModel) -> nn.Module:
     if isinstance(op, ops.Conv2d) and _is_dense(op, model):
         # The exported module's values are channels first, so features come in that order.
-        return nn.Sequential(nn.Flatten(), _dense(op.weight.transpose(0, 3, 1, 2), op.bias), nn.Unflatten(1, (-1, 1, 1)))
-    if isinstance(op, ops.Flatten) and op is not model.ops[-1] and math.prod(model.values[op.inputs[0]].shape[:2]) > 1:
+        dense = _dense(op.weight.transpose(0, 3, 1, 2), op.bias)
+        return nn.Sequential(nn.Flatten(), dense, nn.Unflatten(1, (-1, 1, 1)))
+    if isinstance(op, ops.Flatten) and op is not model.ops[-1]:
         return _FlattenChannelsLast()
     return _module(op)
 
@@ -137,15 +137,21 @@ class _Add(nn.Module):
 
 
 class _Affine(nn.Module):
+    scale: Tensor
+    bias: Tensor
+
     def __init__(self, op: ops.Affine) -> None:
         super().__init__()
-        one, zero = np.float32([1]), np.float32([0])
-        for name, vector in (("scale", one if op.scale is None else op.scale), ("bias", zero if op.bias is None else op.bias)):
-            self.register_buffer(name, torch.from_numpy(vector.copy()).reshape(1, -1, 1, 1))
+        self.register_buffer("scale", _spread(np.ones(1, np.float32) if op.scale is None else op.scale))
+        self.register_buffer("bias", _spread(np.zeros(1, np.float32) if op.bias is None else op.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x * self.scale + self.bias
         return out
+
+
+def _spread(vector: ops.F32) -> Tensor:
+    return torch.from_numpy(vector.copy()).reshape(1, -1, 1, 1)
 
 
 class _FlattenChannelsLast(nn.Module):
@@ -171,4 +177,4 @@ def _dense(weight: ops.F32, bias: ops.F32 | None) -> nn.Linear:
 def _fill(layer: nn.Conv2d | nn.Linear, weight: ops.F32, bias: ops.F32 | None) -> None:
     layer.weight.data = torch.from_numpy(np.ascontiguousarray(weight))
     if bias is not None:
-        layer.bias.data = torch.from_numpy(bias.copy())
+        layer.bias = nn.Parameter(torch.from_numpy(bias.copy()))

@@ -50,6 +50,7 @@ class Peer(ABC):
     precision: ClassVar[Precision | None] = "float"
     takes_pixels: ClassVar[bool] = False
 
+    @abstractmethod
     def start(self) -> None:
         """Import what `load` needs: that is not counted as loading.
 

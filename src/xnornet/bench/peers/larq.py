@@ -1,4 +1,4 @@
-"""Larq Compute Engine from an already converted file: its converter needs a TensorFlow of its own, its runtime does not."""
+"""Larq Compute Engine from converted files: its converter needs a TensorFlow of its own, its runtime does not."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ def _runtime() -> Any:
     package = find_spec("larq_compute_engine")
     if package is None or package.origin is None:
         raise PeerUnavailable("larq-compute-engine is not installed; it comes with no extra: see docs/performance.md")
-    path = next((Path(package.origin).parent / "tflite" / "python").glob("interpreter_wrapper_lite*.so"), None)
-    spec = path and spec_from_file_location("interpreter_wrapper_lite", path)
+    folder = Path(package.origin).parent / "tflite" / "python"
+    paths = sorted(folder.glob("interpreter_wrapper_lite*.so"))
+    spec = spec_from_file_location("interpreter_wrapper_lite", paths[0]) if paths else None
     if spec is None or spec.loader is None:
         raise PeerUnavailable("larq-compute-engine has no interpreter for this platform")
     module = module_from_spec(spec)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
 from ..case import Case, Family, Precision
@@ -55,9 +54,7 @@ class Int8(Float):
         graph = OpenVinoGraph(ov, folded, case.x.shape)
         model = ov.Model(list(graph.nodes.values()), graph.model.get_parameters(), "ranges")
         values = ov.Core().compile_model(model, "CPU", _settings(1))({0: case.x})
-        ranges = {
-            name: (float(values[i].min()), float(values[i].max())) for i, name in enumerate(graph.nodes)
-        }
+        ranges = {name: (float(values[i].min()), float(values[i].max())) for i, name in enumerate(graph.nodes)}
         return OpenVinoGraph(ov, folded, case.x.shape, ranges)
 
 
@@ -78,10 +75,9 @@ def _settings(threads: int) -> dict[str, Any]:
 
 def _kernels(compiled: Any) -> list[str]:
     """The kernels of its binary convolutions, as its runtime model names them."""
-    infos = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
-    return sorted(
-        {str(np.array(i["primitiveType"].astype(str))) for i in infos if str(i["layerType"].astype(str)) == "BinaryConvolution"}
-    )
+    facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    binary = [fact for fact in facts if fact["layerType"].astype(str) == "BinaryConvolution"]
+    return sorted({str(fact["primitiveType"].astype(str)) for fact in binary})
 
 
 def _openvino() -> Any:

@@ -1,8 +1,8 @@
 """A network of ours as an OpenVINO model, op by op: binary, float, or with 8-bit fake quantization.
 
-OpenVINO has the op BinaryConvolution but nothing that makes networks of it. Its traps: the quantizer before it must give
-0 and 1, input channels must be a multiple of 8, padding at most 2, an exact 0 becomes -1, and weights share NumPy's
-buffer, which must outlive the model. Outputs are checked before anything is timed.
+OpenVINO has the op BinaryConvolution but nothing that makes networks of it. Its traps: the quantizer before it must
+give 0 and 1, input channels must be a multiple of 8, padding at most 2, an exact 0 becomes -1, and weights share
+NumPy's buffer, which must outlive the model. Outputs are checked before anything is timed.
 """
 
 from __future__ import annotations

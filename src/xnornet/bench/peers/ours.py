@@ -21,6 +21,9 @@ __all__ = ["BinaryWeights", "Float", "Xnor"]
 class _Ours(Peer):
     takes_pixels = True
 
+    def start(self) -> None:
+        pass
+
     def convert(self, case: Case, folder: Path) -> Path:
         model = case.models[self.family]
         if case.pixels is not None:

@@ -1,4 +1,4 @@
-"""A plain float convolution in scalar C++, one multiply-accumulate at a time: what the paper's 58x is measured against."""
+"""A plain float convolution in scalar C++: the kind of baseline that the paper's 58x refers to."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ __all__ = ["Scalar"]
 
 class Scalar(Peer):
     """One layer at a time; weights and values in memory as they come, channels last; one thread."""
+
+    def start(self) -> None:
+        pass
 
     def convert(self, case: Case, folder: Path) -> Path:
         convolutions = [op for op in case.models["float"].ops if isinstance(op, Conv2d)]

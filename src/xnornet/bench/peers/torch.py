@@ -70,14 +70,7 @@ class Compiled(_Torch):
     """By torch.compile, weights frozen and repacked; it needs a C++ compiler."""
 
     def _ready(self, module: Any, image: Any) -> tuple[Callable[[Any], Any], str]:
-        torch = _torch()
-        import torch._inductor.config
-
-        torch._inductor.config.freezing = True
-        with torch.no_grad():
-            compiled = torch.compile(module.to(memory_format=torch.channels_last))
-            compiled(image.contiguous(memory_format=torch.channels_last))
-        return compiled, "compiled, weights frozen"
+        return _compiled(module.to(memory_format=_torch().channels_last), image), "compiled, weights frozen"
 
 
 class Int8(_Torch):
@@ -105,15 +98,20 @@ class Int8(_Torch):
         return convert_pt2e(prepared)
 
     def _ready(self, module: Any, image: Any) -> tuple[Callable[[Any], Any], str]:
-        torch = _torch()
-        import torch._inductor.config
         import torchao
 
-        torch._inductor.config.freezing = True
-        with torch.no_grad():
-            compiled = torch.compile(module)
-            compiled(image.contiguous(memory_format=torch.channels_last))
-        return compiled, f"torchao {torchao.__version__}, compiled"
+        return _compiled(module, image), f"torchao {torchao.__version__}, compiled"
+
+
+def _compiled(module: Any, image: Any) -> Callable[[Any], Any]:
+    torch = _torch()
+    from torch._inductor import config
+
+    config.freezing = True
+    with torch.no_grad():
+        compiled: Callable[[Any], Any] = torch.compile(module)
+        compiled(image.contiguous(memory_format=torch.channels_last))
+    return compiled
 
 
 def _torch() -> Any:
