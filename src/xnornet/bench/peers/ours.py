@@ -9,17 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ...engine import Model
+from ...engine import Model, Stem
 from ...format import read, write
 from ...graph import PackedModel
 from ..case import Case, Family, Precision
-from .base import Loaded, Peer
+from .base import Loaded, Peer, PeerUnavailable
 
-__all__ = ["BinaryWeights", "Float", "Xnor"]
+__all__ = ["BinaryWeights", "Float", "IntegerStem", "Xnor"]
 
 
 class _Ours(Peer):
     takes_pixels = True
+    stem: ClassVar[Stem] = "float"
 
     def start(self) -> None:
         pass
@@ -39,13 +40,14 @@ class _Ours(Peer):
             flat = packed.values[packed.ops[-1].inputs[0]].shape
         else:
             packed, flat = read(path), (1, 1, -1)
-        model = Model(packed, threads)
+        model = Model(packed, threads, stem=self.stem)
         del packed
 
         def run() -> npt.NDArray[np.float32]:
             return model.run(x).reshape(len(x), *flat).transpose(0, 3, 1, 2)
 
-        return Loaded(run, f"{model.isa} kernels, {'uint8' if x.dtype == np.uint8 else 'float'} in")
+        stem = f", {self.stem} stem" if self.stem != "float" else ""
+        return Loaded(run, f"{model.isa} kernels, {'uint8' if x.dtype == np.uint8 else 'float'} in{stem}")
 
 
 class Xnor(_Ours):
@@ -54,6 +56,17 @@ class Xnor(_Ours):
     family: ClassVar[Family] = "xnor"
     weight_bits = 1
     precision: ClassVar[Precision | None] = None
+
+
+class IntegerStem(Xnor):
+    """The same with the first convolution in integers, on pixels."""
+
+    stem = "integer"
+
+    def convert(self, case: Case, folder: Path) -> Path:
+        if case.pixels is None:
+            raise PeerUnavailable("a single layer has no stem")
+        return super().convert(case, folder)
 
 
 class BinaryWeights(_Ours):

@@ -11,6 +11,7 @@ __all__ = ["PEERS", "choose"]
 # "module:class" in this package. In the order of the tables: ours, then float, 8-bit, binary.
 PEERS: dict[str, str] = {
     "xnornet": "ours:Xnor",
+    "xnornet-integer-stem": "ours:IntegerStem",
     "xnornet-bwn": "ours:BinaryWeights",
     "xnornet-float": "ours:Float",
     "scalar": "scalar:Scalar",
