@@ -1,6 +1,5 @@
 """Recipes: the published ones, overrides, and what follows from them: the optimiser and the learning rate."""
 
-import math
 import subprocess
 import sys
 
@@ -9,7 +8,6 @@ import pytest
 from xnornet.errors import UsageError
 from xnornet.models import create
 from xnornet.train import RECIPES, Recipe
-from xnornet.train.module import learning_rate, parameter_groups
 from xnornet.train.recipes import recipe
 
 
@@ -35,6 +33,8 @@ def test_overrides_are_typed():
     assert (changed.lr, changed.epochs, changed.flip, changed.schedule) == (1e-4, 7, False, "linear")
     assert (changed.model_options["width"], changed.batch_size) == (8, 3)
     assert isinstance(changed.epochs, int)
+    stepped = base.override({"schedule": "step", "lr_steps": "18:0.5,29:0.1"})
+    assert stepped.lr_steps == ((18.0, 0.5), (29.0, 0.1))
     assert base == recipe("fashion-xnor"), "overriding changes a copy"
 
 
@@ -51,7 +51,14 @@ def test_overrides_are_typed():
         ({"lr": "nan"}, "lr=nan: at least 0, and finite"),
         ({"lr": "-1"}, "lr=-1.0: at least 0"),
         ({"flip": "maybe"}, "flip=maybe: true or false"),
-        ({"schedule": "step"}, "schedule=step: one of constant, cosine, linear"),
+        ({"schedule": "steps"}, "schedule=steps: one of constant, cosine, linear"),
+        ({"schedule": "step"}, "schedule=step: needs lr_steps"),
+        ({"lr_steps": "3:0.1"}, "schedule=cosine: has no lr_steps"),
+        ({"lr_steps": "3"}, "lr_steps=.*: needs 2 values"),
+        ({"schedule": "exponential"}, "needs lr_end above 0"),
+        ({"accumulate": "3"}, "accumulate=3: batch_size=100 is not a multiple of it"),
+        ({"distillation": "2"}, "distillation=2.0: a share of the loss"),
+        ({"precision": "bf16"}, "precision=bf16: one of 32-true, bf16-mixed, 16-mixed"),
         ({"label_smoothing": "1"}, "label_smoothing=1.0: below 1"),
         ({"data": 3}, "data=3: needs text"),
     ],
@@ -67,25 +74,3 @@ def test_recipes_are_frozen_and_checked():
         recipe("fashion-xnor").lr = 1.0
     with pytest.raises(UsageError, match="batch_size=0: at least 1"):
         Recipe(name="x", model="m", method="xnor", data="d", preprocess=recipe("fashion-xnor").preprocess, batch_size=0)
-
-
-def test_weight_decay_is_for_float_weights_only():
-    network = create("small_convnet", "xnor", width=4)
-    decayed, rest = parameter_groups(network, 0.1)
-    names = {id(p): name for name, p in network.named_parameters()}
-    assert {names[id(p)] for p in decayed["params"]} == {"features.0.weight", "classifier.weight"}
-    assert decayed["weight_decay"] == 0.1
-    assert rest["weight_decay"] == 0.0
-    assert len(decayed["params"]) + len(rest["params"]) == len(names)
-
-
-def test_learning_rates():
-    cosine = learning_rate("cosine", 100, 10)
-    assert [cosine(s) for s in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
-    assert cosine(10) == 1.0
-    assert cosine(55) == pytest.approx(0.5)
-    assert cosine(100) == pytest.approx(0.0)
-    assert cosine(32) == pytest.approx((1 + math.cos(math.pi * 22 / 90)) / 2)
-    linear = learning_rate("linear", 10, 0)
-    assert [linear(s) for s in (0, 5, 10, 11)] == [1.0, 0.5, 0.0, 0.0]
-    assert learning_rate("constant", 10, 0)(9) == 1.0

@@ -15,14 +15,9 @@ __all__ = ["Bar"]
 
 
 class Bar(L.Callback):
-    """Batches done of the epoch, images a second, and how long the whole run will still take at this pace.
+    """Batches done of the epoch, images a second, and how long the whole run will still take at this pace."""
 
-    Args:
-        images_per_batch: over all processes.
-    """
-
-    def __init__(self, images_per_batch: int) -> None:
-        self.images_per_batch = images_per_batch
+    def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(None),
@@ -37,8 +32,11 @@ class Bar(L.Callback):
         self._batches = 0  # trained since `_began`
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        self._images = data.images_per_step / trainer.accumulate_grad_batches
         self._began = time.perf_counter()
-        self._progress.start()
+        if trainer.is_global_zero:
+            self._progress.start()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -52,7 +50,7 @@ class Bar(L.Callback):
             description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
             completed=batch_idx + 1,
             total=an_epoch,
-            pace=f"{self.images_per_batch / seconds:,.0f} images/s, {timedelta(seconds=round(left * seconds))} left",
+            pace=f"{self._images / seconds:,.0f} images/s, {timedelta(seconds=round(left * seconds))} left",
         )
 
     def on_validation_batch_end(

@@ -5,6 +5,7 @@ Files are loaded with ``weights_only=True`` and nothing else: a checkpoint is da
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,7 +25,7 @@ from ..nn import method
 from ..preprocess import Preprocess
 from .recipes import Recipe
 
-__all__ = ["AtomicCheckpoints", "Record", "build", "load_module", "load_record"]
+__all__ = ["AtomicCheckpoints", "Record", "build", "fingerprint", "load_module", "load_record", "load_weights", "plain"]
 
 KEY = "xnornet"  # of the record among Lightning's own entries
 RECORD_VERSION = 1
@@ -40,6 +41,7 @@ class Record:
         labels: names of the classes.
         preprocess: from an image to the input.
         recipe: every value of the recipe, as plain types.
+        origins: SHA-256 of the files that the recipe's `init_from` and `teacher` name, where it names any.
         epoch: epochs completed.
         batch: batches of the next epoch done; not 0 in a checkpoint within an epoch.
         images_seen: training images shown so far.
@@ -57,6 +59,7 @@ class Record:
     labels: tuple[str, ...]
     preprocess: Preprocess
     recipe: Mapping[str, Any]
+    origins: Mapping[str, str] = field(default_factory=dict)
     epoch: int = 0
     batch: int = 0
     images_seen: int = 0
@@ -72,13 +75,12 @@ class Record:
 
     def to_plain(self) -> dict[str, Any]:
         """As dicts, lists, strings and numbers."""
-        plain = cast("dict[str, Any]", _plain(asdict(self)))
-        return {"record_version": RECORD_VERSION, **plain}
+        return {"record_version": RECORD_VERSION, **plain(asdict(self))}
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Record:
+    def from_plain(cls, entries: Mapping[str, Any]) -> Record:
         """The inverse of `to_plain`. Raises ValueError, TypeError or KeyError for anything else."""
-        values = dict(plain)
+        values = dict(entries)
         version = values.pop("record_version")
         if version != RECORD_VERSION:
             raise ValueError(f"record version {version}, this xnornet reads {RECORD_VERSION}")
@@ -88,7 +90,13 @@ class Record:
         return cls(**values)
 
     @classmethod
-    def of(cls, recipe: Recipe, labels: tuple[str, ...], model_options: Mapping[str, Any]) -> Record:
+    def of(
+        cls,
+        recipe: Recipe,
+        labels: tuple[str, ...],
+        model_options: Mapping[str, Any],
+        origins: Mapping[str, str] | None = None,
+    ) -> Record:
         """The record of a run that has not begun."""
         return cls(
             model=recipe.model,
@@ -97,7 +105,8 @@ class Record:
             input_scale=recipe.input_scale,
             labels=labels,
             preprocess=recipe.preprocess,
-            recipe=cast("dict[str, Any]", _plain(asdict(recipe))),
+            recipe=plain(asdict(recipe)),
+            origins=origins or {},
         )
 
 
@@ -125,6 +134,35 @@ def load_module(path: str | Path) -> tuple[nn.Module, Record]:
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise FormatError(f"{path}: weights and record do not fit: {_first_line(error)}") from error
     return network.eval(), record
+
+
+def load_weights(network: nn.Module, path: str | Path) -> str:
+    """Take over the weights of a checkpoint's network wherever name and shape fit; say in a line what was.
+
+    Raises:
+        FormatError: as `load_module`, or nothing fits.
+    """
+    found = _load(Path(path))[0]["state_dict"]
+    found = {k.removeprefix(NETWORK_PREFIX): v for k, v in found.items() if k.startswith(NETWORK_PREFIX)}
+    own = network.state_dict()
+    fits = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    if not fits:
+        raise FormatError(f"{path}: none of its weights fits this network; begin with one of the same model")
+    network.load_state_dict(fits, strict=False)
+    fresh = [name for name in own if name not in fits]
+    rest = f"; fresh: {', '.join(fresh)}" if fresh else ""
+    return f"begins with {len(fits)} of {len(own)} tensors from {path}{rest}"
+
+
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 of a checkpoint, in hexadecimal. Raises FormatError where there is none."""
+    if not Path(path).is_file():
+        raise FormatError(f"{path}: no such checkpoint")
+    found = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while piece := file.read(1 << 20):
+            found.update(piece)
+    return found.hexdigest()
 
 
 def load_record(path: str | Path) -> Record:
@@ -174,11 +212,12 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same as dicts, lists, strings and numbers."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value
 
 

@@ -54,15 +54,19 @@ class ImageDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         split = self.data.split("train")
-        share = self.images_per_step // self._processes["world"]
-        if not share:
+        step, parts = self.images_per_step, self.recipe.accumulate
+        if not step:
             raise DataError(f"data '{self.data.name}' has {len(split)} training images: too few to make a batch of")
         # Workers fetch the first batches of a resumed run before Lightning calls `set_epoch`.
         order = EpochOrder(
             split.labels, self.recipe.seed, self.first_epoch, balanced=self.recipe.sampling == "balanced"
         )
         batches = BatchOrder(
-            order, share, len(split) // self.images_per_step, first_batch=self.first_batch, **self._processes
+            order,
+            share=step // (parts * self._processes["world"]),
+            batches=len(split) // step * parts,
+            first_batch=self.first_batch,
+            **self._processes,
         )
         augmentation = Augmentation(self.recipe)
         if augmentation.repeats and self._fits(split):
@@ -71,7 +75,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> Any:
         split = self.data.split("test")
-        size = max(1, self.recipe.batch_size // self._processes["world"])
+        size = max(1, self.recipe.batch_size // (self.recipe.accumulate * self._processes["world"]))
         if self._fits(split):
             tensors = self._decode(split, "test", replace=False)
             return MemoryLoader(tensors, EvaluationOrder(len(tensors[1]), size, **self._processes))
@@ -84,11 +88,14 @@ class ImageDataModule(L.LightningDataModule):
 
     @property
     def images_per_step(self) -> int:
-        """Training images in a batch of all processes: the recipe's batch size, or what there is where it is less."""
-        world = self._processes["world"]
-        if self.recipe.batch_size % world:
-            raise UsageError(f"batch_size={self.recipe.batch_size}: not a multiple of the {world} processes")
-        return min(self.recipe.batch_size, len(self.data.split("train"))) // world * world
+        """Training images in a step, over processes and parts: the recipe's batch size, or what there is where that is
+        less."""
+        world, parts = self._processes["world"], self.recipe.accumulate
+        if self.recipe.batch_size % (world * parts):
+            raise UsageError(
+                f"batch_size={self.recipe.batch_size}: not a multiple of {world} processes x {parts} parts (accumulate)"
+            )
+        return min(self.recipe.batch_size, len(self.data.split("train"))) // (world * parts) * world * parts
 
     @property
     def steps(self) -> int:

@@ -1,46 +1,54 @@
-"""The Lightning module: loss, accuracy, optimiser, and the clip that binary weights need."""
+"""The Lightning module: a step of training, a step of testing, and the clip that latent weights need."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any
+import contextlib
+from typing import Any, cast
 
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..errors import TrainingError
-from ..nn import BinaryConv2d, BinaryLinear, clip_weights_
+from ..nn import clip_weights_
+from .data import ImageDataModule
+from .divergence import Divergence
+from .losses import classification, distillation
+from .optimisers import check_optimiser, latent_weights, optimiser
 from .order import mixed_seed
 from .recipes import Recipe
+from .schedules import learning_rate
 from .tally import Tally
 
-__all__ = ["Classifier", "learning_rate", "parameter_groups"]
+__all__ = ["Classifier"]
 
 TALLY_KEY = "xnornet_tally"  # in a checkpoint: the unfinished epoch's
 
 
 class Classifier(L.LightningModule):
-    """Trains `network` to classify, as `recipe` says, in so many steps.
+    """Trains `network` to classify, as `recipe` says.
 
     `train_tally` (on augmented images, while the weights move) and `test_tally` sum up loss and accuracy of the epoch.
     Whatever a step draws at random depends on (seed, epoch, batch, process) alone.
 
+    Args:
+        teacher: whose logits for the same images are learned too, where there is one; not trained.
+
     Raises:
-        TrainingError: the loss is not a number.
+        TrainingError: loss or gradients are not finite; the message names the layer where that began.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, num_classes: int, steps: int) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, num_classes: int, teacher: nn.Module | None = None) -> None:
         super().__init__()
         # Batches come as (N, H, W, C) in memory; weights in that order too train faster on CPU and GPU.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.compile:
+            self.network.compile()
         self.recipe = recipe
-        # Counted by us: Lightning's own estimate would start the workers of the loader before a run is restored.
-        self.steps = steps
         self.train_tally = Tally(num_classes)
         self.test_tally = Tally(num_classes)
+        self._teacher = (teacher,)  # in a tuple, so that it is no part of this module and of its checkpoints
+        advice = f"lower the learning rate (lr={recipe.lr:g}) or look at the data; the last checkpoint is kept"
+        self.divergence = Divergence(self.network, self._replay, advice)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) normalised -> (N, classes) logits."""
@@ -48,28 +56,46 @@ class Classifier(L.LightningModule):
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        images, labels = batch
-        logits = self(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        # Once lost, the loss stays lost: looking now and then is enough, and keeps a GPU from waiting each step.
-        if batch_idx % 10 == 0 and not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, step {batch_idx}: training has "
-                f"diverged; lower the learning rate (lr={self.recipe.lr:g}) or look at the data"
-            )
-        self.train_tally.add(loss.detach(), logits.detach(), labels)
+        logits = self(batch[0])
+        loss = self._loss(logits, *batch)
+        self.divergence.watch_loss(loss, batch, self.current_epoch, batch_idx)
+        self.train_tally.add(loss.detach(), logits.detach(), batch[1])
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
-        logits = self(images)
-        self.test_tally.add(F.cross_entropy(logits, labels), logits, labels)
+        # In float32 whatever the precision: binary layers are tested on whole numbers, which 16 bits cannot hold.
+        with torch.autocast(self.device.type, enabled=False):
+            logits = self(images)
+        self.test_tally.add(classification(self.recipe.loss, logits, labels), logits, labels)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if self.trainer.training:
-            batch_idx = self.trainer.fit_loop.batch_idx + 1
-            torch.manual_seed(mixed_seed(self.recipe.seed, self.current_epoch, batch_idx, self.global_rank))
+            self._seed(self.current_epoch, self.trainer.fit_loop.batch_idx + 1)
         return batch
+
+    def on_fit_start(self) -> None:
+        if self._teacher[0] is not None:
+            self._teacher[0].to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        if self.recipe.decay_epochs and self.current_epoch >= self.recipe.decay_epochs:
+            for group in self.trainer.optimizers[0].param_groups:
+                group["weight_decay"] = 0.0
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if (
+            self.recipe.precision != "16-mixed"
+        ):  # whose scaler expects such gradients, and leaves their steps out itself
+            self.divergence.watch_gradients(optimizer, norm)
+        if self.recipe.gradient_clip:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters(), self.recipe.gradient_clip, norm)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        clip_weights_(self.network)
 
     def on_validation_start(self) -> None:
         self.test_tally.reset()
@@ -80,49 +106,35 @@ class Classifier(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.train_tally.restore(checkpoint[TALLY_KEY], self.global_rank)
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        super().optimizer_step(*args, **kwargs)
-        clip_weights_(self.network)
-
     def configure_optimizers(self) -> Any:
         r = self.recipe
-        groups = parameter_groups(self.network, r.weight_decay)
-        optimiser: torch.optim.Optimizer = (
-            torch.optim.Adam(groups, lr=r.lr, eps=1e-10)  # see `parameter_groups`: tiny gradients are normal here
-            if r.optimiser == "adam"
-            else torch.optim.SGD(groups, lr=r.lr, momentum=0.9)
-        )
-        factor = learning_rate(r.schedule, self.steps, int(self.steps * r.warmup_epochs / r.epochs))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        made = optimiser(self.network, r)
+        check_optimiser(self.network, made)
+        # Lightning's own count would start the workers of the loader before a run is restored.
+        steps = cast("ImageDataModule", self.trainer.datamodule).steps  # type: ignore[attr-defined]
+        rate = learning_rate(r, steps, r.lr, r.lr_end)
+        flips = learning_rate(r, steps, r.bop_gamma, r.bop_gamma_end)
+        by_group = [flips if r.optimiser == "bop" and group["binary"] else rate for group in made.param_groups]
+        scheduler = torch.optim.lr_scheduler.LambdaLR(made, by_group)
+        return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        r = self.recipe
+        loss = classification(r.loss, logits.float(), labels, r.label_smoothing)
+        (teacher,) = self._teacher
+        if teacher is None:
+            return loss
+        # A binary teacher sums whole numbers, as in testing.
+        exact = torch.autocast(self.device.type, enabled=False) if latent_weights(teacher) else contextlib.nullcontext()
+        with torch.no_grad(), exact:
+            answers = teacher(images).float()
+        learned = distillation(logits.float(), answers, r.temperature)
+        return r.distillation * learned + (1 - r.distillation) * loss
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for the weights of float layers; none for binary weights, norms and biases.
+    def _replay(self, batch: tuple[Tensor, Tensor], epoch: int, batch_idx: int) -> Tensor:
+        self._seed(epoch, batch_idx)
+        with torch.enable_grad(), self.trainer.precision_plugin.forward_context():
+            return self._loss(self.network.forward(batch[0]), *batch)  # not compiled, so that hooks see each layer
 
-    Decay pulls a latent weight towards 0, where its sign flips at the next small gradient; it regularises
-    nothing, since only the sign and the filter's mean magnitude are used. Binary weights' gradients carry
-    the factor alpha, so they are small: an Adam with its usual eps of 1e-8 would not be blind to their scale.
-    """
-    decayed = {
-        id(layer.weight)
-        for layer in network.modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear) and not isinstance(layer, BinaryConv2d | BinaryLinear)
-    }
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
-    ]
-
-
-def learning_rate(schedule: str, steps: int, warmup: int) -> Callable[[int], float]:
-    """The factor on the learning rate at every step: up to 1 in `warmup` steps, then as `schedule` says down to 0."""
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        done = min(1.0, (step - warmup) / max(1, steps - warmup))
-        return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[schedule]
-
-    return factor
+    def _seed(self, epoch: int, batch_idx: int) -> None:
+        torch.manual_seed(mixed_seed(self.recipe.seed, epoch, batch_idx, self.global_rank))

@@ -21,14 +21,18 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
 
 from ..data import open_dataset
 from ..errors import FormatError, TrainingError, UsageError
 from ..models import options as model_options_of
 from .bar import Bar
-from .checkpoint import AtomicCheckpoints, Record, build, load_record
+from .checkpoint import AtomicCheckpoints, Record, build, fingerprint, load_module, load_record, load_weights, plain
 from .data import ImageDataModule
+from .layer_statistics import LayerStatistics
 from .module import Classifier
+from .processes import process_counts, synchronise_batch_norms
 from .recipes import Recipe
 from .recipes import recipe as recipe_named
 from .run_folder import RunFolder
@@ -38,7 +42,8 @@ __all__ = ["TrainingResult", "train"]
 log = logging.getLogger("xnornet")
 
 DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
-MAY_DIFFER = {"checkpoint_minutes", "checkpoint_steps"}  # where a run resumes: they change nothing of its result
+# Where a run resumes: how it is run, not what comes out but for the rounding of sums.
+MAY_DIFFER = {"checkpoint_minutes", "checkpoint_steps", "compile", "devices", "num_nodes"}
 
 
 @dataclass(frozen=True)
@@ -95,25 +100,37 @@ def train(
     torch.manual_seed(chosen.seed)
     images = open_dataset(chosen.data)
     try:
-        record = Record.of(chosen, images.class_names, _model_options(chosen))
+        record = Record.of(chosen, images.class_names, _model_options(chosen), origins=_origins(chosen))
         network = build(record)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if checkpoint.exists():
         record = _check_resumable(checkpoint, record, resume)
+    elif chosen.init_from:
+        rank_zero_only(print)(load_weights(network, chosen.init_from), flush=True)
     if record.epoch >= chosen.epochs:
         return TrainingResult(checkpoint, record)
 
+    devices, num_nodes = process_counts(chosen)
+    synchronised = chosen.sync_batch_norm and devices * num_nodes > 1
+    if synchronised and not torch.cuda.is_available():
+        synchronise_batch_norms(network)
     batches = ImageDataModule(images, chosen, first_epoch=record.epoch, first_batch=record.batch)
-    kept = RunFolder(folder, record, images_per_step=batches.images_per_step)
+    kept = RunFolder(folder, record)
     with _quiet(), _writing(folder):
         trainer = L.Trainer(
             max_epochs=chosen.epochs,
             accelerator="auto",
-            devices=1,
+            devices=devices,
+            num_nodes=num_nodes,
+            strategy="ddp" if devices * num_nodes > 1 else "auto",
+            use_distributed_sampler=False,  # `BatchOrder` gives each process its share
+            sync_batchnorm=synchronised and torch.cuda.is_available(),
+            precision=chosen.precision,
+            accumulate_grad_batches=chosen.accumulate,
             default_root_dir=folder,
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
-            callbacks=[kept, *([Bar(batches.images_per_step)] if sys.stderr.isatty() else [])],
+            callbacks=[LayerStatistics(folder), kept, *([Bar()] if sys.stderr.isatty() else [])],
             plugins=[AtomicCheckpoints()],
             enable_checkpointing=False,  # `RunFolder` saves; Lightning's own callback would choose a "best"
             enable_progress_bar=False,  # `Bar` counts epochs as the printed lines do, and knows the run's end
@@ -121,7 +138,7 @@ def train(
             num_sanity_val_steps=0,
         )
         trainer.fit(
-            Classifier(network, chosen, len(record.labels), batches.steps),
+            Classifier(network, chosen, len(record.labels), _teacher(record)),
             datamodule=batches,
             ckpt_path=checkpoint if record.epoch or record.batch else None,
             weights_only=True,
@@ -132,6 +149,24 @@ def train(
     if kept.record.epoch < chosen.epochs:
         raise TrainingError(f"{folder}: stopped in epoch {kept.record.epoch + 1}; go on with --resume")
     return TrainingResult(checkpoint, kept.record)
+
+
+def _origins(recipe: Recipe) -> dict[str, str]:
+    """Hashes of the checkpoints that a run builds on."""
+    files = {"init_from": recipe.init_from, "teacher": recipe.teacher}
+    return {key: fingerprint(path) for key, path in files.items() if path}
+
+
+def _teacher(record: Record) -> nn.Module | None:
+    """The network to learn from, which must see the same images in the same classes."""
+    path = record.recipe["teacher"]
+    if not path:
+        return None
+    network, of = load_module(path)
+    if of.preprocess != record.preprocess or of.labels != record.labels:
+        what = "preprocess" if of.preprocess != record.preprocess else "classes"
+        raise UsageError(f"teacher={path}: made for other images ({what} differ); train one on the same data")
+    return network.requires_grad_(False)
 
 
 def _model_options(recipe: Recipe) -> dict[str, Any]:
@@ -149,13 +184,15 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
             f"{checkpoint.parent} holds a run already: --resume goes on with it, --out names another folder"
         )
     found = load_record(checkpoint)
-    earlier = {**DEFAULTS, **found.recipe}  # which may be older than an option
+    earlier = {**plain(DEFAULTS), **found.recipe}  # which may be older than an option
     differing = [k for k in record.recipe if k not in MAY_DIFFER and earlier[k] != record.recipe[k]]
     if differing:
         details = ", ".join(f"{k}={earlier[k]}, not {record.recipe[k]}" for k in differing)
         raise UsageError(
             f"{checkpoint.parent} holds a run with {details}: resume with the same values, or give another --out"
         )
+    if changed := [key for key, of in found.origins.items() if record.origins.get(key) != of and key == "teacher"]:
+        raise UsageError(f"{changed[0]}={record.recipe[changed[0]]}: not the file that the run began with")
     if found.labels != record.labels:
         raise FormatError(f"{checkpoint}: trained for other classes than those of '{record.recipe['data']}'")
     return found

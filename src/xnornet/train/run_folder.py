@@ -14,6 +14,7 @@ import lightning as L
 from ..files import replacing
 from .checkpoint import KEY, Record
 from .module import Classifier
+from .recipes import Recipe
 
 __all__ = ["RunFolder"]
 
@@ -28,17 +29,16 @@ class RunFolder(L.Callback):
 
     Args:
         record: of the run so far.
-        images_per_step: over all processes.
     """
 
-    def __init__(self, folder: Path, record: Record, *, images_per_step: int) -> None:
+    def __init__(self, folder: Path, record: Record) -> None:
         self.folder = folder
         self.record = record
-        self.images_per_step = images_per_step
         self._saved = self._began = time.perf_counter()
         self._epochs_here: list[float] = []  # seconds of those that this process has seen from beginning to end
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.images_per_step: int = trainer.datamodule.images_per_step  # type: ignore[attr-defined]
         # A record in the middle of an epoch has spent some seconds on it already.
         self._saved = time.perf_counter()
         self._began = self._saved - self.record.epoch_seconds
@@ -46,9 +46,14 @@ class RunFolder(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        assert isinstance(pl_module, Classifier)
         batches = batch_idx + 1
         last = batches == trainer.num_training_batches  # saved once it is evaluated
-        if not last and batches % trainer.accumulate_grad_batches == 0 and self._due(trainer, pl_module, batches):
+        if (
+            not last
+            and batches % trainer.accumulate_grad_batches == 0
+            and self._due(trainer, pl_module.recipe, batches)
+        ):
             seconds = time.perf_counter() - self._began
             self.record = replace(
                 self.record,
@@ -56,10 +61,12 @@ class RunFolder(L.Callback):
                 epoch_seconds=seconds,
                 images_seen=trainer.global_step * self.images_per_step,
             )
+            pl_module.divergence.check()
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
+        pl_module.divergence.check()
         now = time.perf_counter()
         seconds, whole = now - self._began, self.record.epoch_seconds == 0
         self._began = now
@@ -97,9 +104,7 @@ class RunFolder(L.Callback):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = self.record.to_plain()
 
-    def _due(self, trainer: L.Trainer, pl_module: L.LightningModule, batches: int) -> bool:
-        assert isinstance(pl_module, Classifier)
-        recipe = pl_module.recipe
+    def _due(self, trainer: L.Trainer, recipe: Recipe, batches: int) -> bool:
         if recipe.checkpoint_steps and trainer.global_step % recipe.checkpoint_steps == 0:
             return True
         if not recipe.checkpoint_minutes:
@@ -115,7 +120,8 @@ class RunFolder(L.Callback):
         self._saved = time.perf_counter()
 
     def _print(self, row: dict[str, Any], trainer: L.Trainer) -> None:
-        per_second = trainer.num_training_batches * self.images_per_step / max(row["seconds"], 1e-9)
+        steps = trainer.num_training_batches // trainer.accumulate_grad_batches
+        per_second = steps * self.images_per_step / max(row["seconds"], 1e-9)
         line = (
             f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
             f"train {row['train_top1']:7.2%}  test {row['test_top1']:7.2%}  {row['seconds']:.1f} s"

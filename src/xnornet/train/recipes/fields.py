@@ -11,8 +11,17 @@ from ...preprocess import Preprocess
 
 __all__ = ["Recipe"]
 
-Optimiser = Literal["adam", "sgd"]
-Schedule = Literal["constant", "cosine", "linear"]
+Optimiser = Literal["adam", "sgd", "bop"]
+Schedule = Literal["constant", "cosine", "linear", "polynomial", "exponential", "step"]
+
+
+_LEAST = {
+    **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "num_nodes"), 1),
+    **dict.fromkeys(("pad_crop", "seed", "checkpoint_steps", "checkpoint_minutes"), 0),
+    **dict.fromkeys(("lr", "lr_end", "power", "warmup_epochs", "momentum", "adam_eps", "weight_decay"), 0),
+    **dict.fromkeys(("bop_gamma", "bop_gamma_end", "bop_threshold", "decay_epochs", "gradient_clip"), 0),
+    **dict.fromkeys(("label_smoothing", "distillation", "temperature"), 0),
+}
 
 
 @dataclass(frozen=True)
@@ -37,13 +46,35 @@ class Recipe:
             images, with replacement (the released code).
         epochs: passes over the training images.
         batch_size: images a step; a last, smaller batch is left out.
-        optimiser: "adam" is what binary networks are trained with (paper, section 4.1); "sgd" has momentum 0.9.
+        accumulate: gradients are summed over so many parts of each batch, where a whole one needs too much memory.
+        optimiser: "adam" is what binary networks are trained with (paper, section 4.1); "sgd"; or "bop", which flips
+            binary weights (`train/bop.py`) and uses Adam for all others.
         lr: learning rate at its highest.
-        schedule: from `lr` down to 0 by step, "cosine" or "linear"; or "constant".
+        lr_end: learning rate at the end of the schedules "cosine", "linear", "polynomial" and "exponential".
+        schedule: from `lr` down to `lr_end`, step by step: see `train/schedules.py`; "step" goes by `lr_steps` instead.
+        lr_steps: pairs "epochs:factor": once so many epochs are over, the learning rate is `lr` times the factor.
+        power: of the schedule "polynomial"; 4 in the paper's GoogLeNet variant.
         warmup_epochs: `lr` rises linearly from 0 over these first.
+        momentum, nesterov: of "sgd".
+        adam_eps: Adam's eps; small, since gradients of binary weights are (see `parameter_groups`).
+        bop_gamma, bop_gamma_end, bop_threshold: of "bop": the adaptivity rate at its highest and at the end of the
+            schedule, and tau.
         weight_decay: of the float layers' weights. Binary layers have none: shrinking latent weights changes
             no sign, it only makes signs flip more easily.
+        decay_latent: weight decay for latent weights too, as in the released code.
+        decay_epochs: weight decay ends after so many epochs; 0: never.
+        gradient_clip: gradients whose norm, over all parameters, is larger are scaled down to it; 0: off.
+        loss: "cross_entropy", or "squared_hinge" (BinaryConnect, BinaryNet).
         label_smoothing: of the cross entropy.
+        teacher: checkpoint of a trained network whose answers this one learns to give; empty: none.
+        distillation, temperature: share of the teacher's loss in the whole, the labels' being the rest; and its
+            temperature.
+        init_from: checkpoint with the weights to begin with (two-stage training); empty: fresh ones.
+        precision: "32-true", or "bf16-mixed", "16-mixed": convolutions in 16 bits; latent weights, norms and all
+            testing stay in float32.
+        compile: pass the network through `torch.compile`.
+        devices, num_nodes: processes on this machine, and machines; under torchrun it decides.
+        sync_batch_norm: batch statistics over all processes, not of each its own.
         seed: decides weights, order and augmentation; on one CPU, with as many threads, runs repeat exactly.
         checkpoint_minutes, checkpoint_steps: how often to save within an epoch, to resume from there; 0: not.
     """
@@ -63,23 +94,43 @@ class Recipe:
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     epochs: int = 30
     batch_size: int = 128
+    accumulate: int = 1
     optimiser: Optimiser = "adam"
     lr: float = 1e-3
+    lr_end: float = 0.0
     schedule: Schedule = "cosine"
+    lr_steps: tuple[tuple[float, float], ...] = ()
+    power: float = 4.0
     warmup_epochs: float = 0.0
+    momentum: float = 0.9
+    nesterov: bool = False
+    adam_eps: float = 1e-10
+    bop_gamma: float = 1e-4
+    bop_gamma_end: float = 1e-6
+    bop_threshold: float = 1e-8
     weight_decay: float = 0.0
+    decay_latent: bool = False
+    decay_epochs: float = 0.0
+    gradient_clip: float = 0.0
+    loss: Literal["cross_entropy", "squared_hinge"] = "cross_entropy"
     label_smoothing: float = 0.0
+    teacher: str = ""
+    distillation: float = 1.0
+    temperature: float = 1.0
+    init_from: str = ""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
+    devices: int = 1
+    num_nodes: int = 1
+    sync_batch_norm: bool = False
     seed: int = 0
     checkpoint_minutes: float = 5.0
     checkpoint_steps: int = 0
 
     def __post_init__(self) -> None:
-        for key, least in (("epochs", 1), ("batch_size", 1), ("pad_crop", 0), ("seed", 0), ("checkpoint_steps", 0)):
-            if getattr(self, key) < least:
-                raise UsageError(f"{key}={getattr(self, key)}: at least {least}")
-        for key in ("lr", "warmup_epochs", "weight_decay", "label_smoothing", "checkpoint_minutes"):
-            if not 0 <= getattr(self, key) < float("inf"):
-                raise UsageError(f"{key}={getattr(self, key)}: at least 0, and finite")
+        for key, least in _LEAST.items():
+            if not least <= getattr(self, key) < float("inf"):
+                raise UsageError(f"{key}={getattr(self, key)}: at least {least}, and finite")
         if not 0 < self.crop_area <= 1:
             raise UsageError(f"crop_area={self.crop_area}: above 0, at most 1")
         if self.crop != "none" and not max(self.preprocess.size) <= self.short_side[0] <= self.short_side[1]:
@@ -89,6 +140,18 @@ class Recipe:
             raise UsageError(f"pad_crop={self.pad_crop}: only with crop=none, not crop={self.crop}")
         if self.label_smoothing >= 1:
             raise UsageError(f"label_smoothing={self.label_smoothing}: below 1")
+        if self.distillation > 1:
+            raise UsageError(f"distillation={self.distillation}: a share of the loss, at most 1")
+        if self.temperature == 0:
+            raise UsageError("temperature=0: above 0")
+        if self.batch_size % self.accumulate:
+            raise UsageError(f"accumulate={self.accumulate}: batch_size={self.batch_size} is not a multiple of it")
+        if self.schedule == "exponential" and not self.lr_end:
+            raise UsageError("schedule=exponential: needs lr_end above 0")
+        if (self.schedule == "step") != bool(self.lr_steps):
+            raise UsageError(f"schedule={self.schedule}: {'needs' if self.schedule == 'step' else 'has no'} lr_steps")
+        if self.nesterov and not self.momentum:
+            raise UsageError("nesterov=true: needs momentum above 0")
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with some values replaced.
@@ -119,6 +182,9 @@ def _parse(key: str, value: Any, kind: Any) -> Any:
         if value not in get_args(kind):
             raise UsageError(f"{key}={value}: one of {', '.join(get_args(kind))}")
         return value
+    if get_args(kind)[1:] == (...,):
+        parts = [part.split(":") for part in value.split(",") if part] if isinstance(value, str) else value
+        return tuple(_parse(key, part, get_args(kind)[0]) for part in parts)
     if get_origin(kind) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
         kinds = get_args(kind)

@@ -1,0 +1,74 @@
+"""Several processes: how many there are, and batch norm over all of them."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
+
+from ..errors import UsageError
+from .recipes import Recipe
+
+__all__ = ["SyncBatchNorm", "process_counts", "synchronise_batch_norms"]
+
+
+def process_counts(recipe: Recipe) -> tuple[int, int]:
+    """(processes on each machine, machines): as torchrun started them, else as the recipe says.
+
+    Raises:
+        UsageError: torchrun started another number of processes on some machines than on others.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return recipe.devices, recipe.num_nodes
+    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    if everywhere % here:
+        raise UsageError(f"torchrun started {everywhere} processes, {here} of them here: start as many on each machine")
+    return here, everywhere // here
+
+
+def synchronise_batch_norms(network: nn.Module) -> nn.Module:
+    """The network with every `nn.BatchNorm2d` and `nn.BatchNorm1d` made a `SyncBatchNorm`; weights are shared."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                made = SyncBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+                made.weight, made.bias = child.weight, child.bias
+                made._buffers = child._buffers
+                setattr(parent, name, made)
+    return network
+
+
+class SyncBatchNorm(nn.BatchNorm1d):
+    """Batch norm with the statistics of all processes' batches, which have equal sizes; torch's own needs a GPU.
+
+    Shape: (N, channels, ...) -> the same.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"batch norm needs (N, channels, ...), got {tuple(input.shape)}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or not distributed.is_initialized():
+            return super().forward(input)
+        axes = [0, *range(2, input.dim())]
+        shape = [1, -1, *[1] * (input.dim() - 2)]
+        world = distributed.get_world_size()
+        mean: Tensor = all_reduce(input.mean(axes)) / world  # type: ignore[no-untyped-call]
+        centred = input - mean.view(shape)
+        variance: Tensor = all_reduce(centred.square().mean(axes)) / world  # type: ignore[no-untyped-call]
+        self._update(mean.detach(), variance.detach(), input.numel() // input.shape[1] * world)
+        scale = torch.rsqrt(variance + self.eps)
+        out = centred * (scale if self.weight is None else scale * self.weight).view(shape)
+        return out if self.bias is None else out + self.bias.view(shape)
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance * count / max(1, count - 1), share)
