@@ -116,6 +116,20 @@ def test_bench_per_layer_and_kernels(run: Run, packed: Path) -> None:
     assert listed["portable"] is True
 
 
+def test_models(run: Run) -> None:
+    pytest.importorskip("torch")
+    status, out, _ = run("models", "--method", "bwn", "--json")
+    assert status == 0
+    alexnet = next(record for record in json.loads(out) if record["name"] == "alexnet")
+    assert (alexnet["quantized_weights"], alexnet["options"]["width"]) == (58_236_928, 96)
+    status, out, _ = run("models")
+    assert status == 0
+    assert "vgg_small" in out
+    status, _, err = run("models", "--method", "xor")
+    assert status == 2
+    assert "unknown method 'xor'; there are float, bwn" in err
+
+
 def test_train_pack_eval_classify(run: Run, trained: Path, tmp_path: Path) -> None:
     packed = tmp_path / "fashion.safetensors"
     status, out, _ = run("pack", trained / "last.ckpt", "-o", packed)

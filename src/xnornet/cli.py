@@ -116,6 +116,24 @@ def train(
 
 
 @app.command()
+def models(
+    method: Annotated[str, typer.Option(help="As for train.")] = "xnor",
+    as_json: AsJson = False,
+) -> None:
+    """List the architectures that a recipe may name, their options (model.OPTION=VALUE) and sizes.
+
+    Example: `xnornet models --method bwn`
+    """
+    _need_training_extra()
+    from .models import catalogue
+
+    try:
+        _show(catalogue(method), as_json)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+@app.command()
 def pack(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Written by `xnornet train`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The packed file to write.")] = Path(

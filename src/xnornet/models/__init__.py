@@ -2,6 +2,7 @@
 
 from .alexnet import AlexNet
 from .bireal import BiRealNet18, ReActNet18
+from .catalogue import catalogue
 from .googlenet import GoogLeNet
 from .nin import NetworkInNetwork
 from .registry import MODELS, create, default_classes, image_size, options, register
@@ -24,6 +25,7 @@ __all__ = [
     "SmallConvNet",
     "Vgg19",
     "VggSmall",
+    "catalogue",
     "create",
     "default_classes",
     "image_size",
