@@ -76,7 +76,7 @@ def bench_network(
     peers: Peers = None,
     progress: Progress = lambda _: None,
 ) -> list[Record]:
-    """Time an architecture of `xnornet.models` with random weights, in every engine; 1000 classes.
+    """Time an architecture of `xnornet.models` with random weights, in every engine, at its published size.
 
     Ours is the XNOR network, and beside it its binary-weight and float forms; float and 8-bit peers run the float form,
     binary ones the XNOR network itself.
@@ -111,9 +111,8 @@ def _packed(name: str, method: str) -> PackedModel:
     from ..convert import lower
 
     torch.manual_seed(0)
-    options = models.options(name)
-    module = models.create(name, method, num_classes=1000)
-    example = torch.randn(4, options["in_channels"], *[options.get("image_size", 224)] * 2)
+    module = models.create(name, method, num_classes=models.default_classes(name))
+    example = torch.randn(4, models.options(name)["in_channels"], *[models.image_size(name)] * 2)
     _settle_norms(module, example)
     return lower(module.eval(), example, provenance={"model": {"name": name}})
 
