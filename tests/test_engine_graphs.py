@@ -32,7 +32,20 @@ def random_network(rng: np.random.Generator, steps: int) -> list[ops.Op]:
     for i in range(steps):
         name = f"op{i}"
         kind = rng.choice(
-            ["sign", "conv", "conv", "affine", "affine", "prelu", "clamp", "pool", "add", "threshold", "multiply"]
+            [
+                "sign",
+                "conv",
+                "conv",
+                "affine",
+                "affine",
+                "prelu",
+                "clamp",
+                "quantize",
+                "pool",
+                "add",
+                "threshold",
+                "multiply",
+            ]
         )
         source = some("bits") if kind == "conv" else some("i32") if kind == "threshold" else some("f32")
         if kind == "affine" and rng.random() < 0.5:
@@ -62,6 +75,10 @@ def random_network(rng: np.random.Generator, steps: int) -> list[ops.Op]:
             put(ops.PRelu(name=name, inputs=(source,), slope=vector))
         elif kind == "clamp":
             put(ops.Clamp(name=name, inputs=(source,), minimum=-1.0, maximum=float(rng.choice([1.0, np.inf]))))
+        elif kind == "quantize":
+            put(
+                ops.Quantize(name=name, inputs=(source,), bits=int(rng.integers(1, 9)), signed=bool(rng.random() < 0.5))
+            )
         elif kind == "pool" and height >= 2 and width >= 2:
             window = Window((2, 2), (1, 1) if rng.random() < 0.8 else (2, 2))
             put(ops.MaxPool2d(name=name, inputs=(source,), window=window))

@@ -2,13 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from xnornet import Model, format, reference
+from xnornet.convert import lower
 from xnornet.models import create
 from xnornet.nn import METHODS, BinaryConv2d, BinaryLinear, Method, clip_weights_, method, method_names
 from xnornet.nn.quantizers import SteSign
+from xnornet.summary import summarise
 
 NAMES = [*METHODS, "dorefa:1,2", "dorefa:2,4,6", "dorefa:32,1", "kbit:2,2", "kbit:4,32"]
 
@@ -144,3 +148,50 @@ def test_impossible_methods_are_refused(make, message):
 
 def test_all_names_are_listed():
     assert set(method_names()) == {*METHODS, "dorefa:W,A", "dorefa:W,A,G", "kbit:W,A"}
+
+
+PACKED = {  # what an inner layer of each method becomes
+    "binaryconnect": "binary_weight_conv2d",
+    "binaryconnect-stochastic": "conv2d",
+    "bwn-learned": "binary_weight_conv2d",
+    "xnor-cbap": "binary_conv2d",
+    "xnor-learned": "binary_conv2d",
+    "bnn": "binary_conv2d",
+    "bireal": "binary_conv2d",
+    "reactnet": "binary_conv2d",
+    "dorefa:1,2": "binary_weight_conv2d",
+    "dorefa:1,1": "binary_weight_conv2d",
+    "dorefa:3,4": "quantized_conv2d",
+    "dorefa:32,2": "conv2d",
+    "kbit:2,2": "quantized_conv2d",
+    "kbit:8,32": "quantized_conv2d",
+    "kbit:1,1": "binary_weight_conv2d",
+}
+
+
+@pytest.mark.parametrize("name", list(PACKED))
+def test_every_method_packs_to_the_same_result(name):
+    torch.manual_seed(0)
+    network = create("small_convnet", name, width=4, image_size=12)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.05)
+    for _ in range(3):  # so that norms have statistics, and shifts and learned scales are not where they began
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(torch.randn(16, 1, 12, 12)), torch.arange(16) % 10).backward()
+        optimiser.step()
+        clip_weights_(network)
+    network.eval()
+    packed = format.loads(format.dumps(lower(network, torch.zeros(1, 1, 12, 12))))
+    kinds = [op.kind for op in packed.ops]
+    assert kinds.count(PACKED[name]) == 3 + (PACKED[name] == "conv2d")  # the stem too is float
+    assert kinds.count("sign") + kinds.count("threshold") == (3 if PACKED[name] == "binary_conv2d" else 0)
+    for row in summarise(packed).rows:
+        if row.kind == "quantized_conv2d":
+            width = int(name.split(":")[1].split(",")[0])
+            assert row.weight_bits == width
+            assert row.weight_bytes == -(-row.weights * width // 8)
+    x = torch.randn(32, 1, 12, 12)
+    with torch.no_grad():
+        expected = network(x).numpy()
+    for got in (reference.run(packed, x.numpy()), Model(packed).run(x.numpy())):
+        close = np.abs(got - expected).max(axis=1) <= 1e-4 * np.abs(expected).max()
+        assert close.mean() >= 0.9  # an input within rounding of a step may fall on either side of it: seldom

@@ -117,6 +117,18 @@ void run_chain(const Stage* stages, int count, char* const* buffers, const Tile&
           for (int v = 0; v < kVectors; ++v) x[v] = S::clamp(x[v], low, high);
           break;
         }
+        case StageKind::kQuantize: {  // low: 0 or -1; high: 2^bits - 1; see Quantize in xnornet/ops
+          const float span = 1 - s->low;
+          const F low = S::set(s->low), one = S::set(1), up = S::set(-s->low);
+          const F factor = S::set(s->high / span), half = S::set(0.5f);
+          const F step = S::set(span), base = S::set(s->low * s->high);
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) {
+            const F place = S::mul(S::add(S::clamp(x[v], low, one), up), factor);
+            x[v] = S::fma(S::floor(S::add(place, half)), step, base);  // small whole numbers: exact
+          }
+          break;
+        }
         case StageKind::kPRelu:
           XNORNET_UNROLL
           for (int v = 0; v < kVectors; ++v) x[v] = S::prelu(x[v], S::load(s->scale + first + v * S::kLanes));

@@ -23,6 +23,7 @@ struct Simd {
   static F max(F a, F b) { return _mm512_max_ps(b, a); }  // a where they are equal
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F clamp(F x, F low, F high) { return _mm512_min_ps(high, _mm512_max_ps(low, x)); }  // a NaN stays
+  static F floor(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
   static F prelu(F x, F slope) {
     return _mm512_mask_mul_ps(x, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NGT_UQ), x, slope);
   }

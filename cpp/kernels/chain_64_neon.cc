@@ -67,6 +67,9 @@ struct Simd {
       return vbslq_f32(vcgtq_f32(y, high.v[i]), high.v[i], y);
     });
   }
+  static F floor(const F& x) {
+    return map([&](int i) { return vrndmq_f32(x.v[i]); });
+  }
   static F prelu(const F& x, const F& slope) {
     return map([&](int i) { return vbslq_f32(vcgtzq_f32(x.v[i]), x.v[i], vmulq_f32(x.v[i], slope.v[i])); });
   }

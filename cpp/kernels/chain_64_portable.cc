@@ -62,6 +62,9 @@ struct Simd {
       return y > high.v[l] ? high.v[l] : y;
     });
   }
+  static F floor(const F& x) {
+    return map([&](int l) { return __builtin_floorf(x.v[l]); });
+  }
   static F prelu(const F& x, const F& slope) {
     return map([&](int l) { return x.v[l] > 0 ? x.v[l] : x.v[l] * slope.v[l]; });
   }

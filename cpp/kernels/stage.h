@@ -27,6 +27,7 @@ enum class StageKind : uint8_t {
   kBias,       // x + bias
   kAffine,     // fma(x, scale, bias)
   kClamp,      // min(max(x, low), high)
+  kQuantize,   // floor((clamp(x, low, 1) - low) * (high / (1 - low)) + 1/2) * (1 - low) + low * high
   kPRelu,      // x > 0 ? x : x * scale
   kAdd,        // x + the same element of another value
   kMultiply,   // x * the K map of another value

@@ -55,6 +55,10 @@ struct Infer {
     return with(x, DType::kF32);
   }
   Value operator()(const Clamp&) const { return take(0, {DType::kF32}); }
+  Value operator()(const Quantize& op) const {
+    require(op.bits >= 1 && op.bits <= 8, "bits is not 1 to 8");
+    return take(0, {DType::kF32});
+  }
   Value operator()(const PRelu& op) const {
     const Value& x = take(0, {DType::kF32});
     require(fits(op.slope.size(), x.channels), "slope has a wrong size");

@@ -1,4 +1,4 @@
-// A network as a list of typed operations over numbered values: the C++ mirror of xnornet/ops.py, which says
+// A network as a list of typed operations over numbered values: the C++ mirror of xnornet/ops, which says
 // what each one computes. Value 0 is the input; op i yields value i + 1.
 #pragma once
 
@@ -87,6 +87,10 @@ struct Affine {
 struct Clamp {
   float minimum, maximum;
 };
+struct Quantize {
+  int bits;
+  bool is_signed;
+};
 struct PRelu {
   std::vector<float> slope;
 };
@@ -106,8 +110,8 @@ struct InputScale {
 struct Multiply {};
 struct Flatten {};
 
-using OpData = std::variant<Conv, Sign, Threshold, Affine, Clamp, PRelu, MaxPool, AvgPool, Add, InputScale,
-                            Multiply, Flatten>;
+using OpData = std::variant<Conv, Sign, Threshold, Affine, Clamp, Quantize, PRelu, MaxPool, AvgPool, Add,
+                            InputScale, Multiply, Flatten>;
 
 struct Op {
   std::string name, kind;

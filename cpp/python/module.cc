@@ -1,4 +1,4 @@
-// The Python module: a builder with one method for each op of xnornet/ops.py, and plans made from it. All
+// The Python module: a builder with one method for each op of xnornet/ops, and plans made from it. All
 // else about a model (names, checks with good messages, images) is Python's part, in xnornet/engine.py.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -165,6 +165,12 @@ void bind_graph(nb::module_& m) {
             return g.add(std::move(name), "clamp", {input}, Clamp{minimum, maximum});
           },
           arg("name"), arg("input"), arg("minimum"), arg("maximum"))
+      .def(
+          "quantize",
+          [](Graph& g, std::string name, int input, int bits, bool is_signed) {
+            return g.add(std::move(name), "quantize", {input}, Quantize{bits, is_signed});
+          },
+          arg("name"), arg("input"), arg("bits"), arg("signed"))
       .def(
           "prelu",
           [](Graph& g, std::string name, int input, const F& slope) {

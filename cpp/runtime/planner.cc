@@ -238,6 +238,9 @@ class Planner {
                  .bias = bias ? chain.keep(affine->bias) : nullptr});
     } else if (const auto* clamp = std::get_if<Clamp>(&op.data)) {
       chain.add({.kind = StageKind::kClamp, .low = clamp->minimum, .high = clamp->maximum});
+    } else if (const auto* quantize = std::get_if<Quantize>(&op.data)) {
+      const auto steps = static_cast<float>((1 << quantize->bits) - 1);
+      chain.add({.kind = StageKind::kQuantize, .low = quantize->is_signed ? -1.0f : 0.0f, .high = steps});
     } else if (const auto* prelu = std::get_if<PRelu>(&op.data)) {
       chain.add({.kind = StageKind::kPRelu, .scale = chain.keep(prelu->slope)});
     } else {

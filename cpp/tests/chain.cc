@@ -65,6 +65,14 @@ std::vector<float> one(const std::vector<Stage>& stages, const Tile& tile, const
         x = x < s.low ? s.low : x;
         x = x > s.high ? s.high : x;
         break;
+      case StageKind::kQuantize: {
+        x = x < s.low ? s.low : x;
+        x = x > 1 ? 1 : x;
+        const float place = (x - s.low) * (s.low < 0 ? s.high / 2 : s.high);
+        const float code = std::floor(place + 0.5f);
+        x = s.low < 0 ? 2 * code - s.high : code;
+        break;
+      }
       case StageKind::kPRelu:
         x = x > 0 ? x : x * scale;
         break;
@@ -211,6 +219,10 @@ void test_chain(const KernelSet& set, Report& report) {
   add.stride = kChannels;
   map.stride = 1;
   map.map_channels = kChannels;
+  Stage signed_codes = stage(K::kQuantize), codes = stage(K::kQuantize);
+  signed_codes.low = -1;
+  signed_codes.high = 3;
+  codes.high = 255;
   Stage maps = map;
   maps.stride = 50;
   maps.map_channels = 4;
@@ -231,6 +243,8 @@ void test_chain(const KernelSet& set, Report& report) {
       {"affine", false, {stage(K::kAffine), f32}},
       {"clamp", false, {clamp, f32}},
       {"relu", false, {relu, f32}},
+      {"quantize", false, {signed_codes, f32}},
+      {"quantize unsigned", false, {codes, f32}},
       {"prelu", false, {stage(K::kPRelu), f32}},
       {"add", false, {add, f32}},
       {"multiply", false, {map, f32}},

@@ -114,6 +114,10 @@ void read_op(Reader& in, Graph& graph) {
     const float low = in.real();
     return add(Clamp{low, in.real()});
   }
+  if (kind == "quantize") {
+    const int bits = in.integer();
+    return add(Quantize{bits, in.integer() != 0});
+  }
   if (kind == "add" || kind == "multiply") {
     inputs.push_back(in.integer());
     return kind == "add" ? add(Add{}) : add(Multiply{});

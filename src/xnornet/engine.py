@@ -22,6 +22,7 @@ from PIL import Image
 
 from . import _core, ops
 from .bits import BitArray
+from .codes import CodeArray
 from .errors import UnsupportedError, UsageError
 from .graph import INPUT, PackedModel
 from .preprocess import ImageLike
@@ -267,6 +268,11 @@ def _bits(weight: BitArray) -> tuple[npt.NDArray[np.uint8], int]:
     return _u8(weight.data), weight.shape[0]
 
 
+def _values(weight: CodeArray) -> npt.NDArray[np.float32]:
+    """Weights of a few bits run as floats: few networks have them, and their sums of integers stay exact."""
+    return weight.values().astype(np.float32)
+
+
 def _build(packed: PackedModel) -> _core.Graph:
     """The model as the engine's graph."""
     graph = _core.Graph(*packed.input_shape)
@@ -292,6 +298,12 @@ def _add(graph: _core.Graph, op: ops.Op, inputs: list[int]) -> int:
             return graph.binary_weight_conv2d(op.name, x, *_bits(op.weight), _window(op.window), op.groups)
         case ops.BinaryWeightLinear():
             return graph.binary_weight_linear(op.name, x, *_bits(op.weight))
+        case ops.QuantizedConv2d():
+            return graph.conv2d(op.name, x, _values(op.weight), None, _window(op.window), op.groups)
+        case ops.QuantizedLinear():
+            return graph.linear(op.name, x, _values(op.weight), None)
+        case ops.Quantize():
+            return graph.quantize(op.name, x, op.bits, op.signed)
         case ops.Sign():
             return graph.sign(op.name, x)
         case ops.Threshold():

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from .bits import BitArray
+from .codes import CodeArray
 from .errors import FormatError
 from .files import replacing
 from .graph import PackedModel
@@ -22,7 +23,8 @@ from .preprocess import Preprocess
 
 __all__ = ["MAX_HEADER", "VERSION", "dumps", "loads", "read", "write"]
 
-VERSION = "1"
+VERSION = "2"  # that is written
+_READABLE = ("1", "2")  # version 2 added the kinds of op that k-bit layers are made of
 MAX_HEADER = 16 << 20  # bytes
 _NO_DIGEST = "0" * 64
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
@@ -91,9 +93,10 @@ def loads(data: bytes) -> PackedModel:
     metadata = header.pop("__metadata__", {})
     if metadata.get("format") != "xnornet":
         raise FormatError("is a safetensors file, but not a packed model; make one with `xnornet pack`")
-    if (version := metadata.get("version")) != VERSION:
+    if (version := metadata.get("version")) not in _READABLE:
         raise FormatError(
-            f"is of version {version!r}, this xnornet reads {VERSION}; upgrade xnornet or pack the model again"
+            f"is of version {version!r}, this xnornet reads {' and '.join(_READABLE)}; "
+            "upgrade xnornet or pack the model again"
         )
     _check_digest(data, str(metadata.get("sha256")))
     try:
@@ -183,6 +186,9 @@ def _encode(op: Op, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         if isinstance(value, BitArray):
             tensors[tensor] = value.data
             document[field.name] = {"tensor": tensor, "bits": list(value.shape)}
+        elif isinstance(value, CodeArray):
+            tensors[tensor] = value.data
+            document[field.name] = {"tensor": tensor, "codes": list(value.shape), "width": value.width}
         elif isinstance(value, np.ndarray):
             tensors[tensor] = np.ascontiguousarray(value)
             document[field.name] = {"tensor": tensor}
@@ -243,6 +249,9 @@ def _field(value: Any, name: str, hint: Any, tensors: dict[str, np.ndarray[Any, 
         return array
     if hint is BitArray:
         return BitArray(_numbers(value["bits"], what), tensors.pop(value["tensor"]))
+    if hint is CodeArray:
+        width = _typed(value["width"], int, what)
+        return CodeArray(_numbers(value["codes"], what), width, tensors.pop(value["tensor"]))
     if hint is Window:
         return Window(**{key: _numbers(numbers, f"{what}.{key}") for key, numbers in value.items()})
     if hint == tuple[str, ...]:

@@ -114,6 +114,11 @@ def _(op: ops.BinaryWeightConv2d, x: Array) -> Array:
 
 
 @apply.register
+def _(op: ops.QuantizedConv2d, x: Array) -> Array:
+    return _convolve(x, op.weight.values(), op.window, op.groups, 0, np.float64).astype(np.float32)
+
+
+@apply.register
 def _(op: ops.Linear, x: Array) -> Array:
     out = x.astype(np.float64) @ op.weight.T.astype(np.float64)
     return (out if op.bias is None else out + op.bias).astype(np.float32)
@@ -130,6 +135,11 @@ def _(op: ops.BinaryWeightLinear, x: Array) -> Array:
 
 
 @apply.register
+def _(op: ops.QuantizedLinear, x: Array) -> Array:
+    return (x.astype(np.float64) @ op.weight.values().T.astype(np.float64)).astype(np.float32)
+
+
+@apply.register
 def _(op: ops.Sign, x: Array) -> Array:
     return sign(x)
 
@@ -139,6 +149,15 @@ def _(op: ops.Threshold, x: Array) -> Array:
     d = x.astype(np.int64)
     positive = np.where(op.descending == 1, d <= op.threshold, d >= op.threshold)
     return np.where(positive, 1, -1).astype(np.int8)
+
+
+@apply.register
+def _(op: ops.Quantize, x: Array) -> Array:
+    steps, half = np.float32(2**op.bits - 1), np.float32(0.5)
+    if op.signed:
+        place = (np.clip(x.astype(np.float32), np.float32(-1), np.float32(1)) + np.float32(1)) * (steps / 2)
+        return np.asarray(2 * np.floor(place + half) - steps, np.float32)
+    return np.asarray(np.floor(np.clip(x.astype(np.float32), np.float32(0), np.float32(1)) * steps + half), np.float32)
 
 
 @apply.register

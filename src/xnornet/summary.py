@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from .bits import BitArray
+from .codes import CodeArray
 from .format import dumps
 from .graph import PackedModel
 from .ops import Op
@@ -24,7 +25,7 @@ class Row:
         name, kind: of the op.
         output: its value, as "height x width x channels dtype".
         weights: number of weights.
-        weight_bits: bits a weight (1 or 32; 0 without weights).
+        weight_bits: bits a weight (1 to 8, or 32; 0 without weights).
         weight_bytes: what the weights take in the file.
         other_bytes: what alphas, biases, thresholds and the like take.
         macs: multiply-accumulates for one image.
@@ -67,11 +68,13 @@ class Summary:
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "header_bytes": self.header_bytes,
             "binary_weight_bytes": self.total(1),
+            "few_bit_weight_bytes": sum(self.total(bits) for bits in range(2, 9)),
             "float_weight_bytes": self.total(32),
             "other_bytes": sum(row.other_bytes for row in self.rows),
             "file_bytes": self.file_bytes,
             "float_bytes": self.float_bytes,
             "binary_macs": self.total(1, "macs"),
+            "few_bit_macs": sum(self.total(bits, "macs") for bits in range(2, 9)),
             "float_macs": self.total(32, "macs"),
         }
 
@@ -92,9 +95,9 @@ class Summary:
                 *(f"{n:,}" if n else "" for n in (row.weights, row.weight_bytes, row.other_bytes, row.macs)),
             )
         table.add_section()
-        for bits in (1, 32):
+        for bits in sorted({1, 32, *(row.weight_bits for row in self.rows if row.weight_bits)}):
             weights, taken, macs = (self.total(bits, what) for what in ("weights", "weight_bytes", "macs"))
-            note = f"{4 * weights / taken:.3g}x less than float32" if bits == 1 and taken else ""
+            note = f"{4 * weights / taken:.3g}x less than float32" if bits < 32 and taken else ""
             table.add_row(f"{bits}-bit weights", note, "", str(bits), f"{weights:,}", f"{taken:,}", "", f"{macs:,}")
         other = sum(row.other_bytes for row in self.rows)
         table.add_row("scales, biases, thresholds", "", "", "", "", "", f"{other:,}", "")
@@ -120,6 +123,8 @@ def _row(op: Op, model: PackedModel) -> Row:
         array = getattr(op, field.name)
         if isinstance(array, BitArray):
             weights, weight_bits, weight_bytes = array.size, 1, array.data.nbytes
+        elif isinstance(array, CodeArray):
+            weights, weight_bits, weight_bytes = array.size, array.width, array.data.nbytes
         elif isinstance(array, np.ndarray) and field.name == "weight":
             weights, weight_bits, weight_bytes = array.size, 8 * array.itemsize, array.nbytes
         elif isinstance(array, np.ndarray):

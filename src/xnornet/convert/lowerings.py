@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..bits import BitArray
+from ..codes import MAX_WIDTH, CodeArray
 from ..nn import functional
 from ..ops import (
     Add,
@@ -28,6 +29,9 @@ from ..ops import (
     MaxPool2d,
     Multiply,
     PRelu,
+    Quantize,
+    QuantizedConv2d,
+    QuantizedLinear,
     Sign,
     Window,
 )
@@ -81,6 +85,10 @@ def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
         return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
     if padding_value:
         raise Refusal("padding with a value other than 0 before float weights", "pad with 0")
+    if _is_codes(weight):
+        codes = CodeArray.from_values(filters)
+        out = build.add(QuantizedConv2d, [build.real(x)], weight=codes, **shared)
+        return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
     return build.add(Conv2d, [build.real(x)], weight=filters, bias=bias, **shared)
 
 
@@ -96,11 +104,19 @@ def _linear(build: Builder, args: dict[str, Any]) -> Symbol:
         kind = BinaryLinear if x.is_bits else BinaryWeightLinear
         out = build.add(kind, [x], plain=True, weight=BitArray.from_signs(matrix))
         return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
+    if _is_codes(weight):
+        out = build.add(QuantizedLinear, [build.real(x)], plain=True, weight=CodeArray.from_values(matrix))
+        return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
     return build.add(Linear, [build.real(x)], plain=True, weight=np.ascontiguousarray(matrix), bias=bias)
 
 
 def _is_signs(weight: Tensor) -> bool:
     return bool((weight.abs() == 1).all())
+
+
+def _is_codes(weight: Tensor) -> bool:
+    """Odd whole numbers of a few bits: what k-bit weights are, but for their scale."""
+    return bool((weight % 2 == 1).all()) and weight.numel() > 0 and bool(weight.abs().max() < 1 << MAX_WIDTH)
 
 
 # --- element-wise ---
@@ -110,6 +126,12 @@ def _is_signs(weight: Tensor) -> bool:
 def _sign(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["x"]
     return x if x.is_bits else build.add(Sign, [x], suffix="sign")  # signs are their own signs
+
+
+@_lowers(functional.QUANTIZE)
+def _quantize(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = build.real(args["x"])
+    return build.add(Quantize, [x], suffix="quantize", bits=int(args["bits"]), signed=bool(args["signed"]))
 
 
 @_lowers(aten.batch_norm.default)

@@ -53,7 +53,8 @@ class InputQuantizer(nn.Module):
 
     def forward(self, x: Tensor, as_codes: bool = False) -> Tensor:
         codes = self.codes(x)
-        return codes if as_codes or self.steps == 1 else codes / self.steps
+        # steps * (1 / steps) is 1 in float32 for up to 8 bits: the ends of the range stay inside it.
+        return codes if as_codes or self.steps == 1 else codes * (1 / self.steps)
 
 
 class WeightQuantizer(nn.Module):

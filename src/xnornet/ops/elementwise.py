@@ -1,0 +1,145 @@
+"""Ops that treat every element alone, and flattening, which only moves them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .base import F32, I32, U8, Op, Value
+
+__all__ = ["Add", "Affine", "Clamp", "Flatten", "Multiply", "PRelu", "Quantize", "Sign", "Threshold"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sign(Op):
+    """f32 -> bits: +1 where x >= 0 (both zeros), else -1. NaN is refused at the model's input."""
+
+    kind: ClassVar[str] = "sign"
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32",))
+        return Value("bits", values[0].shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Threshold(Op):
+    """i32 -> bits, per channel: +1 where ``d >= threshold`` (``d <= threshold`` where `descending`), else -1.
+
+    This is batch norm (and all else between a binary layer and the next sign) folded into one integer.
+    A threshold of +-2**31 (saturated to int32) makes a channel constant.
+    """
+
+    kind: ClassVar[str] = "threshold"
+    threshold: I32
+    descending: U8
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("i32",))
+        self._per_channel(values[0], threshold=self.threshold, descending=self.descending)
+        if np.any(self.descending > 1):
+            raise self._fail("descending holds a value other than 0 and 1")
+        return Value("bits", values[0].shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Quantize(Op):
+    """f32 -> f32: codes of `bits` bits, whole numbers. With ``s = 2**bits - 1``, every operation rounded once:
+
+    * signed: ``2 * floor((min(max(x, -1), 1) + 1) * (s / 2) + 0.5) - s``, odd numbers from -s to s;
+    * unsigned: ``floor(min(max(x, 0), 1) * s + 0.5)``, from 0 to s.
+
+    A code over s is the value of the paper's q_k (section 3.2), or of DoReFa-Net's quantizer. Ties round up.
+    """
+
+    kind: ClassVar[str] = "quantize"
+    bits: int
+    signed: bool
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32",))
+        if not 1 <= self.bits <= 8:
+            raise self._fail(f"bits is {self.bits}, expected 1 to 8")
+        return values[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Affine(Op):
+    """Any dtype -> f32, per channel: ``x * scale + bias``, *fused*; either vector, or both, may be absent."""
+
+    kind: ClassVar[str] = "affine"
+    scale: F32 | None = None
+    bias: F32 | None = None
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32", "i32", "bits"))
+        self._per_channel(values[0], scale=self.scale, bias=self.bias)
+        return Value("f32", values[0].shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Clamp(Op):
+    """f32 -> f32: ``min(max(x, minimum), maximum)``. ReLU is (0, inf), hard tanh (-1, 1)."""
+
+    kind: ClassVar[str] = "clamp"
+    minimum: float = -math.inf
+    maximum: float = math.inf
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32",))
+        if not self.minimum <= self.maximum:
+            raise self._fail(f"minimum {self.minimum} is above maximum {self.maximum}")
+        return values[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PRelu(Op):
+    """f32 -> f32, per channel: ``x`` where x > 0, else ``slope * x``. Leaky ReLU has one slope throughout."""
+
+    kind: ClassVar[str] = "prelu"
+    slope: F32
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32",))
+        self._per_channel(values[0], slope=self.slope)
+        return values[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Add(Op):
+    """f32, f32 -> f32: element-wise sum of two values of one shape (a residual connection)."""
+
+    kind: ClassVar[str] = "add"
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32",), ("f32",))
+        if values[0].shape != values[1].shape:
+            raise self._fail(f"shapes {list(values[0].shape)} and {list(values[1].shape)} differ")
+        return values[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Multiply(Op):
+    """(f32 or i32), f32 -> f32: product of a value with a K map; channel ``o`` of C takes map ``o // (C / groups)``."""
+
+    kind: ClassVar[str] = "multiply"
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32", "i32"), ("f32",))
+        x, scale = values
+        if x.shape[:2] != scale.shape[:2] or scale.shape[2] < 1 or x.shape[2] % scale.shape[2]:
+            raise self._fail(f"a map of {list(scale.shape)} does not spread over {list(x.shape)}")
+        return Value("f32", x.shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Flatten(Op):
+    """(H, W, C) -> (1, 1, H*W*C) in row-major order, any dtype kept."""
+
+    kind: ClassVar[str] = "flatten"
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32", "i32", "bits"))
+        return Value(values[0].dtype, (1, 1, math.prod(values[0].shape)))
