@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnornet import ops
+from xnornet.bits import BitArray
 from xnornet.engine import Model
 from xnornet.ops import Window
 
@@ -161,7 +162,7 @@ def test_sums_beyond_sixteen_bits() -> None:
     """A fan-in past 65535, with every product the same: no accumulator may wrap."""
     rng = np.random.default_rng(0)
     features = 70_000
-    weight = ops.BitArray.from_signs(np.full((33, features), -1))
+    weight = BitArray.from_signs(np.full((33, features), -1))
     layers = [
         sign(),
         ops.BinaryLinear(name="linear", inputs=("bits",), weight=weight),
@@ -200,7 +201,7 @@ def test_max_pool_of_bits(channels: int, kernel: tuple[int, int], stride: tuple[
 def test_zeros_are_positive() -> None:
     """sign(+0) = sign(-0) = +1."""
     x = np.array([0.0, -0.0, 1e-45, -1e-45, 1, -1, np.inf, -np.inf], np.float32).reshape(1, 8, 1, 1)
-    weight = ops.BitArray.from_signs(np.where(np.eye(8) > 0, 1, -1))
+    weight = BitArray.from_signs(np.where(np.eye(8) > 0, 1, -1))
     layers = [sign(), ops.BinaryLinear(name="linear", inputs=("bits",), weight=weight), to_float("linear")]
     check(model_of((1, 1, 8), layers), np.random.default_rng(0), x=x)
 
@@ -215,7 +216,7 @@ def test_a_wrong_weight_would_be_seen() -> None:
     weight = random_bits(rng, 8, 3, 3, 64)
     data = weight.data.copy()
     data[17] ^= 4
-    flipped = ops.BitArray(weight.shape, data)
+    flipped = BitArray(weight.shape, data)
     x = integers(rng, 1, 64, 5, 5)
     results = []
     for bits in (weight, flipped):

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from xnornet import format, ops, reference
+from xnornet.bits import BitArray
 from xnornet.engine import Model, available_isas, list_isas
 from xnornet.errors import DataError, UnsupportedError
 from xnornet.graph import PackedModel
@@ -195,7 +196,7 @@ def test_memory_of_a_loaded_model(tmp_path: Path) -> None:
     """What stays is the repacked weights; on the way there is the file once more, and no third copy."""
     rng = np.random.default_rng(0)
     features = 12288
-    weight = ops.BitArray((features, features), rng.integers(0, 256, features * features // 8, dtype=np.uint8))
+    weight = BitArray((features, features), rng.integers(0, 256, features * features // 8, dtype=np.uint8))
     layers = [
         ops.BinaryWeightLinear(name="real", inputs=("input",), weight=weight),
         ops.Sign(name="bits", inputs=("real",)),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import functional as B
+from . import products
 from .quantizers import (
     GradientQuantizer,
     InputQuantizer,
@@ -170,11 +171,15 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         codes = self._input(x)
         weight, scale = self._weight()
-        padding: Any = self.padding
+        top, bottom, left, right = self.explicit_padding
         if self.padding_value:
             codes = B.pad(codes, self.explicit_padding, float(self.padding_value))
-            padding = 0
-        out = F.conv2d(codes, weight, None, self.stride, padding, self.dilation, self.groups)
+            top = bottom = left = right = 0
+        if self.input_quantizer is None or (top, left) != (bottom, right):  # odd "same" padding
+            out = F.conv2d(codes, weight, None, self.stride, self.padding, self.dilation, self.groups)
+        else:
+            storage = self.input_quantizer.storage
+            out = products.conv2d(codes, weight, self.stride, (top, left), self.dilation, self.groups, storage)
         out = self._backward_through(out)
         if scale is not None:
             out = out * scale.view(-1, 1, 1)
@@ -215,7 +220,11 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         codes = self._input(x)
         weight, scale = self._weight()
-        out = self._backward_through(F.linear(codes, weight))
+        if self.input_quantizer is None:
+            out = F.linear(codes, weight)
+        else:
+            out = products.linear(codes, weight, self.input_quantizer.storage)
+        out = self._backward_through(out)
         if scale is not None:
             out = out * scale
         if self.input_scale != "none":

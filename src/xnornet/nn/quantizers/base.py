@@ -44,6 +44,13 @@ class InputQuantizer(nn.Module):
     steps: int = 1
     signed: bool = True
 
+    @property
+    def storage(self) -> torch.dtype:
+        """What holds a code until the backward pass: bool for +1 and -1, which take a bit, or an integer type."""
+        if self.steps == 1 and self.signed:
+            return torch.bool
+        return torch.int8 if self.steps <= 127 else torch.int16
+
     def attach(self, channels: int) -> None:
         """Called once by the layer that takes this quantizer: make the parameters that there are for each channel."""
 

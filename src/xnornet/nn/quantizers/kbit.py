@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..functional import quantize
+from ..packing import Layout, masked, pack
 from .base import (
     INPUT_QUANTIZERS,
     WEIGHT_QUANTIZERS,
@@ -31,14 +32,13 @@ class _Quantize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bits: int, signed: bool) -> Tensor:
-        ctx.save_for_backward(x.abs() <= 1 if signed else (x >= 0) & (x <= 1))
-        ctx.steps = 2**bits - 1
+        ctx.layout, ctx.steps = Layout.of(x), 2**bits - 1
+        ctx.save_for_backward(pack((x <= 1).logical_and_(x >= (-1 if signed else 0)), ctx.layout))
         return quantize(x, bits, signed)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return grads[0] * inside * ctx.steps, None, None
+        return masked(grads[0], ctx.saved_tensors[0], ctx.layout) * ctx.steps, None, None
 
 
 class _Levels(InputQuantizer):

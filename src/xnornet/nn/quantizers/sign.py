@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..functional import sign
+from ..packing import Layout, masked, pack, unpack
 from .base import INPUT_QUANTIZERS, InputQuantizer
 
 __all__ = ["ApproxSign", "RSign", "SteSign"]
@@ -16,13 +17,16 @@ __all__ = ["ApproxSign", "RSign", "SteSign"]
 class _SteSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, clip: float) -> Tensor:
-        ctx.save_for_backward(x.abs() <= clip)  # one byte an element, not four
-        return sign(x)
+        layout = Layout.of(x)
+        ctx.layout = layout
+        ctx.save_for_backward(pack((x <= clip).logical_and_(x >= -clip), layout))
+        if torch.compiler.is_compiling():
+            return sign(x)
+        return unpack(pack(x < 0, layout), layout, 1.0, -1.0, x.dtype)  # sign(x), in half the time on a CPU
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (inside,) = ctx.saved_tensors
-        return grads[0] * inside, None
+        return masked(grads[0], ctx.saved_tensors[0], ctx.layout), None
 
 
 class SteSign(InputQuantizer):
