@@ -5,8 +5,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -59,26 +57,6 @@ def test_same_seed_same_latent_weights_as_torch():
     expected = nn.Conv2d(3, 4, 3).weight
     torch.manual_seed(3)
     assert torch.equal(BinaryConv2d(3, 4, 3).weight, expected)
-
-
-@given(st.integers(0, 2**31))
-@settings(deadline=None, max_examples=30)
-def test_alpha_is_the_best_scale(seed):
-    """Paper, eqs. 3 to 6: among all alpha (a grid) and all B, ||W - alpha B||^2 is least at mean|W| and sign(W)."""
-    rng = np.random.default_rng(seed)
-    weight = rng.normal(size=(1, rng.integers(1, 7))).astype(np.float32)
-    codes, scale = BinaryLinear(weight.shape[1], 1).weight_quantizer.codes(torch.from_numpy(weight))
-    w, best = weight[0].astype(np.float64), float(scale[0])
-
-    def cost(alpha, signs):
-        return float(((w - alpha * signs) ** 2).sum())
-
-    least = cost(best, codes[0].numpy())
-    # J* = ||W||^2 - n alpha*^2 (the residual, from putting alpha* into eq. 3)
-    assert least == pytest.approx((w**2).sum() - w.size * best**2, rel=1e-5, abs=1e-6)
-    for signs in itertools.product((-1.0, 1.0), repeat=w.size):
-        for alpha in np.linspace(0.0, 3.0, 61):
-            assert cost(alpha, np.array(signs)) >= least - 1e-6
 
 
 def mean_of_windows(x, kernel, stride, padding, dilation, groups):

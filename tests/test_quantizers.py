@@ -149,27 +149,6 @@ def test_scaled_sign_of_a_filter_of_zeros(gradient):
     )  # alpha = 0 lets nothing through but where it is no factor
 
 
-def test_the_alpha_part_of_the_exact_gradient_by_finite_differences():
-    """With the signs held fixed, W~ = mean|W| * B is differentiable: its true derivative is exact's first term."""
-    rng = np.random.default_rng(2)
-    weight, upstream = rng.normal(0, 0.4, (2, 3, 9))
-    signs = numpy_sign(weight)
-
-    def cost(w):
-        return float((upstream * np.abs(w).mean(axis=1, keepdims=True) * signs).sum())
-
-    step = 1e-6  # far below every |w|, so that no sign changes
-    assert np.abs(weight).min() > 10 * step
-    numeric = np.empty_like(weight)
-    for i in np.ndindex(weight.shape):
-        delta = np.zeros_like(weight)
-        delta[i] = step
-        numeric[i] = (cost(weight + delta) - cost(weight - delta)) / (2 * step)
-    whole = gradient_of("exact", weight, upstream)
-    ste_part = np.abs(weight).mean(axis=1, keepdims=True) * (np.abs(weight) <= 1) * upstream
-    np.testing.assert_allclose(whole - ste_part, numeric, rtol=1e-6, atol=1e-9)
-
-
 @given(hnp.arrays(np.float32, (3, 4, 2), elements=st.floats(-2, 2, width=32)))
 def test_scaled_sign_values(weight):
     codes, scale = ScaledSign().codes(torch.from_numpy(weight))

@@ -15,6 +15,7 @@ from .preprocess import Preprocess
 
 if TYPE_CHECKING:
     from . import convert, models, nn, train
+    from .nn import binarize_
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "UsageError",
     "XnornetError",
     "__version__",
+    "binarize_",
     "convert",
     "load",
     "models",
@@ -38,4 +40,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("convert", "models", "nn", "train"):
         return _import_module(f".{name}", __name__)
+    if name == "binarize_":
+        return _import_module(".nn", __name__).binarize_
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

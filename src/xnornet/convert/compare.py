@@ -14,7 +14,7 @@ from .. import reference
 from ..data import Split, Unreadable
 from ..evaluate import Evaluation, Progress, batches
 from ..graph import PackedModel
-from ..ops import Sign
+from ..ops import Quantize, Sign
 
 __all__ = ["Comparison", "compare", "is_tie", "torch_evaluation"]
 
@@ -95,9 +95,16 @@ def compare(engine: Evaluation, torch_: Evaluation, packed: PackedModel, split: 
 
 
 def is_tie(packed: PackedModel, pixels: npt.NDArray[np.uint8]) -> bool:
-    """Whether a sign's input, or the lead of the best logit, is within float rounding of zero."""
+    """Whether a sign's input, or the lead of the best logit, is within float rounding of zero, or a quantizer's input
+    of a step."""
     values = reference.trace(packed, pixels)
     for op in packed.ops:
+        if isinstance(op, Quantize):
+            x = values[op.inputs[0]].astype(np.float64)
+            low = -1 if op.signed else 0
+            place = (np.clip(x, low, 1) - low) * (2**op.bits - 1) / (1 - low) + 0.5
+            if np.abs(place - np.round(place)).min() <= TIE * 2**op.bits * max(1.0, np.sqrt((x**2).mean())):
+                return True
         if isinstance(op, Sign):
             x = np.abs(values[op.inputs[0]].astype(np.float64))
             if x.min() <= TIE * np.sqrt((x**2).mean()):

@@ -1,5 +1,6 @@
 """Quantized layers for PyTorch: binary ones first of all."""
 
+from .binarize import BinarizeReport, binarize_
 from .layers import BinaryConv2d, BinaryLinear, clip_weights_
 from .methods import METHODS, Method, method, method_names
 from .quantizers import GradientQuantizer, InputQuantizer, RSign, ScaledSign, SteSign, WeightQuantizer
@@ -7,6 +8,7 @@ from .rprelu import RPReLU
 
 __all__ = [
     "METHODS",
+    "BinarizeReport",
     "BinaryConv2d",
     "BinaryLinear",
     "GradientQuantizer",
@@ -17,6 +19,7 @@ __all__ = [
     "ScaledSign",
     "SteSign",
     "WeightQuantizer",
+    "binarize_",
     "clip_weights_",
     "method",
     "method_names",

@@ -17,14 +17,8 @@ from torch.nn import functional as F
 
 from . import functional as B
 from . import products
-from .quantizers import (
-    GradientQuantizer,
-    InputQuantizer,
-    WeightQuantizer,
-    gradient_quantizer,
-    input_quantizer,
-    weight_quantizer,
-)
+from . import quantizers as Q
+from .quantizers import GradientQuantizer, InputQuantizer, WeightQuantizer
 from .quantizers.base import per_filter
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "InputScale", "clip_weights_"]
@@ -42,24 +36,66 @@ class _BinaryLayer(nn.Module):
 
     def _configure(
         self,
-        input_quantizer_: str | InputQuantizer | None,
-        weight_quantizer_: str | WeightQuantizer | None,
-        input_scale_: InputScale,
-        gradient_quantizer_: str | GradientQuantizer | None,
+        input_quantizer: str | InputQuantizer | None = "ste_sign",
+        weight_quantizer: str | WeightQuantizer | None = "scaled_sign",
+        input_scale: InputScale = "none",
+        gradient_quantizer: str | GradientQuantizer | None = None,
+        padding_value: int = 0,
+        *,
+        fresh: bool = True,
     ) -> None:
-        self.input_quantizer = input_quantizer(input_quantizer_)
-        self.weight_quantizer = weight_quantizer(weight_quantizer_)
-        self.gradient_quantizer = gradient_quantizer(gradient_quantizer_)
+        """Make the quantizers of a layer that is a torch layer already; `fresh`: its weights may be drawn anew."""
+        self.input_quantizer = Q.input_quantizer(input_quantizer)
+        self.weight_quantizer = Q.weight_quantizer(weight_quantizer)
+        self.gradient_quantizer = Q.gradient_quantizer(gradient_quantizer)
         if self.weight_quantizer is None and self.input_quantizer is None:
             raise ValueError("neither weights nor inputs are quantized; for a float layer use torch's")
-        if input_scale_ not in ("none", "k", "k-gradient"):
-            raise ValueError(f"input_scale is 'none', 'k' or 'k-gradient', got '{input_scale_}'")
-        if input_scale_ != "none" and self.input_quantizer is None:
-            raise ValueError(f"input_scale '{input_scale_}' scales binary inputs; this layer has no input quantizer")
-        self.input_scale = input_scale_
+        if input_scale not in ("none", "k", "k-gradient"):
+            raise ValueError(f"input_scale is 'none', 'k' or 'k-gradient', got '{input_scale}'")
+        if input_scale != "none" and self.input_quantizer is None:
+            raise ValueError(f"input_scale '{input_scale}' scales binary inputs; this layer has no input quantizer")
+        self.input_scale = input_scale
+        self._set_padding(padding_value)
+        latent = self._latent
         if self.weight_quantizer is not None:
-            self.weight_quantizer.initialise_(self._latent)
-            self.weight_quantizer.attach(self._latent)
+            if fresh:
+                self.weight_quantizer.initialise_(latent)
+            self.weight_quantizer.attach(latent)
+        if self.input_quantizer is not None:
+            self.input_quantizer.attach(latent.shape[1] * getattr(self, "groups", 1))
+            self.input_quantizer.to(latent.device, latent.dtype)
+
+    def _set_padding(self, padding_value: int) -> None:
+        """Nothing to do where nothing is padded."""
+
+    @classmethod
+    def adopt(cls, layer: nn.Module, **quantizers: Any) -> None:
+        """Turn a torch layer into one of this class in place: its weights, hooks and owners stay what they are.
+
+        Args:
+            layer: a plain `torch.nn.Conv2d` for `BinaryConv2d`, a plain `torch.nn.Linear` for `BinaryLinear`.
+            quantizers: as when such a layer is made.
+
+        Raises:
+            TypeError: another kind of layer.
+            ValueError: as when such a layer is made; the layer is left as it was.
+        """
+        torch_layer = cls.__bases__[1]
+        if type(layer) is not torch_layer:
+            raise TypeError(
+                f"{cls.__name__} can take the place of a {torch_layer.__name__}, not {type(layer).__name__}"
+            )
+        before = dict(layer.__dict__), dict(layer._modules)
+        layer.__class__ = cls
+        try:
+            layer._configure(**quantizers, fresh=False)  # type: ignore[operator]
+        except ValueError:
+            layer.__class__ = torch_layer
+            layer.__dict__.update(before[0])
+            layer._modules.clear()
+            layer._modules.update(before[1])
+            raise
+        layer.train(layer.training)
 
     def reset_parameters(self) -> None:
         """Draw new weights, as torch does or, where the method has an initialisation of its own, as that says."""
@@ -149,9 +185,9 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._configure(input_quantizer, weight_quantizer, input_scale, gradient_quantizer)
-        if self.input_quantizer is not None:
-            self.input_quantizer.attach(self.in_channels)
+        self._configure(input_quantizer, weight_quantizer, input_scale, gradient_quantizer, padding_value)
+
+    def _set_padding(self, padding_value: int) -> None:
         if self.padding_mode != "zeros":
             raise ValueError(f"padding_mode '{self.padding_mode}' is not supported; use 'zeros' and padding_value")
         if padding_value not in (-1, 0, 1):
@@ -214,8 +250,6 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._configure(input_quantizer, weight_quantizer, input_scale, gradient_quantizer)
-        if self.input_quantizer is not None:
-            self.input_quantizer.attach(self.in_features)
 
     def forward(self, x: Tensor) -> Tensor:
         codes = self._input(x)

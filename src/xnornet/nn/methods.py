@@ -94,11 +94,11 @@ class Method:
 
     def conv2d(self, *args: Any, **kwargs: Any) -> nn.Conv2d:
         """The method's convolution; takes what `torch.nn.Conv2d` takes."""
-        return BinaryConv2d(*args, **kwargs, **self._quantizers()) if self._is_quantized else nn.Conv2d(*args, **kwargs)
+        return BinaryConv2d(*args, **kwargs, **self.quantizers()) if self._is_quantized else nn.Conv2d(*args, **kwargs)
 
     def linear(self, *args: Any, **kwargs: Any) -> nn.Linear:
         """The method's dense layer; takes what `torch.nn.Linear` takes."""
-        return BinaryLinear(*args, **kwargs, **self._quantizers()) if self._is_quantized else nn.Linear(*args, **kwargs)
+        return BinaryLinear(*args, **kwargs, **self.quantizers()) if self._is_quantized else nn.Linear(*args, **kwargs)
 
     def activation(self) -> nn.Module:
         """What stands between norm and pool in a block that begins with its convolution: ReLU for real inputs, else the
@@ -109,7 +109,8 @@ class Method:
     def _is_quantized(self) -> bool:
         return self.quantized_weights or self.quantized_inputs
 
-    def _quantizers(self) -> dict[str, Any]:
+    def quantizers(self) -> dict[str, Any]:
+        """The arguments that make a layer one of this method's."""
         inputs = input_quantizer(self.input_quantizer)
         # In the order conv-first a layer sees what is quantized already. The STE leaves signs and their gradient alone;
         # other gradients may vanish at +1 and -1.

@@ -40,7 +40,7 @@ def conv2d(
         (N, out, out height, out width); where codes take part, differentiable with respect to both.
     """
     if not _keeps(codes, weight):
-        return F.conv2d(codes, weight, None, stride, padding, dilation, groups)  # type: ignore[arg-type]
+        return F.conv2d(codes, weight, None, stride, padding, dilation, groups)
     geometry = (list(stride), list(padding), list(dilation), groups)
     out: Tensor = _Conv2d.apply(codes, weight, storage, geometry)  # type: ignore[no-untyped-call]
     return out

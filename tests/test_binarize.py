@@ -1,0 +1,259 @@
+"""binarize_: users' own modules, pretrained weights kept, and the result trains, packs and runs."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from xnornet import Model
+from xnornet.convert import lower
+from xnornet.nn import BinaryConv2d, BinaryLinear, Method, binarize_, clip_weights_, method
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x):
+        return x + self.conv(self.norm(x))
+
+
+class Net(nn.Module):
+    """Nested modules, defined in another order than they are called; one convolution is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(32, 5)
+        self.stem = nn.Conv2d(3, 16, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList([Block(16), Block(16)])
+        self.shared = nn.Conv2d(16, 16, (3, 1), padding="same", dilation=2, groups=2)
+        self.again = self.shared
+        self.norm = nn.BatchNorm2d(16)
+        self.wide = nn.Sequential(nn.BatchNorm2d(16), nn.Conv2d(16, 32, 1))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        x = self.again(self.norm(self.shared(x)))
+        return self.head(self.wide(x).mean((2, 3)))
+
+
+class Plain(nn.Sequential):
+    """A subclass of Sequential in the usual order, with dense layers."""
+
+    def __init__(self):
+        super().__init__(
+            *(nn.Conv2d(1, 8, 5, padding=2), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(16 * 9, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 4)),
+        )
+
+
+CASES = [
+    (Net, (3, 12, 12), "xnor", 4),
+    (Net, (3, 12, 12), "bwn", 4),
+    (Net, (3, 12, 12), "reactnet", 4),
+    (Net, (3, 12, 12), "kbit:2,2", 4),
+    (Plain, (1, 12, 12), "bwn", 2),
+    (Plain, (1, 12, 12), "dorefa:1,2", 2),
+]
+
+
+@pytest.mark.parametrize(("make", "shape", "name", "changed"), CASES)
+def test_the_result_trains_packs_and_runs(make, shape, name, changed):
+    torch.manual_seed(0)
+    network = make()
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    held = dict(network.named_parameters())
+    weights = copy.deepcopy(network.state_dict())
+    report = binarize_(network, name, example_input=torch.randn(2, *shape))
+    assert len(report.changed) == changed
+    layers = [m for m in network.modules() if isinstance(m, BinaryConv2d | BinaryLinear)]
+    assert len(layers) == changed
+    state = network.state_dict()
+    assert all(torch.equal(state[key], weights[key]) for key in weights)
+    assert all(p is held[key] for key, p in network.named_parameters() if key in held)  # the optimiser's still
+    for _ in range(3):
+        optimiser.zero_grad()
+        F.cross_entropy(network(torch.randn(16, *shape)), torch.arange(16) % 4).backward()
+        assert all(p.grad is not None for p in network.parameters())
+        optimiser.step()
+        clip_weights_(network)
+    network.eval()
+    packed = lower(network, torch.zeros(1, *shape))
+    kinds = [op.kind for op in packed.ops]
+    assert sum("binary" in kind or "quantized" in kind for kind in kinds) >= changed
+    x = torch.randn(32, *shape)
+    with torch.no_grad():
+        expected = network(x).numpy()
+    close = np.abs(Model(packed).run(x.numpy()) - expected).max(axis=1) <= 1e-4 * np.abs(expected).max()
+    assert close.mean() >= 0.9
+
+
+def test_layers_keep_what_they_are():
+    network = Net().double().eval()
+    network.blocks[1].train()
+    network.stem.weight.requires_grad_(False)
+    seen = []
+    network.shared.register_forward_hook(lambda *_: seen.append(1))
+    conv, before = network.shared, copy.deepcopy(network.shared)
+    report = binarize_(network, "xnor")
+    assert network.shared is network.again is conv
+    assert isinstance(conv, BinaryConv2d)
+    for key in ("stride", "padding", "dilation", "groups", "in_channels", "out_channels", "training"):
+        assert getattr(conv, key) == getattr(before, key)
+    assert torch.equal(conv.weight, before.weight)
+    assert torch.equal(conv.bias, before.bias)
+    assert conv.weight.dtype == torch.float64
+    assert not conv.input_quantizer.training
+    assert network.blocks[1].conv.input_quantizer.training
+    assert not network.stem.weight.requires_grad
+    network(torch.randn(1, 3, 8, 8).double())
+    assert len(seen) == 2
+    assert any(name == "shared, again" for name in report.changed)
+
+
+def test_learned_parts_live_where_the_weights_do():
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)).double()
+    binarize_(network, Method("x", "learned_sign", "rsign"), skip=())
+    # The first layer's input stays real.
+    assert {name: p.dtype for name, p in network[1].named_parameters()} == {
+        "weight": torch.float64,
+        "bias": torch.float64,
+        "weight_quantizer.scale": torch.float64,
+    }
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    binarize_(network.double(), "reactnet")
+    assert network[2].input_quantizer.shift.dtype == torch.float64
+
+
+def test_first_and_last_by_definition_or_by_call():
+    defined = binarize_(Net(), "bwn")
+    assert defined.skipped == ("head", "wide.1")
+    called = binarize_(Net(), "bwn", example_input=torch.randn(1, 3, 8, 8))
+    assert called.skipped == ("stem", "head")
+    assert called.layers[0].name == "stem"
+
+
+def test_skip_by_name_pattern_and_function():
+    report = binarize_(Net(), "bwn", skip=("stem", "blocks.*", lambda name, layer: isinstance(layer, nn.Linear)))
+    notes = {layer.name: layer.note for layer in report.layers if not layer.changed}
+    assert notes == {
+        "stem": "skip: 'stem'",
+        "blocks.0.conv": "skip: 'blocks.*'",
+        "blocks.1.conv": "skip: 'blocks.*'",
+        "head": "skipped by your function",
+    }
+    assert binarize_(Net(), "bwn", skip=("blocks",)).skipped == ("blocks.0.conv", "blocks.1.conv")
+
+
+def test_the_first_layer_takes_its_real_input():
+    network = Plain()
+    report = binarize_(network, "xnor", skip=(), example_input=torch.rand(1, 1, 12, 12))
+    assert network[0].input_quantizer is None
+    assert "its input stays real" in report.layers[0].note
+    assert isinstance(network[-1], BinaryLinear)
+
+
+class Scaled(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_what_cannot_be_changed_is_said():
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        Scaled(4, 4, 3),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        nn.ConvTranspose2d(4, 4, 3),
+        torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3)),
+        nn.LazyConv2d(4, 3),
+        BinaryConv2d(4, 4, 3),
+        nn.Conv1d(4, 4, 3),
+        nn.Conv2d(4, 4, 3),
+        nn.Linear(4, 2),
+    )
+    report = binarize_(network, "bwn")
+    assert [layer.note for layer in report.layers] == [
+        "first layer",
+        "no quantized form of Scaled",
+        "padding_mode 'reflect'",
+        "no quantized form of ConvTranspose2d",
+        "its weight is parametrized: remove that first",
+        "has no weights yet: run a batch through it first",
+        "quantized already",
+        "no quantized form of Conv1d",
+        "",
+        "last layer",
+    ]
+    assert report.changed == ("8",)
+    text = str(report)
+    assert "1 of 10 layers, 144 of" in text
+    assert "no quantized form of Scaled" in text
+
+
+def test_traps_are_warned_about():
+    grouped = nn.Conv2d(8, 8, 3, groups=8)
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), grouped, nn.Linear(1, 1)
+    )
+    chosen = Method("x", "scaled_sign:center=true", "ste_sign")
+    with pytest.warns(UserWarning, match="depthwise") as caught:
+        report = binarize_(copy.deepcopy(network), chosen)
+    messages = [str(warning.message) for warning in caught]
+    assert messages == list(report.traps)
+    assert any(m.startswith("2: behind ReLU all signs are +1") for m in messages)
+    assert any(m.startswith("4: filters of one input channel are not centred") for m in messages)
+    assert any(m.startswith("4: a depthwise filter") for m in messages)
+    assert "warning: 2: behind ReLU" in str(report)
+    assert not binarize_(Net(), "xnor").traps
+
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.c(self.b(F.relu(self.a(x))))
+
+    with pytest.warns(UserWarning, match="b: behind values that are never negative"):
+        binarize_(Functional(), "xnor", example_input=torch.randn(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: binarize_(Net(), "xor"), "unknown method 'xor'"),
+        (lambda: binarize_(Net(), "float"), "method 'float' quantizes nothing"),
+        (
+            lambda: binarize_(Net(), skip=("stm",)),
+            "skip: no convolution or dense layer is called 'stm'; there are head",
+        ),
+    ],
+)
+def test_impossible_wishes_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_refused_layer_is_left_as_it_was():
+    layer = nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular")
+    before = repr(layer)
+    with pytest.raises(ValueError, match="padding_mode"):
+        BinaryConv2d.adopt(layer)
+    assert repr(layer) == before
+    with pytest.raises(TypeError, match="BinaryLinear can take the place of a Linear, not Conv2d"):
+        BinaryLinear.adopt(layer)
+
+
+def test_one_call_from_the_package():
+    import xnornet
+
+    assert xnornet.binarize_ is binarize_
+    assert method("xnor").name == binarize_(Net()).method
