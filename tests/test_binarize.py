@@ -1,6 +1,8 @@
 """binarize_: users' own modules, pretrained weights kept, and the result trains, packs and runs."""
 
 import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,6 +252,15 @@ def test_a_refused_layer_is_left_as_it_was():
     assert repr(layer) == before
     with pytest.raises(TypeError, match="BinaryLinear can take the place of a Linear, not Conv2d"):
         BinaryLinear.adopt(layer)
+
+
+def test_the_examples_in_the_docs(capsys):
+    text = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+    examples = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "xnornet" in code]
+    assert any("binarize_" in code for code in examples)
+    for code in examples:
+        exec(compile(code, "docs/training.md", "exec"), {})
+    assert "1 of 3 layers" in capsys.readouterr().out
 
 
 def test_one_call_from_the_package():

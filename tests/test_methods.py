@@ -146,6 +146,15 @@ def test_impossible_methods_are_refused(make, message):
         make()
 
 
+def test_a_name_may_take_first_and_last_layers_in():
+    assert method("bnn+first+last").float_layers == ()
+    assert method("bnn+last").float_layers == ("first",)
+    assert method("dorefa:1,2+first").float_layers == ("last",)
+    assert method("bnn+last").name == "bnn+last"
+    with pytest.raises(ValueError, match=r"method 'bnn\+middle': '\+middle' is not '\+first' or '\+last'"):
+        method("bnn+middle")
+
+
 def test_all_names_are_listed():
     assert set(method_names()) == {*METHODS, "dorefa:W,A", "dorefa:W,A,G", "kbit:W,A"}
 

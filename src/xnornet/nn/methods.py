@@ -152,8 +152,19 @@ def method_names() -> tuple[str, ...]:
 
 
 def method(name: str, input_scale: InputScale = "none") -> Method:
-    """Look a method up by name, optionally with the paper's K. Raises ValueError for an unknown name."""
-    found = METHODS[name] if name in METHODS else _of_bits(name)
+    """Look a method up by name, optionally with the paper's K.
+
+    A name may end in "+first", "+last" or both: then the method has these layers too, which stay float otherwise.
+
+    Raises:
+        ValueError: an unknown name, or K where no inputs are quantized.
+    """
+    base, *too = name.split("+")
+    found = METHODS[base] if base in METHODS else _of_bits(base)
+    if unknown := set(too) - {"first", "last"}:
+        raise ValueError(f"method '{name}': '+{min(unknown)}' is not '+first' or '+last'")
+    if too:
+        found = replace(found, name=name, float_layers=tuple(set(found.float_layers) - set(too)))
     return replace(found, input_scale=input_scale) if input_scale != "none" else found
 
 
