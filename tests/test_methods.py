@@ -174,7 +174,7 @@ PACKED = {  # what an inner layer of each method becomes
     "dorefa:32,2": "conv2d",
     "kbit:2,2": "quantized_conv2d",
     "kbit:8,32": "quantized_conv2d",
-    "kbit:1,1": "binary_weight_conv2d",
+    "kbit:1,1": "binary_conv2d",
 }
 
 

@@ -76,9 +76,9 @@ def settled_norm(channels):
     """Batch norm with statistics, and slopes of both signs, tiny and 0."""
     norm = nn.BatchNorm2d(channels).eval()
     with torch.no_grad():
-        norm.running_mean.normal_(0, 3)
-        norm.running_var.uniform_(0.5, 30)
-        norm.bias.normal_()
+        norm.running_mean.normal_(0, 0.3)
+        norm.running_var.uniform_(0.05, 1)
+        norm.bias.normal_(0, 0.3)
         norm.weight.copy_(torch.randn(channels) * torch.tensor([1.0, 1.0, 1.0, 0.0, 1e-6]).repeat(channels)[:channels])
     return norm
 
@@ -193,7 +193,7 @@ def test_10_batch_norm_takes_alpha_out(method):
     network = create("small_convnet", method, width=8, image_size=12).double()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eps, module.momentum = 0.0, 1.0
+            module.eps, module.momentum = 1e-12, 1.0
     x = torch.randn(64, 1, 12, 12, dtype=torch.double)
 
     def logits():

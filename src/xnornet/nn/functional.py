@@ -29,8 +29,10 @@ def quantize(x: Tensor, bits: int, signed: bool) -> Tensor:
     * signed: ``2 floor((clip(x, -1, 1) + 1) * (s / 2) + 1/2) - s``, odd numbers from -s to s: s times the paper's q_k;
     * unsigned: ``floor(clip(x, 0, 1) * s + 1/2)``, from 0 to s: s times DoReFa-Net's.
 
-    Ties round up: one bit, signed, is `sign`.
+    Ties round up: one bit, signed, is `sign`, and is computed as that, since the sum above loses what is near 0.
     """
+    if bits == 1 and signed:
+        return sign(x)
     compute = _quantize_op if torch.compiler.is_exporting() else _quantize
     return compute(x, bits, signed)
 
