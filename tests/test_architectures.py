@@ -47,6 +47,8 @@ METHODS: dict[str, Method] = {
         "bnn",
         "bireal",
         "reactnet",
+        "dorefa:1,2",
+        "kbit:2,2",
     )
 }
 METHODS["xnor, K"] = method("xnor", input_scale="k")

@@ -45,3 +45,25 @@ def test_layers_give_the_same_on_both_devices() -> None:
         on_cpu = layer(x).numpy()
         on_gpu = layer.cuda()(x.cuda()).cpu().numpy()
     np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("quantizer", ["ste_sign", "kbit:2"])
+def test_gradients_are_the_same_on_both_devices(quantizer: str, compiled: bool) -> None:
+    """What is kept in bits for the backward pass, packed there by the GPU, and by a compiled kernel."""
+    import copy
+
+    from xnornet.nn import BinaryConv2d
+
+    torch.manual_seed(0)
+    layer = BinaryConv2d(16, 8, 3, padding=1, input_quantizer=quantizer)
+    x = torch.randn(3, 16, 9, 9)
+    results = []
+    for device in ("cpu", "cuda"):
+        here = copy.deepcopy(layer).to(device)
+        run = torch.compile(here) if compiled and device == "cuda" else here
+        inputs = x.to(device).requires_grad_()
+        run(inputs).square().sum().backward()
+        results.append([tensor.grad.cpu() for tensor in (inputs, here.weight, here.bias)])
+    for on_cpu, on_gpu in zip(*results, strict=True):
+        torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-3, atol=1e-3)
