@@ -2,7 +2,8 @@
 
 The module may be anything that `torch.export` can trace and whose operators are in `lowerings`. Binary layers are
 recognised by what they compute, not by their class: a convolution or dense layer whose weights are all +1 or -1
-once constants are folded, behind `xnornet.nn.functional.sign` or not.
+once constants are folded, behind `xnornet.nn.functional.sign` or not. Likewise weights that are odd whole numbers below
+256 are packed in as few bits as hold them.
 """
 
 from __future__ import annotations
