@@ -67,3 +67,33 @@ def test_gradients_are_the_same_on_both_devices(quantizer: str, compiled: bool) 
         results.append([tensor.grad.cpu() for tensor in (inputs, here.weight, here.bias)])
     for on_cpu, on_gpu in zip(*results, strict=True):
         torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"compile": "true"}, {"optimiser": "bop"}]
+)
+def test_options_of_training_on_gpu(changes: dict[str, str], tmp_path: Path) -> None:
+    from xnornet.train.run import train
+
+    result = train("fashion-xnor", epochs=2, out=tmp_path / "run", overrides=changes)
+    assert result.test_top1 > 0.5
+
+
+def test_a_diverging_run_names_the_layer_on_gpu(tmp_path: Path) -> None:
+    """The mark is read two batches later than on a CPU; weights and batch are still those of the step."""
+    from xnornet.errors import TrainingError
+    from xnornet.train.run import train
+
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1: the loss is \S+: layer '\S+' \(\w+\) made it first"):
+        train("fashion-float", epochs=1, out=tmp_path / "run", overrides={"lr": "1e30"})
+
+
+def test_synchronised_batch_norm_and_ddp_on_all_gpus(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    count = torch.cuda.device_count()
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "-m", "xnornet.cli"]
+    command += ["train", "fashion-bwn", "--epochs", "1", "--out", str(tmp_path / "run"), "sync_batch_norm=true"]
+    done = subprocess.run([*command, f"batch_size={50 * count}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -86,6 +86,27 @@ def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every,
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
 
 
+def test_a_run_told_to_end_saves_first(tiny_data, tmp_path, monkeypatch):
+    """SIGTERM, as a scheduler sends it before it kills: the step is finished and saved."""
+    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=TINY)
+    with monkeypatch.context() as patch:
+        count = iter(range(10**9))
+        original = Classifier.training_step
+
+        def step(self, batch, batch_idx):
+            if next(count) == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(self, batch, batch_idx)
+
+        patch.setattr(Classifier, "training_step", step)
+        with pytest.raises(SystemExit):
+            train("fashion-xnor", out=tmp_path / "parts", overrides=TINY)
+    stopped = load_record(tmp_path / "parts" / "last.ckpt")
+    assert (stopped.epoch, stopped.batch) == (1, 2)
+    resumed = train("fashion-xnor", out=tmp_path / "parts", overrides=TINY, resume=True)
+    assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
+
+
 def test_resuming_a_finished_run_does_nothing(tiny_data, tmp_path):
     first = train("fashion-float", out=tmp_path, overrides=TINY)
     before = first.checkpoint.stat().st_mtime_ns

@@ -104,11 +104,15 @@ def train(
     # training 5 to 10 times slower. Spinning for microseconds costs 7 % on an idle machine. Before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     _need_training_extra()
+    from .train.processes import is_first_process
     from .train.run import train as run
 
+    warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
     result = run(
         recipe, data=data, method=method, epochs=epochs, out=out, resume=resume, overrides=_overrides(overrides or [])
     )
+    if not is_first_process():
+        return
     if as_json:
         _print_json({"checkpoint": str(result.checkpoint), **result.record.to_plain()})
     else:

@@ -141,6 +141,9 @@ METHODS = {
         Method("bnn-cbap", "sign", "ste_sign", order="conv-first"),
         Method("bireal", "scaled_sign:gradient=magnitude", "approx_sign"),
         Method("reactnet", "scaled_sign:gradient=ste", "rsign"),
+        Method("xnor-real-weights", None, "ste_sign"),
+        Method("bireal-real-weights", None, "approx_sign"),
+        Method("reactnet-real-weights", None, "rsign"),
     )
 }
 _FAMILIES = ("dorefa:W,A", "dorefa:W,A,G", "kbit:W,A")

@@ -86,9 +86,8 @@ class Classifier(L.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        if (
-            self.recipe.precision != "16-mixed"
-        ):  # whose scaler expects such gradients, and leaves their steps out itself
+        # The scaler of fp16 expects gradients that are not finite now and then, and leaves their steps out itself.
+        if self.recipe.precision != "16-mixed":
             self.divergence.watch_gradients(optimizer, norm)
         if self.recipe.gradient_clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters(), self.recipe.gradient_clip, norm)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
 from ..errors import UsageError
 from .recipes import Recipe
 
-__all__ = ["SyncBatchNorm", "process_counts", "synchronise_batch_norms"]
+__all__ = ["SyncBatchNorm", "is_first_process", "process_counts", "synchronise_batch_norms"]
+
+
+def is_first_process() -> bool:
+    """Whether this is the one, of several, that writes and prints."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def process_counts(recipe: Recipe) -> tuple[int, int]:

@@ -21,7 +21,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from ..data import open_dataset
@@ -32,7 +31,7 @@ from .checkpoint import AtomicCheckpoints, Record, build, fingerprint, load_modu
 from .data import ImageDataModule
 from .layer_statistics import LayerStatistics
 from .module import Classifier
-from .processes import process_counts, synchronise_batch_norms
+from .processes import is_first_process, process_counts, synchronise_batch_norms
 from .recipes import Recipe
 from .recipes import recipe as recipe_named
 from .run_folder import RunFolder
@@ -107,7 +106,9 @@ def train(
     if checkpoint.exists():
         record = _check_resumable(checkpoint, record, resume)
     elif chosen.init_from:
-        rank_zero_only(print)(load_weights(network, chosen.init_from), flush=True)
+        begins = load_weights(network, chosen.init_from)
+        if is_first_process():
+            print(begins, flush=True)
     if record.epoch >= chosen.epochs:
         return TrainingResult(checkpoint, record)
 

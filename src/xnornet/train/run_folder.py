@@ -107,9 +107,8 @@ class RunFolder(L.Callback):
     def _due(self, trainer: L.Trainer, recipe: Recipe, batches: int) -> bool:
         if recipe.checkpoint_steps and trainer.global_step % recipe.checkpoint_steps == 0:
             return True
-        if not recipe.checkpoint_minutes:
-            return False
-        due = time.perf_counter() - self._saved >= 60 * recipe.checkpoint_minutes or trainer.received_sigterm
+        waited = time.perf_counter() - self._saved >= 60 * (recipe.checkpoint_minutes or float("inf"))
+        due = waited or trainer.received_sigterm
         if trainer.world_size == 1:
             return due
         # The clocks of several processes differ: the first one's decides, now and then.

@@ -6,12 +6,13 @@ A recipe's accuracies, seed by seed, are in `benchmarks/results/`.
 from __future__ import annotations
 
 from ...errors import UsageError
+from .cifar10 import CIFAR10
 from .fashion import FASHION
 from .fields import Recipe
 
 __all__ = ["RECIPES", "Recipe", "recipe"]
 
-RECIPES: dict[str, Recipe] = {r.name: r for r in (*FASHION,)}
+RECIPES: dict[str, Recipe] = {r.name: r for r in (*FASHION, *CIFAR10)}
 
 
 def recipe(name: str) -> Recipe:

@@ -1,0 +1,129 @@
+"""What binary layers cost in training beside float ones: time of a step, bytes kept for the backward pass.
+
+    python benchmarks/training_cost.py    # writes benchmarks/results/training_cost.csv
+
+A step is forward and backward in training mode; a block is batch norm, (sign,) convolution. Medians over interleaved
+repetitions, so that both meet the same machine. With a GPU, each case runs there too, compiled as well.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xnornet.bench.provenance import machine, revision
+from xnornet.models import create
+from xnornet.nn import method
+
+RESULTS = Path(__file__).parent / "results" / "training_cost.csv"
+SHAPES = ((64, 56), (128, 28), (256, 14), (512, 7))  # channels, pixels: the 3 x 3 layers of ResNet-18
+METHODS = ("float", "bwn", "xnor")
+SECONDS = 1.0  # for each case and method
+
+
+def block(name: str, channels: int) -> nn.Module:
+    """Batch norm and convolution, of one method; the float one with the ReLU that the sign replaces."""
+    convolution = method(name).conv2d(channels, channels, 3, padding=1, bias=False)
+    between = [] if method(name).quantized_inputs else [nn.ReLU()]
+    return nn.Sequential(nn.BatchNorm2d(channels), *between, convolution)
+
+
+def step(network: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    network(x).sum().backward()
+
+
+def kept_bytes(network: nn.Module, x: Tensor) -> int:
+    """Bytes of distinct tensors that the backward pass keeps, parameters and the input left out."""
+    known = {p.untyped_storage().data_ptr() for p in (*network.parameters(), *network.buffers(), x)}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    alive = []  # so that no storage is freed, and its address given to another, while we count
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (alive.append(t), pack(t))[1], lambda t: t):
+        network(x)
+    return sum(kept.values())
+
+
+def measure(networks: dict[str, Callable[[Tensor], Tensor]], x: Tensor) -> dict[str, float]:
+    """Median milliseconds of a step of each, taken in turn."""
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for network in networks.values():
+        step(network, x)
+    until = time.perf_counter() + SECONDS * len(networks)
+    while time.perf_counter() < until or len(times["float"]) < 5:
+        for name, network in networks.items():
+            synchronise(x)
+            began = time.perf_counter()
+            step(network, x)
+            synchronise(x)
+            times[name].append(1e3 * (time.perf_counter() - began))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def synchronise(x: Tensor) -> None:
+    if x.is_cuda:
+        torch.cuda.synchronize()
+
+
+def cases() -> list[tuple[str, Callable[[str], nn.Module], tuple[int, ...]]]:
+    layers = [
+        (f"3x3:{c}x{p}x{p}", lambda name, c=c: block(name, c), (16, c, p, p))  # type: ignore[misc]
+        for c, p in SHAPES
+    ]
+    network = ("resnet20, 32 x 32", lambda name: create("resnet20", name), (32, 3, 32, 32))
+    return [*layers, network]
+
+
+def main() -> None:
+    devices = [("cpu", False)] + ([("cuda", False), ("cuda", True)] if torch.cuda.is_available() else [])
+    rows: list[dict[str, Any]] = []
+    commit = revision()
+    for device, compiled in devices:
+        where = torch.cuda.get_device_name() if device == "cuda" else machine()
+        for case, make, shape in cases():
+            torch.manual_seed(0)
+            x = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
+            x.requires_grad_(shape[1] > 3)  # what a layer within a network gets; images have no gradient
+            made = {name: make(name).to(device, memory_format=torch.channels_last) for name in METHODS}
+            kept = {name: kept_bytes(network, x) for name, network in made.items()}
+            runs = {name: torch.compile(network) if compiled else network for name, network in made.items()}
+            found = measure(runs, x)
+            for name in METHODS:
+                rows.append(
+                    {
+                        "case": case,
+                        "batch": shape[0],
+                        "method": name,
+                        "device": device,
+                        "compiled": compiled,
+                        "step_ms": round(found[name], 3),
+                        "speed_vs_float": round(found["float"] / found[name], 3),
+                        "kept_bytes": kept[name],
+                        "kept_vs_float": round(kept[name] / kept["float"], 4),
+                        "threads": torch.get_num_threads(),
+                        "machine": where,
+                        "commit": commit,
+                        "command": "python benchmarks/training_cost.py",
+                    }
+                )
+                print(*list(rows[-1].values())[:9], flush=True)
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
