@@ -40,6 +40,14 @@ def test_block_order_of_binary_weights():
     ]  # fmt: skip
 
 
+def test_block_order_of_the_ablation():
+    """Paper, table 3b: convolution, norm, sign, pool; the float last layer reads real values all the same."""
+    block = ["SteSign", "BinaryConv2d", "BatchNorm2d"]  # a layer takes the signs of what are signs
+    assert order(create("small_convnet", "xnor-cbap")) == [
+        "BatchNorm2d", "SteSign", *block, "SteSign", "MaxPool2d", *block, "SteSign", *block, "ReLU", "MaxPool2d"
+    ]  # fmt: skip
+
+
 def test_the_methods_have_the_same_convolutions():
     shapes = [
         [m.weight.shape for m in create("small_convnet", method).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
