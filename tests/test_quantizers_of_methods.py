@@ -247,6 +247,15 @@ def test_binary_gradients():
     arriving = signal.sign() * signal.abs().amax((1, 2, 3), keepdim=True)
     binary = layer.weight_quantizer(layer.weight.detach())
     torch.testing.assert_close(inputs.grad, F.conv_transpose2d(arriving, binary) * (inputs.abs() <= 1))
+    real = BinaryConv2d(2, 3, 3, bias=False)  # the weights' gradient is that of the real one
+    real.weight.data = layer.weight.data
+    real(inputs).backward(signal)
+    torch.testing.assert_close(layer.weight.grad, real.weight.grad)
+    dense = BinaryLinear(4, 3, bias=False, input_quantizer=None, gradient_quantizer="binary")
+    inputs, signal = torch.randn(2, 4, requires_grad=True), torch.randn(2, 3)
+    dense(inputs).backward(signal)
+    arriving = signal.sign() * signal.abs().amax(1, keepdim=True)
+    torch.testing.assert_close(inputs.grad, arriving @ dense.weight_quantizer(dense.weight.detach()))
 
 
 def test_dorefa_gradients_are_unbiased_and_of_few_values():

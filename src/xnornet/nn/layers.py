@@ -143,7 +143,14 @@ class _BinaryLayer(nn.Module):
         return x if self.input_scale == "k-gradient" else x.detach()
 
     def _backward_through(self, out: Tensor) -> Tensor:
-        return out if self.gradient_quantizer is None else self.gradient_quantizer(out)
+        quantizer = self.gradient_quantizer
+        return out if quantizer is None or not quantizer.of_weights else quantizer(out)
+
+    @property
+    def _input_gradient(self) -> products.Quantize | None:
+        """What quantizes the gradient for the input's gradient alone."""
+        quantizer = self.gradient_quantizer
+        return None if quantizer is None or quantizer.of_weights else quantizer.quantize
 
     @torch.no_grad()
     def clip_weights_(self) -> None:
@@ -211,11 +218,16 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
         if self.padding_value:
             codes = B.pad(codes, self.explicit_padding, float(self.padding_value))
             top = bottom = left = right = 0
-        if self.input_quantizer is None or (top, left) != (bottom, right):  # odd "same" padding
-            out = F.conv2d(codes, weight, None, self.stride, self.padding, self.dilation, self.groups)
+        quantize = self._input_gradient
+        storage = codes.dtype if self.input_quantizer is None else self.input_quantizer.storage
+        if (top, left) != (bottom, right):  # odd "same" padding: zeros, which are no codes of signs
+            codes, storage = B.pad(codes, self.explicit_padding, 0.0), codes.dtype
+            top = left = 0
+        if quantize is None and storage == codes.dtype:
+            out = F.conv2d(codes, weight, None, self.stride, (top, left), self.dilation, self.groups)
         else:
-            storage = self.input_quantizer.storage
-            out = products.conv2d(codes, weight, self.stride, (top, left), self.dilation, self.groups, storage)
+            geometry = (self.stride, (top, left), self.dilation, self.groups)
+            out = products.conv2d(codes, weight, *geometry, storage, quantize)
         out = self._backward_through(out)
         if scale is not None:
             out = out * scale.view(-1, 1, 1)
@@ -254,10 +266,12 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         codes = self._input(x)
         weight, scale = self._weight()
-        if self.input_quantizer is None:
+        quantize = self._input_gradient
+        if self.input_quantizer is None and quantize is None:
             out = F.linear(codes, weight)
         else:
-            out = products.linear(codes, weight, self.input_quantizer.storage)
+            storage = codes.dtype if self.input_quantizer is None else self.input_quantizer.storage
+            out = products.linear(codes, weight, storage, quantize)
         out = self._backward_through(out)
         if scale is not None:
             out = out * scale

@@ -6,7 +6,7 @@ one or two bytes; the backward pass makes floats of them again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from .packing import Layout, pack, unpack
 
 __all__ = ["conv2d", "linear"]
 
+Quantize = Callable[[Tensor], Tensor]
+
 
 def conv2d(
     codes: Tensor,
@@ -26,6 +28,7 @@ def conv2d(
     dilation: Sequence[int],
     groups: int,
     storage: torch.dtype,
+    quantize: Quantize | None = None,
 ) -> Tensor:
     """`torch.nn.functional.conv2d` of whole numbers.
 
@@ -34,7 +37,8 @@ def conv2d(
         weight: (out, in / groups, height, width), real.
         stride, padding, dilation: (height, width).
         groups: of the channels.
-        storage: what holds the codes until the backward pass: bool for +1 and -1, a bit each; else an integer type.
+        storage: what holds the codes until the backward pass: bool for +1 and -1, a bit each; else a type of numbers.
+        quantize: applied to the gradient from which the codes' gradient is computed.
 
     Returns:
         (N, out, out height, out width); where codes take part, differentiable with respect to both.
@@ -42,15 +46,15 @@ def conv2d(
     if not _keeps(codes, weight):
         return F.conv2d(codes, weight, None, stride, padding, dilation, groups)
     geometry = (list(stride), list(padding), list(dilation), groups)
-    out: Tensor = _Conv2d.apply(codes, weight, storage, geometry)  # type: ignore[no-untyped-call]
+    out: Tensor = _Conv2d.apply(codes, weight, storage, geometry, quantize)  # type: ignore[no-untyped-call]
     return out
 
 
-def linear(codes: Tensor, weight: Tensor, storage: torch.dtype) -> Tensor:
+def linear(codes: Tensor, weight: Tensor, storage: torch.dtype, quantize: Quantize | None = None) -> Tensor:
     """`torch.nn.functional.linear` of whole numbers, as `conv2d`: (..., in), (out, in) -> (..., out)."""
     if not _keeps(codes, weight):
         return F.linear(codes, weight)
-    out: Tensor = _Linear.apply(codes, weight, storage)  # type: ignore[no-untyped-call]
+    out: Tensor = _Linear.apply(codes, weight, storage, quantize)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -73,26 +77,34 @@ def _expand(kept: Tensor, layout: Layout | None, dtype: torch.dtype) -> Tensor:
 
 class _Conv2d(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, codes: Tensor, weight: Tensor, storage: torch.dtype, geometry: Any) -> Tensor:
+    def forward(ctx: Any, codes: Tensor, weight: Tensor, storage: torch.dtype, geometry: Any, quantize: Any) -> Tensor:
         kept, ctx.layout = _compress(codes, storage)
         ctx.save_for_backward(kept, weight)
-        ctx.geometry, ctx.dtype = geometry, codes.dtype
+        ctx.geometry, ctx.dtype, ctx.quantize = geometry, codes.dtype, quantize
         stride, padding, dilation, groups = geometry
         return F.conv2d(codes, weight, None, stride, padding, dilation, groups)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         kept, weight = ctx.saved_tensors
         (grad,) = grads  # under autocast of fewer bits than the weight
         stride, padding, dilation, groups = ctx.geometry
         codes = _expand(kept, ctx.layout, grad.dtype)
-        wanted = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], False)
-        of_codes, of_weight, _ = torch.ops.aten.convolution_backward(
-            grad, codes, weight.to(grad.dtype), None, stride, padding, dilation, False, [0, 0], groups, wanted
-        )
+        wanted = ctx.needs_input_grad
+
+        def product(grad: Tensor, mask: tuple[bool, bool, bool]) -> tuple[Tensor, Tensor, Tensor]:
+            done: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+                grad, codes, weight.to(grad.dtype), None, stride, padding, dilation, False, [0, 0], groups, mask
+            )
+            return done
+
+        of_codes, of_weight, _ = product(grad, (wanted[0] and ctx.quantize is None, wanted[1], False))
+        if wanted[0] and ctx.quantize is not None:
+            of_codes, _, _ = product(ctx.quantize(grad), (True, False, False))
         return (
             of_codes.to(ctx.dtype) if wanted[0] else None,
             of_weight.to(weight.dtype) if wanted[1] else None,
+            None,
             None,
             None,
         )
@@ -100,20 +112,21 @@ class _Conv2d(torch.autograd.Function):
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, codes: Tensor, weight: Tensor, storage: torch.dtype) -> Tensor:
+    def forward(ctx: Any, codes: Tensor, weight: Tensor, storage: torch.dtype, quantize: Any) -> Tensor:
         kept, ctx.layout = _compress(codes, storage)
         ctx.save_for_backward(kept, weight)
-        ctx.dtype = codes.dtype
+        ctx.dtype, ctx.quantize = codes.dtype, quantize
         return F.linear(codes, weight)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         kept, weight = ctx.saved_tensors
         (grad,) = grads
         of_codes = of_weight = None
         if ctx.needs_input_grad[0]:
-            of_codes = (grad @ weight.to(grad.dtype)).to(ctx.dtype)
+            few = grad if ctx.quantize is None else ctx.quantize(grad)
+            of_codes = (few @ weight.to(grad.dtype)).to(ctx.dtype)
         if ctx.needs_input_grad[1]:
             codes = _expand(kept, ctx.layout, grad.dtype)
             of_weight = (grad.flatten(0, -2).T @ codes.flatten(0, -2)).to(weight.dtype)
-        return of_codes, of_weight, None
+        return of_codes, of_weight, None, None

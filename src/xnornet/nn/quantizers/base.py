@@ -93,7 +93,14 @@ class WeightQuantizer(nn.Module):
 
 
 class GradientQuantizer(nn.Module):
-    """Identity whose backward pass quantizes the gradient of each sample, (N, ...)."""
+    """Identity whose backward pass quantizes the gradient of each sample, (N, ...).
+
+    Attributes:
+        of_weights: whether a layer computes the gradient of its weights, too, from the quantized gradient; or that of
+            its input alone.
+    """
+
+    of_weights: bool = True
 
     def quantize(self, gradient: Tensor) -> Tensor:
         """The gradient in few values."""
