@@ -243,7 +243,7 @@ def test_files_that_are_no_images_by_their_names_are_counted(tmp_path, caplog):
         data = open_dataset(root)
     assert len(data.split("train")) == 4
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "train: 2 files that are no images by their names are left out (bee/Thumbs.db, bee/list.txt)" in line
+    assert "train: 2 files that are no images by name are left out (bee/Thumbs.db, bee/list.txt)" in line
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

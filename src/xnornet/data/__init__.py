@@ -2,6 +2,7 @@
 
 from .sources import BUNDLED, open_dataset
 from .splits import ImageData, Split
+from .subset import Subset
 from .unreadable import Unreadable
 
-__all__ = ["BUNDLED", "ImageData", "Split", "Unreadable", "open_dataset"]
+__all__ = ["BUNDLED", "ImageData", "Split", "Subset", "Unreadable", "open_dataset"]

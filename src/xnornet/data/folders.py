@@ -28,22 +28,23 @@ class FolderSplit:
     """
 
     def __init__(self, folder: Path, class_names: tuple[str, ...]) -> None:
-        names: list[bytes] = []
-        counts, strangers = [], []
+        names: list[bytes] = []  # of a whole class each
+        lengths: list[npt.NDArray[np.int64]] = []
+        strangers: list[str] = []
         for class_name in class_names:
             images, others = _list(folder, class_name)
             if not images:
                 raise DataError(f"{folder / class_name}: a class folder without images; remove it, or fill it")
-            names += images
-            counts.append(len(images))
+            names.append(b"".join(images))
+            lengths.append(np.fromiter(map(len, images), np.int64))
             strangers += others
         if strangers:
-            log.warning("%s: %s files that are no images by their names are left out (%s%s)", folder, len(strangers),
-                        ", ".join(strangers[:3]), ", ..." if len(strangers) > 3 else "")  # fmt: skip
+            shown = ", ".join(strangers[:3]) + ", ..." * (len(strangers) > 3)
+            log.warning("%s: %s files that are no images by name are left out (%s)", folder, len(strangers), shown)
         self.folder = folder
         self._names = np.frombuffer(b"".join(names), np.uint8)
-        self._ends: npt.NDArray[np.int64] = np.cumsum([len(name) for name in names])
-        self._labels: list[int] = np.repeat(np.arange(len(counts)), counts).tolist()
+        self._ends: npt.NDArray[np.int64] = np.cumsum(np.concatenate(lengths))
+        self._labels: list[int] = np.repeat(np.arange(len(lengths)), list(map(len, lengths))).tolist()
 
     @property
     def labels(self) -> Sequence[int]:

@@ -6,6 +6,7 @@ Batches hold uint8 pixels until they are on the training device, and are normali
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..cpus import cores
-from ..data import ImageData, Split, Unreadable
+from ..data import ImageData, Split, Subset, Unreadable
 from ..errors import DataError, UsageError
 from .augment import Augmentation
 from .loaders import Batch, MemoryLoader, StreamLoader, decode
@@ -43,6 +44,9 @@ class ImageDataModule(L.LightningDataModule):
 
     def __init__(self, data: ImageData, recipe: Recipe, first_epoch: int = 0, first_batch: int = 0) -> None:
         super().__init__()
+        if recipe.limit_train:
+            part = {"train": Subset(data.split("train"), recipe.limit_train)}
+            data = replace(data, splits={**data.splits, **part})
         self.data = data
         self.recipe = recipe
         self.first_epoch = first_epoch

@@ -9,10 +9,11 @@ from ...errors import UsageError
 from .cifar10 import CIFAR10
 from .fashion import FASHION
 from .fields import Recipe
+from .imagenet import IMAGENET
 
 __all__ = ["RECIPES", "Recipe", "recipe"]
 
-RECIPES: dict[str, Recipe] = {r.name: r for r in (*FASHION, *CIFAR10)}
+RECIPES: dict[str, Recipe] = {r.name: r for r in (*FASHION, *CIFAR10, *IMAGENET)}
 
 
 def recipe(name: str) -> Recipe:

@@ -17,7 +17,7 @@ Schedule = Literal["constant", "cosine", "linear", "polynomial", "exponential", 
 
 _LEAST = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "num_nodes"), 1),
-    **dict.fromkeys(("pad_crop", "seed", "checkpoint_steps", "checkpoint_minutes"), 0),
+    **dict.fromkeys(("pad_crop", "limit_train", "seed", "checkpoint_steps", "checkpoint_minutes"), 0),
     **dict.fromkeys(("lr", "lr_end", "power", "warmup_epochs", "momentum", "adam_eps", "weight_decay"), 0),
     **dict.fromkeys(("bop_gamma", "bop_gamma_end", "bop_threshold", "decay_epochs", "gradient_clip"), 0),
     **dict.fromkeys(("label_smoothing", "distillation", "temperature"), 0),
@@ -44,6 +44,7 @@ class Recipe:
         flip: augmentation; mirror every other image, at random.
         sampling: "shuffle": every image once an epoch; "balanced": as many draws, each of a class, then of one of its
             images, with replacement (the released code).
+        limit_train: train on the first so many images only, of all classes alike, to try things out; 0: on all.
         epochs: passes over the training images.
         batch_size: images a step; a last, smaller batch is left out.
         accumulate: gradients are summed over so many parts of each batch, where a whole one needs too much memory.
@@ -92,6 +93,7 @@ class Recipe:
     pad_crop: int = 0
     flip: bool = False
     sampling: Literal["shuffle", "balanced"] = "shuffle"
+    limit_train: int = 0
     epochs: int = 30
     batch_size: int = 128
     accumulate: int = 1

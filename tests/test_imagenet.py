@@ -1,0 +1,46 @@
+"""The recipes of ImageNet, and training on a part of the data."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xnornet import Model
+from xnornet.convert.from_checkpoint import pack_checkpoint
+from xnornet.data import Subset, open_dataset
+from xnornet.data.idx import ArraySplit
+from xnornet.evaluate import evaluate
+from xnornet.train.recipes import recipe
+from xnornet.train.run import train
+
+
+def test_imagenets_recipes_crop_photos_and_take_the_classes_from_the_data(tmp_path):
+    """On a small tree of class folders, through the command's own path: train, pack, evaluate to the same accuracy."""
+    for part, count in (("train", 6), ("val", 3)):
+        for red, name in ((40, "cat"), (200, "dog"), (120, "owl")):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (90 + i, 70), (red + i, 30, 30)).save(tmp_path / "photos" / part / name / f"{i}.jpg")
+    chosen = replace(
+        recipe("imagenet-alexnet-xnor"),
+        model="small_convnet",
+        preprocess=replace(recipe("imagenet-alexnet-xnor").preprocess, size=(28, 28), resize=32),
+        short_side=(32, 40),
+    )
+    changes = {"batch_size": 6, "limit_train": 12, "model.width": 4}
+    result = train(chosen, data=str(tmp_path / "photos"), epochs=1, out=tmp_path / "run", overrides=changes)
+    assert result.record.images_seen == 12
+    assert result.record.labels == ("cat", "dog", "owl")
+    packed = pack_checkpoint(result.checkpoint, tmp_path / "m.safetensors")
+    data = open_dataset(tmp_path / "photos")
+    accuracy = evaluate(Model(packed), data.split("test"), data.class_names).accuracy()
+    assert accuracy == pytest.approx(result.test_top1, abs=1e-6)
+
+
+def test_a_limit_takes_the_first_images_of_all_classes_alike():
+    split = ArraySplit(np.arange(9, dtype=np.uint8).reshape(9, 1, 1), [1, 1, 1, 1, 0, 0, 0, 2, 1])
+    for count, expected in ((3, [0, 4, 7]), (5, [0, 1, 4, 5, 7]), (8, [0, 1, 2, 3, 4, 5, 6, 7]), (99, list(range(9)))):
+        part = Subset(split, count)
+        assert [int(part[i][0]) for i in range(len(part))] == expected
+        assert list(part.labels) == [part[i][1] for i in range(len(part))] == [split.labels[i] for i in expected]
