@@ -1,6 +1,8 @@
 """The recipes of ImageNet, and training on a part of the data."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,12 @@ from xnornet.convert.from_checkpoint import pack_checkpoint
 from xnornet.data import Subset, open_dataset
 from xnornet.data.idx import ArraySplit
 from xnornet.evaluate import evaluate
-from xnornet.train.recipes import recipe
+from xnornet.train.recipes import RECIPES, recipe
 from xnornet.train.run import train
+from xnornet.train.schedules import learning_rate
+
+IMAGES = 1_281_167
+TRAINING = Path(__file__).parents[1] / "docs" / "training.md"
 
 
 def test_imagenets_recipes_crop_photos_and_take_the_classes_from_the_data(tmp_path):
@@ -42,5 +48,36 @@ def test_a_limit_takes_the_first_images_of_all_classes_alike():
     split = ArraySplit(np.arange(9, dtype=np.uint8).reshape(9, 1, 1), [1, 1, 1, 1, 0, 0, 0, 2, 1])
     for count, expected in ((3, [0, 4, 7]), (5, [0, 1, 4, 5, 7]), (8, [0, 1, 2, 3, 4, 5, 6, 7]), (99, list(range(9)))):
         part = Subset(split, count)
-        assert [int(part[i][0]) for i in range(len(part))] == expected
+        assert [int(part[i][0][0, 0]) for i in range(len(part))] == expected
         assert list(part.labels) == [part[i][1] for i in range(len(part))] == [split.labels[i] for i in expected]
+
+
+def rates(name, *epochs):
+    """The learning rate in the middle of these epochs, counted from 1."""
+    chosen = recipe(name)
+    factor = learning_rate(chosen, chosen.epochs * 100, chosen.lr, chosen.lr_end)
+    return [chosen.lr * factor(100 * epoch - 50) for epoch in epochs]
+
+
+def test_schedules_are_those_of_the_paper_and_of_its_code():
+    paper = rates("imagenet-alexnet-bwn-paper", 1, 4, 5, 8, 9, 13, 16)
+    assert paper == pytest.approx([0.1, 0.1, 1e-3, 1e-3, 1e-5, 1e-7, 1e-7])
+    code = [1, 18, 19, 29, 30, 43, 44, 52, 53, 55]
+    of_sgd = [1e-2, 1e-2, 5e-3, 5e-3, 1e-3, 1e-3, 5e-4, 5e-4, 1e-4, 1e-4]
+    assert rates("imagenet-alexnet-bwn-code", *code) == pytest.approx(of_sgd)
+    assert rates("imagenet-alexnet-xnor-code", *code) == pytest.approx([rate / 10 for rate in of_sgd])
+    assert rates("imagenet-resnet18-xnor-paper", 1, 30, 31, 40, 41, 58) == pytest.approx(
+        [0.1, 0.1, 1e-3, 1e-3, 1e-5, 1e-5]
+    )
+    assert rates("imagenet-googlenet-bwn", 1, 40) == pytest.approx(
+        [0.1 * (1 - 0.5 / 80) ** 4, 0.1 * (1 - 39.5 / 80) ** 4]
+    )
+
+
+def test_the_table_of_recipes_says_what_they_say():
+    rows = re.findall(r"^\| `(imagenet-[^|]*?)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|", TRAINING.read_text(), re.M)
+    assert {row[0] for row in rows} == {name for name in RECIPES if name.startswith("imagenet")}
+    for name, epochs, batch, seen in rows:
+        found = RECIPES[name]
+        assert (int(epochs), int(batch)) == (found.epochs, found.batch_size)
+        assert seen == f"{found.epochs * IMAGES / 1e6:.1f} M"

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from xnornet.errors import UsageError
 from xnornet.models import create
@@ -15,8 +16,9 @@ def test_the_published_recipes():
     assert {"fashion-float", "fashion-bwn", "fashion-xnor"} <= set(RECIPES)
     for name, found in RECIPES.items():
         assert found.name == name
-        assert name.endswith(found.method)
-        create(found.model, found.method, **found.model_options)
+        assert found.method in name
+        with torch.device("meta"):  # large networks, of which only the shapes matter
+            create(found.model, found.method, **found.model_options)
 
 
 def test_listing_recipes_needs_no_torch():

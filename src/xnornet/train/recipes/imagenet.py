@@ -36,8 +36,8 @@ _ALEXNET = (
     *_recipes("alexnet", ("bwn", "xnor", "binaryconnect", "bnn"), epochs=60, batch_size=512, schedule="linear"),
 )
 
-# Section 4.1: 16 epochs, batches of 512, "learning-rate-decay 0.01 every 4 epochs". Read as a factor, as it is here, nobody
-# has made it work with Adam.
+# Section 4.1: 16 epochs, batches of 512, "learning-rate-decay 0.01 every 4 epochs". Read as a factor, as it is here,
+# nobody has made it work with Adam.
 _SIXTEEN: dict[str, Any] = {
     "variant": "-paper",
     "epochs": 16,
@@ -51,7 +51,7 @@ _ALEXNET_PAPER = (
     *_recipes("alexnet", ("xnor", "bnn"), **_SIXTEEN),
 )
 
-# The released code: 55 epochs in five pieces, classes drawn alike. Its BWN has epochs of 320,000 images by default, and of
+# The released code: 55 epochs in five pieces, classes drawn alike. Its BWN has epochs of 320,000 images by default, of
 # 1,280,000 by the author's advice, as here; its XNOR has 1,200,000. It multiplies Adam's gradients by 1e9, which makes
 # eps 1e-17 and weight decay nothing; SGD decays latent weights too.
 _FIFTY_FIVE: dict[str, Any] = {
