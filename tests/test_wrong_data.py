@@ -1,6 +1,7 @@
 """Wrong data: named and left out, or refused; never a stack trace. docs/training.md says which."""
 
 import io
+import json
 import logging
 import os
 import shutil
@@ -286,6 +287,32 @@ def test_unlabelled_test_images_are_passed_over(tmp_path, own_cache):  # noqa: F
         )
     data = open_dataset(tmp_path / "set")
     assert data.split("test").labels == [0, 1]
+
+
+def test_a_check_names_every_unreadable_picture(tmp_path, monkeypatch, capsys):
+    root = folders(tmp_path / "set", each=4)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["xnornet", "data", str(root), *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return exit_.value.code, capsys.readouterr().out.splitlines()
+
+    assert run() == (
+        0, ["train: 8 images of 2 classes, 4 to 4 of each", "test: 4 images of 2 classes, 2 to 2 of each"]
+    )  # fmt: skip
+    sound = "; 0 unreadable; smaller side 12 to 12 pixels, median 12"
+    status, lines = run("--check")
+    assert (status, [line.endswith(sound) for line in lines]) == (0, [True, True])
+    (root / "train" / "bee" / "000.png").write_bytes(TRUNCATED)
+    (root / "train" / "bee" / "002.png").write_bytes(b"?")
+    status, (train, first, second, test) = run("--check")
+    assert status == 1
+    assert "; 2 unreadable; " in train
+    assert "bee/000.png: " in first
+    assert "bee/002.png: not an image" in second
+    assert test.endswith(sound)
+    assert json.loads("\n".join(run("--check", "--json")[1]))["splits"]["train"]["per_class"] == [4, 4]
 
 
 def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):

@@ -207,6 +207,46 @@ def classify(
         console.print(f"{image}: {named}", soft_wrap=True, markup=False)
 
 
+@app.command(name="data")
+def data_(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="As --data of train.")],
+    check: Annotated[bool, typer.Option("--check", help="Decode every image, and name those that cannot be.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show what a data set holds: splits, classes, images. With --check the status is 1 where an image is unreadable.
+
+    Example: `xnornet data ~/imagenet --check`
+    """
+    import numpy as np
+
+    from .data import open_dataset
+    from .data.check import check as look
+
+    source = open_dataset(data)
+    records: dict[str, Any] = {"data": source.name, "classes": list(source.class_names), "splits": {}}
+    faults = 0
+    for which, split in source.splits.items():
+        counts = np.bincount(split.labels, minlength=len(source.class_names))
+        record: dict[str, Any] = {"images": len(split), "per_class": counts.tolist()}
+        line = f"{which}: {len(split):,} images of {len(counts)} classes, {counts.min():,} to {counts.max():,} of each"
+        if check:
+            with _progress(which) as progress:
+                found = look(split, progress)
+            faults += len(found.unreadable)
+            record |= {"unreadable": list(found.unreadable), "smaller_side": found.sizes}
+            line += f"; {len(found.unreadable):,} unreadable"
+            if found.sizes is not None:
+                line += "; smaller side {} to {} pixels, median {}".format(*(found.sizes[i] for i in (0, 2, 1)))
+        records["splits"][which] = record
+        if not as_json:
+            console.print(line, soft_wrap=True, markup=False)
+            for fault in record.get("unreadable", []):
+                console.print(fault, soft_wrap=True, markup=False)
+    if as_json:
+        _print_json(records)
+    return 1 if faults else 0
+
+
 @app.command(name="eval")
 def evaluate(
     file: PackedFile,

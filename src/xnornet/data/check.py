@@ -1,0 +1,56 @@
+"""Look at every image of a split: what can be read, and how large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..cpus import cores
+from ..errors import DataError
+from ..preprocess import open_image
+from .splits import Split
+
+__all__ = ["Check", "check"]
+
+CHUNK = 256  # images handed to the threads at once
+
+
+@dataclass(frozen=True)
+class Check:
+    """What looking at every image found.
+
+    Attributes:
+        unreadable: a line for each image that cannot be read, which names it.
+        sizes: smallest, median and largest smaller side of the others, in pixels; None where there are none.
+    """
+
+    unreadable: tuple[str, ...]
+    sizes: tuple[int, int, int] | None
+
+
+def check(split: Split, progress: Callable[[int, int], None] | None = None) -> Check:
+    """Decode all of a split. `progress` hears of images done and of images in all."""
+
+    def look(index: int) -> int | str:
+        try:
+            picture = open_image(split[index][0])
+        except DataError as error:
+            return str(error)
+        try:
+            picture.load()
+        except Exception as error:  # Pillow raises nearly anything at damaged bytes
+            return f"{getattr(picture, 'filename', '') or f'image {index}'}: corrupt image ({error})"
+        return min(picture.size)
+
+    found: list[int | str] = []
+    with ThreadPoolExecutor(cores()) as pool:  # Pillow decodes outside Python's lock
+        for start in range(0, len(split), CHUNK):
+            found += pool.map(look, range(start, min(start + CHUNK, len(split))))
+            if progress is not None:
+                progress(len(found), len(split))
+    sides = np.array([side for side in found if isinstance(side, int)])
+    sizes = (int(sides.min()), int(np.median(sides)), int(sides.max())) if len(sides) else None
+    return Check(tuple(fault for fault in found if isinstance(fault, str)), sizes)
