@@ -117,15 +117,22 @@ class ImageDataModule(L.LightningDataModule):
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
+    @property
+    def _workers(self) -> int:
+        """This process's share of the machine's cores."""
+        here = 1 if self.trainer is None else self.trainer.num_devices
+        return max(min(1, cores()), cores() // here)
+
     def _fits(self, split: Split) -> bool:
         """May all of the decoded split stay in the memory of the training device?"""
-        device = self._device
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-        return len(split) * math.prod(self.recipe.preprocess.output_shape) <= max(IN_MEMORY_BYTES, free // 8)
+        limit = IN_MEMORY_BYTES
+        if self._device.type == "cuda" and self._processes["world"] == 1:  # several would each decode all of it
+            limit = max(limit, torch.cuda.mem_get_info(self._device)[0] // 8)
+        return len(split) * math.prod(self.recipe.preprocess.output_shape) <= limit
 
     def _decode(self, split: Split, which: str, *, replace: bool) -> Batch:
         pixels, labels = decode(
-            split, self.recipe.preprocess, self._note(split, which), replace=replace, threads=cores()
+            split, self.recipe.preprocess, self._note(split, which), replace=replace, threads=self._workers
         )
         return pixels.to(self._device), labels.to(self._device)
 
@@ -134,7 +141,7 @@ class ImageDataModule(L.LightningDataModule):
     ) -> StreamLoader:
         unreadable = self._note(split, which)
         return StreamLoader(
-            split, self.recipe.preprocess, batches, augmentation, unreadable=unreadable, workers=cores()
+            split, self.recipe.preprocess, batches, augmentation, unreadable=unreadable, workers=self._workers
         )
 
     def _note(self, split: Split, which: str) -> Unreadable:
