@@ -57,13 +57,21 @@ bench: install
 	$(BIN)/python benchmarks/fashion_mnist_mini.py
 	$(BIN)/python benchmarks/fashion_curves.py
 
-# The engine's tests under the address and undefined-behaviour sanitizers.
+# The engine's tests under the address and undefined-behaviour sanitizers; its C++ tests, which run networks with several
+# threads and callers at once, under these and the thread sanitizer.
 SANITIZED := build/sanitize/site
 sanitize: install
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target $(SANITIZED) \
-	  -C cmake.define.XNORNET_SANITIZE=ON -C build-dir=build/sanitize/work .
+	  -C cmake.define.XNORNET_SANITIZE=address,undefined -C build-dir=build/sanitize/work .
 	XNORNET_TEST_SITE=$(SANITIZED) LD_PRELOAD=$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libstdc++.so) \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(BIN)/pytest -q tests/test_engine*.py
+	$(BIN)/python -c 'import pathlib, tests.golden as g; g.write(pathlib.Path("build/sanitize/golden"))'
+	for which in thread address,undefined; do \
+	  $(BIN)/cmake -S . -B build/sanitize/$$which -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	    -DXNORNET_BUILD_TESTS=ON -DXNORNET_SANITIZE=$$which > /dev/null && \
+	  $(BIN)/cmake --build build/sanitize/$$which && \
+	  build/sanitize/$$which/cpp/tests/xnornet_tests build/sanitize/golden || exit 1; \
+	done
 
 clean:
 	rm -rf build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ from xnornet.bits import BitArray
 from xnornet.engine import Model
 from xnornet.ops import Window
 
-from .engine_cases import ISAS, check, integers, model_of, random_bits
+from .engine_cases import ISAS, channels_first, check, integers, model_of, random_bits
 
 channel_counts = st.integers(1, 130) | st.sampled_from([8, 16, 32, 63, 64, 65, 96, 128, 256])
 
@@ -223,3 +223,27 @@ def test_a_wrong_weight_would_be_seen() -> None:
         conv = ops.BinaryConv2d(name="conv", inputs=("bits",), weight=bits, window=Window((3, 3)))
         results.append(Model(model_of((5, 5, 64), [sign(), conv, to_float("conv")])).run(x))
     assert np.abs(results[0] - results[1]).max() == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 200), st.integers(1, 2), st.integers(0, 99))
+def test_sign_of_the_input(height: int, width: int, channels: int, threads: int, seed: int) -> None:
+    """Floats channel by channel and pixels become bits at once, also where a float layer reads the input too."""
+    rng = np.random.default_rng(seed)
+    layers: list[ops.Op] = [
+        ops.Sign(name="bits", inputs=("input",)),
+        ops.BinaryConv2d(
+            name="conv", inputs=("bits",), weight=random_bits(rng, 3, 1, 1, channels), window=Window((1, 1))
+        ),
+        to_float("conv"),
+    ]
+    if seed % 2:
+        weight = integers(rng, 3, 1, 1, channels)
+        layers.append(ops.Conv2d(name="other", inputs=("input",), weight=weight, window=Window((1, 1))))
+        layers.append(ops.Add(name="sum", inputs=("float", "other")))
+    model = model_of((height, width, channels), layers)
+    x = channels_first(integers(rng, 2, height, width, channels, most=2))
+    x[rng.random(x.shape) < 0.1] = -0.0
+    check(model, rng, x=x, threads=[threads])
+    if seed % 2 == 0:
+        check(model, rng, x=rng.integers(0, 256, (2, height, width, channels)).astype(np.uint8), threads=[threads])

@@ -3,6 +3,7 @@
 
 #include "kernels/avx2.h"
 #include "kernels/chain_64.h"
+#include "kernels/sign_planes.h"
 
 namespace xnornet {
 namespace {
@@ -48,6 +49,10 @@ void chain_64_avx2(const Stage* stages, int count, char* const* buffers, const T
 
 void max_64_avx2(const float* const* taps, int count, size_t channel, float* out) {
   run_max<Simd>(taps, count, channel, out);
+}
+
+void signs_64_avx2(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits) {
+  run_signs<Simd>(planes, plane, channels, pixels, bits);
 }
 
 }  // namespace xnornet

@@ -3,6 +3,7 @@
 
 #include "kernels/avx512.h"
 #include "kernels/chain_64.h"
+#include "kernels/sign_planes.h"
 
 namespace xnornet {
 namespace {
@@ -45,6 +46,10 @@ void chain_64_avx512(const Stage* stages, int count, char* const* buffers, const
 
 void max_64_avx512(const float* const* taps, int count, size_t channel, float* out) {
   run_max<Simd>(taps, count, channel, out);
+}
+
+void signs_64_avx512(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits) {
+  run_signs<Simd>(planes, plane, channels, pixels, bits);
 }
 
 }  // namespace xnornet

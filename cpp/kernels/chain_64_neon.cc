@@ -4,6 +4,7 @@
 
 #include "kernels/chain_64.h"
 #include "kernels/neon.h"
+#include "kernels/sign_planes.h"
 
 namespace xnornet {
 namespace {
@@ -99,6 +100,10 @@ void chain_64_neon(const Stage* stages, int count, char* const* buffers, const T
 
 void max_64_neon(const float* const* taps, int count, size_t channel, float* out) {
   run_max<Simd>(taps, count, channel, out);
+}
+
+void signs_64_neon(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits) {
+  run_signs<Simd>(planes, plane, channels, pixels, bits);
 }
 
 }  // namespace xnornet

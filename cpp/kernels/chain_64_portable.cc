@@ -1,6 +1,7 @@
 // The chain in plain C++: 64 lanes as an array, loops that a compiler vectorises as far as it may.
 #include "kernels/chain_64.h"
 #include "kernels/portable.h"
+#include "kernels/sign_planes.h"
 
 namespace xnornet {
 namespace {
@@ -94,6 +95,10 @@ void chain_64_portable(const Stage* stages, int count, char* const* buffers, con
 
 void max_64_portable(const float* const* taps, int count, size_t channel, float* out) {
   run_max<Simd>(taps, count, channel, out);
+}
+
+void signs_64_portable(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits) {
+  run_signs<Simd>(planes, plane, channels, pixels, bits);
 }
 
 }  // namespace xnornet

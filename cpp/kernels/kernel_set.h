@@ -98,6 +98,7 @@ struct KernelSet {
   PixelGemm pixels;
   ChainFn chain;
   MaxFn max;
+  SignsFn signs;
 };
 
 extern const KernelSet kPortable;

@@ -34,6 +34,7 @@ const KernelSet kAvx2 = {
     .pixels = {.name = "pgemm_6x16_avx2", .tile = 6, .channels = 16, .gemm = pgemm_6x16_avx2},
     .chain = chain_64_avx2,
     .max = max_64_avx2,
+    .signs = signs_64_avx2,
 };
 
 }  // namespace xnornet

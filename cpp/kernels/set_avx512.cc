@@ -35,6 +35,7 @@ const KernelSet kAvx512 = {
     .pixels = {.name = "pgemm_12x32_avx512vnni", .tile = 12, .channels = 32, .gemm = pgemm_12x32_avx512vnni},
     .chain = chain_64_avx512,
     .max = max_64_avx512,
+    .signs = signs_64_avx512,
 };
 
 }  // namespace xnornet

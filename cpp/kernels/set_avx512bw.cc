@@ -36,6 +36,7 @@ const KernelSet kAvx512bw = {
     .pixels = {.name = "pgemm_12x32_avx512bw", .tile = 12, .channels = 32, .gemm = pgemm_12x32_avx512bw},
     .chain = chain_64_avx512,
     .max = max_64_avx512,
+    .signs = signs_64_avx512,
 };
 
 }  // namespace xnornet

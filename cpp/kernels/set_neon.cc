@@ -34,6 +34,7 @@ const KernelSet kNeon = {
     .pixels = {},  // 16-bit products are no faster here
     .chain = chain_64_neon,
     .max = max_64_neon,
+    .signs = signs_64_neon,
 };
 
 }  // namespace xnornet

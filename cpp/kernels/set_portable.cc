@@ -34,6 +34,7 @@ const KernelSet kPortable = {
     .pixels = {},  // 16-bit products are no faster here
     .chain = chain_64_portable,
     .max = max_64_portable,
+    .signs = signs_64_portable,
 };
 
 }  // namespace xnornet

@@ -67,6 +67,11 @@ struct Tile {
 // Channel by channel, the largest of `count` >= 1 pixels: 64 channels from taps[i] + channel on.
 using MaxFn = void (*)(const float* const* taps, int count, size_t channel, float* out);
 
+// Signs of `channels` <= 64 planes of floats, each `plane` after the last, of `pixels` <= 64 from `planes`
+// on: bit c of bits[pixel] is 1 where !(x >= 0). All 64 words are written; what lies past `pixels` is
+// undefined.
+using SignsFn = void (*)(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits);
+
 using ChainFn = void (*)(const Stage* stages, int count, char* const* buffers, const Tile& tile);
 
 }  // namespace xnornet

@@ -33,6 +33,51 @@ void InputReader::read_pixels(const RawInput& input, size_t image, int y, int16_
   std::copy_n(from, row, to);
 }
 
+SignInput::SignInput(const Value& value, int out_slot, const KernelSet& kernels,
+                     std::shared_ptr<const InputReader> reader)
+    : value_(value), out_(value), out_slot_(out_slot), kernels_(kernels), reader_(std::move(reader)) {
+  out_.dtype = DType::kBits;
+  kernel = "sign_input";
+  scratch_bytes = static_cast<size_t>(value.width) * value.channels * sizeof(float) + kSlack;
+  chain_.add({.kind = StageKind::kSign, .slot = out_slot, .stride = out_.pixel_stride()});
+}
+
+void SignInput::run(const Run& run) const {
+  const size_t width = value_.width, channels = value_.channels, pixels = value_.pixels();
+  if (run.input.is_pixels || pixels == 1) {  // channels side by side
+    return run.parallel([&](int t, int threads) {
+      auto* row = reinterpret_cast<float*>(run.scratch[t]);
+      const Part part = part_of(run.batch * value_.height, 1, t, threads);
+      for (size_t y = part.begin; y < part.end; ++y) {
+        reader_->read_row(run.input, y / value_.height, static_cast<int>(y % value_.height), row);
+        for (size_t c = 0; c < channels; c += kPanel)
+          chain_.apply(kernels_.chain, run.buffers,
+                       {row + c, channels, width, y * width, static_cast<int>(c),
+                        static_cast<int>(std::min<size_t>(kPanel, channels - c)), nullptr});
+      }
+    });
+  }
+  const auto* input = static_cast<const float*>(run.input.data);
+  auto* output = reinterpret_cast<uint8_t*>(run.buffers[out_slot_]);
+  const size_t blocks = (pixels + kPanel - 1) / kPanel, panels = (channels + kPanel - 1) / kPanel;
+  run.parallel([&](int t, int threads) {
+    const Part part = part_of(run.batch * panels * blocks, 1, t, threads);
+    for (size_t at = part.begin; at < part.end; ++at) {
+      const size_t image = at / (panels * blocks), c = at / blocks % panels * kPanel;
+      // The last block ends with the plane; what it shares with the one before is left to that.
+      const size_t first = at % blocks * kPanel, some = std::min<size_t>(kPanel, pixels);
+      const size_t pixel = std::min(first, pixels - some);
+      const int planes = static_cast<int>(std::min<size_t>(kPanel, channels - c));
+      uint64_t bits[kPanel];
+      kernels_.signs(input + (image * channels + c) * pixels + pixel, pixels, planes, static_cast<int>(some),
+                     bits);
+      uint8_t* to = output + image * out_.bytes() + c / 8;
+      for (size_t p = first; p < pixel + some; ++p)
+        std::memcpy(to + p * out_.pixel_bytes(), &bits[p - pixel], (planes + 7) / 8);
+    }
+  });
+}
+
 ReadInput::ReadInput(const Value& value, int slot, std::shared_ptr<const InputReader> reader)
     : value_(value), slot_(slot), reader_(std::move(reader)) {
   name = kind = "input";

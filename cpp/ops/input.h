@@ -24,7 +24,22 @@ class InputReader {
   std::vector<float> scale_, bias_;  // repeated along a row
 };
 
-// The input as a value of its own, where others than the first convolution read it.
+// Signs of the input, where nothing else but float convolutions reads it.
+class SignInput : public Step {
+ public:
+  SignInput(const Value& value, int out_slot, const KernelSet& kernels,
+            std::shared_ptr<const InputReader> reader);
+  void run(const Run& run) const override;
+
+ private:
+  Value value_, out_;
+  int out_slot_;
+  const KernelSet& kernels_;
+  std::shared_ptr<const InputReader> reader_;
+  Chain chain_;  // of a row of pixels
+};
+
+// The input as a value of its own, where others than these read it.
 class ReadInput : public Step {
  public:
   ReadInput(const Value& value, int slot, std::shared_ptr<const InputReader> reader);

@@ -72,8 +72,8 @@ class Fuser {
     f_.root.resize(f_.values.size());
     for (size_t v = 0; v < f_.root.size(); ++v) f_.root[v] = static_cast<int>(v);
 
-    f_.raw_input =
-        std::all_of(consumers_[0].begin(), consumers_[0].end(), [&](int i) { return is<Conv>(f_.ops[i]); });
+    f_.raw_input = std::all_of(consumers_[0].begin(), consumers_[0].end(),
+                               [&](int i) { return is<Conv>(f_.ops[i]) || is<Sign>(f_.ops[i]); });
     if (!f_.raw_input) begin({Draft::Source::kInput, -1, 0, -1, {}, "several kinds of op read the input"});
 
     for (int i = 0; i < static_cast<int>(f_.ops.size()); ++i)
@@ -108,7 +108,7 @@ class Fuser {
       begin({Draft::Source::kOp, i, out, -1, {}, ""});
     } else if (is<Conv>(op) || (is<MaxPool>(op) && f_.values[in].dtype != DType::kBits) || is<AvgPool>(op)) {
       begin({Draft::Source::kOp, i, out, out, {}, ""});
-    } else if (is<MaxPool>(op) || is<InputScale>(op)) {
+    } else if (is<MaxPool>(op) || is<InputScale>(op) || (is<Sign>(op) && in == 0 && f_.raw_input)) {
       begin({Draft::Source::kOp, i, out, -1, {}, ""});
     } else if (!(is_leaf(op) ? hang(i) : append(i))) {
       Draft draft{Draft::Source::kLoad, -1, in, in, {}, why_not(i)};

@@ -34,7 +34,7 @@ struct Fusion {
   std::vector<int> root;          // by value: the value whose memory it shares (flattening moves nothing)
   std::vector<bool> stored;       // by value: whether it exists in memory
   std::vector<int> in_registers;  // by op: which input it takes from the chain; -1: none
-  bool raw_input;  // only float convolutions read the input: they read it as the caller gave it
+  bool raw_input;  // only float convolutions and signs read the input: they take it as the caller gave it
 };
 
 Fusion fuse(const Graph& graph);

@@ -58,6 +58,8 @@ void Plan::run(const RawInput& input, size_t batch, float* logits, double* step_
   const std::unique_ptr<Workspace, decltype(give)> workspace(take(batch), give);
   for (size_t s = 0; s < schedule_.slots.size(); ++s)
     workspace->buffers[s] = workspace->arena.data() + schedule_.slots[s] * batch;
+  // The last step writes to the caller's memory.
+  if (!schedule_.output_is_read) workspace->buffers[schedule_.output_slot] = reinterpret_cast<char*>(logits);
   const auto release = [](Team* t) { t->release(); };
   const std::unique_ptr<Team, decltype(release)> team(team_.hold(), release);
   const Run run{workspace->buffers.data(), batch, input, team.get(), workspace->scratches.data()};
@@ -67,7 +69,8 @@ void Plan::run(const RawInput& input, size_t batch, float* logits, double* step_
     const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
     if (step_ms) step_ms[i] = spent.count();
   }
-  std::memcpy(logits, workspace->buffers[schedule_.output_slot], batch * schedule_.output.bytes());
+  if (schedule_.output_is_read)
+    std::memcpy(logits, workspace->buffers[schedule_.output_slot], batch * schedule_.output.bytes());
 }
 
 }  // namespace xnornet

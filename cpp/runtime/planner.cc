@@ -79,6 +79,8 @@ class Planner {
     schedule.arena_bytes = arena_.lay_out();
     schedule.slots = arena_.offsets();
     schedule.output_slot = slot_of(f_.output);
+    for (const Op& op : f_.ops)
+      for (int value : op.inputs) schedule.output_is_read |= f_.root[value] == f_.root[f_.output];
     schedule.input = f_.values[0];
     schedule.output = f_.values[f_.output];
     return schedule;
@@ -137,6 +139,8 @@ class Planner {
       const int means = arena_.add(ScaleMap::means_bytes(in, map->groups), d, d);
       return std::make_unique<ScaleMap>(*map, in, out, in_slot, out_slot, means);
     }
+    if (std::holds_alternative<Sign>(op.data))
+      return std::make_unique<SignInput>(f_.values[0], out_slot, kernels_, reader_);
     return std::make_unique<FlattenBits>(in, out, in_slot, out_slot);
   }
 

@@ -15,6 +15,7 @@ struct Schedule {
   std::vector<size_t> slots;  // offset of each buffer in the arena, for one image; times the batch
   size_t arena_bytes = 0;     // for one image
   int output_slot = -1;
+  bool output_is_read = false;  // by a step too, which may read past its end
   Value input, output;
 };
 

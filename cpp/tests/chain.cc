@@ -52,6 +52,10 @@ std::vector<float> one(const std::vector<Stage>& stages, const Tile& tile, const
       case StageKind::kToFloat:
         x = static_cast<float>(as_int(x));
         break;
+      case StageKind::kPixels:
+        x = std::fma(static_cast<float>(as_int(x)), scale,
+                     data.bias[border * (kChannels + kPanel) + channel]);
+        break;
       case StageKind::kScale:
         x = x * scale;
         break;
@@ -120,8 +124,8 @@ void compare(const KernelSet& set, const char* name, std::vector<Stage> stages, 
   for (int i = 0; i < kChannels + kPanel; ++i) {
     data.flip.push_back(random.below(2) ? -1 : 0);
     data.scale.push_back(random.below(8) ? random.real() : 0.0f);
-    data.bias.push_back(random.real());
   }
+  for (int i = 0; i < kClasses * (kChannels + kPanel); ++i) data.bias.push_back(random.real());
   for (int i = 0; i < kPixels * (kChannels + kPanel); ++i)
     data.sums.push_back(ints ? as_float(random.integer(60)) : value());
   for (size_t i = 0; i < kBytes / 4; ++i) data.other.push_back(random.real());
@@ -129,9 +133,9 @@ void compare(const KernelSet& set, const char* name, std::vector<Stage> stages, 
   std::vector<Memory> memory;
   std::vector<char*> buffers = {reinterpret_cast<char*>(data.other.data())};
   for (Stage& s : stages) {
+    s.class_stride = kChannels + kPanel;
     if (s.table) {
       s.table = data.table.data();
-      s.class_stride = kChannels + kPanel;
       s.flip = data.flip.data();
     }
     s.scale = data.scale.data();
@@ -202,6 +206,28 @@ void test_max(const KernelSet& set, Report& report) {
   }
 }
 
+void test_signs(const KernelSet& set, Report& report) {
+  Random random(9);
+  for (int channels : {1, 2, 63, 64}) {
+    for (int pixels : {1, 5, 63, 64}) {
+      for (size_t plane : {static_cast<size_t>(pixels), size_t{100}}) {
+        // Exactly as long as the planes are: a kernel that reads past them is found by the sanitizers.
+        std::vector<float> x((channels - 1) * plane + pixels);
+        for (float& value : x) value = random.below(8) ? random.real() : (random.below(2) ? -0.0f : 0.0f);
+        uint64_t bits[kPanel];
+        set.signs(x.data(), plane, channels, pixels, bits);
+        for (int p = 0; p < pixels; ++p) {
+          uint64_t expected = 0;
+          for (int c = 0; c < channels; ++c) expected |= uint64_t{!(x[c * plane + p] >= 0)} << c;
+          report.check(bits[p] == expected, "signs_64_%s: pixel %d of %d, %d channels: %llx, expected %llx",
+                       set.name, p, pixels, channels, static_cast<unsigned long long>(bits[p]),
+                       static_cast<unsigned long long>(expected));
+        }
+      }
+    }
+  }
+}
+
 void test_chain(const KernelSet& set, Report& report) {
   using K = StageKind;
   const int32_t some = 0;  // marks stages that have a table
@@ -238,6 +264,7 @@ void test_chain(const KernelSet& set, Report& report) {
       {"dot", true, {dot, i32}},
       {"dot_float", true, {dot_float, f32}},
       {"to_float", true, {i32, stage(K::kToFloat), f32}},
+      {"pixels", true, {stage(K::kPixels), f32}},
       {"scale", false, {stage(K::kScale), f32}},
       {"bias", false, {stage(K::kBias), f32}},
       {"affine", false, {stage(K::kAffine), f32}},

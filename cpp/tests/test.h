@@ -54,6 +54,7 @@ void test_bit_weights(const KernelSet& set, Report& report);
 void test_pixel_gemm(const KernelSet& set, Report& report);
 void test_chain(const KernelSet& set, Report& report);
 void test_max(const KernelSet& set, Report& report);
+void test_signs(const KernelSet& set, Report& report);
 void test_golden(const KernelSet& set, const char* path, Report& report);
 
 }  // namespace xnornet
