@@ -32,7 +32,7 @@ __all__ = ["Isa", "Model", "Stem", "StepRecord", "available_isas", "list_isas", 
 Stem = Literal["float", "integer"]
 
 _BATCH = 32  # images that classify() runs at once
-_ARENA_BYTES = 256 << 20  # and run() cuts a batch so that its values stay below this
+_ARENA_BYTES = 8 << 20  # and run() cuts a batch so that its values stay in the cache
 
 
 @dataclass(frozen=True)
