@@ -1,61 +1,104 @@
-"""The engine beside PyTorch and OpenVINO: layers and networks, into results/layers.csv and networks.csv.
+"""The engine beside its peers: layers and networks, into results/layers.csv and networks.csv.
 
-    python benchmarks/engine.py
+    python benchmarks/engine.py [PIECE...]
 
-One process for each command; within it the implementations take turns. Run it on an idle machine. XNORNET_ISA forces
-our kernel set and nothing of the peers', which always use the best the CPU has.
+The pieces are `layers`, `avx2`, `networks`, `batch`, `more` (all by default), minutes each on an idle machine. What is in
+the files of this commit and this machine is not measured again, so an interrupted run goes on. XNORNET_ISA=avx2 holds our
+kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); ONNX Runtime and ncnn cannot be held back and are left out there.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from xnornet.bench.provenance import machine, revision
-from xnornet.engine import available_isas
-from xnornet.files import replacing
+from xnornet.bench import bench_layer, bench_network
+from xnornet.bench.results import Results
 
-RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
 LAYERS = (
     *("3x3:64x56x56:64", "3x3:128x28x28:128", "3x3:256x14x14:256", "3x3:512x7x7:512"),
     *("5x5:96x27x27:256", "3x3:256x13x13:384", "dense:4096:4096"),
 )
-NETWORKS = ("alexnet", "resnet18")
+# Where a binary convolution has little to win: few channels, one channel a group.
+WEAK_LAYERS = ("3x3:8x56x56:8", "3x3:16x32x32:16", "3x3:256x14x14:256:g256")
+# Compiling a single layer in PyTorch takes longer than all else; whole networks are compiled.
+LAYER_PEERS = (
+    *("xnornet-bwn", "xnornet-float", "scalar", "torch", "onnxruntime", "openvino", "ncnn"),
+    *("onnxruntime-int8", "openvino-int8", "openvino-binary"),
+)
+NARROW_PEERS = ("torch", "openvino", "openvino-binary")
 
 
 def main() -> None:
-    layers = [word for spec in LAYERS for word in ("--layer", spec)]
-    sets = [isa for isa in available_isas() if isa != "portable"]
-    save("layers.csv", [run(isa, t, ["--seconds", "1", *layers]) for isa in sets for t in (1, 2)])
-    save("networks.csv", [run(isa, t, ["--net", net]) for isa in sets for t in (1, 2) for net in NETWORKS])
+    pieces = sys.argv[1:] or ["layers", "avx2", "networks", "batch", "more"]
+    if os.environ.get("XNORNET_ISA") is None and "avx2" in pieces and len(pieces) > 1:
+        for piece in pieces:  # a process each, as the kernel set is chosen once
+            subprocess.run([sys.executable, __file__, piece], check=True)
+        return
+    for piece in pieces:
+        globals()[f"piece_{piece}"]()
 
 
-def run(isa: str, threads: int, arguments: list[str]) -> list[dict[str, object]]:
-    """The records of one `xnornet bench`, with what was run, where, and by which code."""
-    words = ["bench", "--threads", str(threads), *arguments]
-    command = f"XNORNET_ISA={isa} xnornet {' '.join(words)}"
-    print(command, flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "xnornet.cli", *words, "--json"],
-        env={**os.environ, "XNORNET_ISA": isa},
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    about = {"machine": machine(), "commit": revision(), "command": command}
-    return [{"isa": isa, **record, **about} for record in json.loads(done.stdout)]
+def piece_layers() -> None:
+    layers((*LAYERS, *WEAK_LAYERS), LAYER_PEERS)
 
 
-def save(name: str, runs: list[list[dict[str, object]]]) -> None:
-    rows = [row for records in runs for row in records]
-    with replacing(RESULTS / name) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def piece_avx2() -> None:
+    os.environ["XNORNET_ISA"] = "avx2"
+    layers(LAYERS, NARROW_PEERS)
+    for name in ("alexnet", "resnet18"):
+        network(name, peers=NARROW_PEERS)
+
+
+def piece_networks() -> None:
+    for threads in (1, 2):
+        for name in ("alexnet", "resnet18"):
+            network(name, threads=threads)
+
+
+def piece_batch() -> None:
+    fast = ("torch", "onnxruntime", "openvino", "onnxruntime-int8", "openvino-int8", "openvino-binary")
+    for name in ("alexnet", "resnet18"):
+        network(name, batch=32, peers=fast)
+
+
+def piece_more() -> None:
+    peers = ("xnornet-float", "torch", "onnxruntime", "openvino", "ncnn", "onnxruntime-int8", "openvino-int8")
+    for name in ("googlenet", "vgg19"):
+        network(name, peers=(*peers, "openvino-binary"))
+
+
+def layers(specs: Sequence[str], peers: Sequence[str]) -> None:
+    results = Results(RESULTS / "layers.csv", os.environ.get("XNORNET_ISA"))
+    for spec in specs:
+        if not results.has(spec, 1):
+            records = bench_layer(spec, seconds=0.75, peers=peers, progress=say)
+            results.add(records, command(results, f"--layer {spec} --seconds 0.75", peers))
+
+
+def network(name: str, *, threads: int = 1, batch: int = 1, peers: Sequence[str] | None = None) -> None:
+    results = Results(RESULTS / "networks.csv", os.environ.get("XNORNET_ISA"))
+    if not results.has(name, threads, batch):
+        records = bench_network(name, threads=threads, batch=batch, seconds=1, peers=peers, progress=say)
+        options = f"--net {name} --threads {threads} --batch {batch} --seconds 1"
+        results.add(records, command(results, options, peers))
+
+
+def command(results: Results, options: str, peers: Sequence[str] | None) -> str:
+    chosen = "" if peers is None else f" --peers {','.join(peers)}"
+    return f"XNORNET_ISA={results.isa} xnornet bench {options}{chosen}"
+
+
+START = time.perf_counter()
+
+
+def say(what: str) -> None:
+    print(f"{time.perf_counter() - START:5.0f} s  {what}", flush=True)
 
 
 if __name__ == "__main__":
