@@ -7,7 +7,7 @@ PACKAGES := $(shell find src -name __init__.py) # an editable install keeps a ma
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test lint format test-slow test-gpu test-arm bench sanitize clean
+.PHONY: install demo test lint format test-slow test-gpu test-arm bench bench-engine bench-docs sanitize clean
 
 install: $(VENV)/.installed
 
@@ -52,10 +52,21 @@ test-arm: install
 	  { echo "make test-arm needs the Debian packages g++-aarch64-linux-gnu and qemu-user: apt-get install them"; exit 1; }
 	$(BIN)/pytest -m arm
 
-# Train every recipe of the bundled data with three seeds and append to benchmarks/results.
-bench: install
+# Train every recipe of the bundled data with three seeds and append to benchmarks/results; then time the engine.
+bench: install bench-engine
 	$(BIN)/python benchmarks/fashion_mnist_mini.py
 	$(BIN)/python benchmarks/fashion_curves.py
+
+# The engine beside every peer, the paper's figures, and the page about them: half an hour on an idle machine.
+bench-engine: install
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/xnornet reproduce fig1 --results benchmarks/results --pictures docs
+	$(BIN)/xnornet reproduce fig4 --results benchmarks/results --pictures docs
+	$(BIN)/python scripts/write_performance.py
+
+# docs/performance.md and its pictures from what benchmarks/results holds.
+bench-docs: install
+	$(BIN)/python scripts/write_performance.py --draw
 
 # The engine's tests under the address and undefined-behaviour sanitizers; its C++ tests, which run networks with several
 # threads and callers at once, under these and the thread sanitizer.

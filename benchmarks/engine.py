@@ -2,9 +2,9 @@
 
     python benchmarks/engine.py [PIECE...]
 
-The pieces are `layers`, `avx2`, `networks`, `batch`, `more` (all by default), minutes each on an idle machine. What is in
-the files of this commit and this machine is not measured again, so an interrupted run goes on. XNORNET_ISA=avx2 holds our
-kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); ONNX Runtime and ncnn cannot be held back and are left out there.
+The pieces are `layers`, `avx2`, `networks`, `batch`, `more` (all by default), minutes each on an idle machine. What is
+in the files from this commit and this machine is not measured again, so an interrupted run goes on. Piece `avx2` holds
+our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back and are left out there.
 """
 
 from __future__ import annotations

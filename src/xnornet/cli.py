@@ -342,6 +342,32 @@ def bench(
     _show(table, as_json)
 
 
+@app.command()
+def reproduce(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="A figure of the paper: fig1 or fig4.")],
+    results: Annotated[Path | None, typer.Option(help="Folder of CSV files; default: runs/WHAT.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder of PNG and SVG; default: as --results.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time spent on each implementation.")] = 0.75,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what one of the paper's figures of efficiency shows, and put ours beside the paper's.
+
+    What was measured on this machine by this code is not measured again, so the same command goes on after a stop.
+
+    Example: `xnornet reproduce fig4 --results runs/fig4`
+    """
+    from .bench.figures import reproduce as run
+    from .bench.plots import draw
+
+    folder = results if results is not None else Path("runs") / what
+    with _status() as progress:
+        table = run(what, folder, seconds=seconds, progress=progress)
+    drawn = draw(what, folder, pictures if pictures is not None else folder)
+    _show(table, as_json)
+    if not as_json:
+        console.print(f"drawn: {', '.join(map(str, drawn))}", soft_wrap=True)
+
+
 def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:
     _need_training_extra()
     from .convert.compare import compare, torch_evaluation

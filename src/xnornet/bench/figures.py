@@ -1,0 +1,206 @@
+"""The paper's figures of efficiency, 1 and 4, with our measurements beside its numbers: data, table and picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ..errors import UsageError
+from ..files import replacing
+from .efficiency import speedup
+from .layers import bench_layer
+from .provenance import machine, revision
+from .results import Results, Row
+
+__all__ = ["FIGURES", "Figure", "channel_case", "filter_case", "read_rows", "reproduce"]
+
+Progress = Callable[[str], None]
+Rendered = tuple[Table, list[dict[str, Any]]]
+
+CHANNELS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+FILTER_SIZES = (1, 2, 3, 5, 7, 9, 11, 13, 15, 17, 20)
+BASELINES = ("scalar", "torch", "onnxruntime-int8")
+DEFAULT_CASE = "3x3:256x14x14:256"  # the paper's point: c = 256, 14 x 14 pixels, 3 x 3 filters
+
+# What the paper's figure 1 says: operations, times less memory, times faster, AlexNet's top-1 in %.
+PAPER_FIGURE_1 = {
+    "float": ("+, -, x", "1x", "1x", "56.7"),
+    "bwn": ("+, -", "~32x", "~2x", "56.8"),
+    "xnor": ("XNOR, bitcount", "~32x", "~58x", "44.2"),
+}
+OURS_FIGURE_1 = {"float": "xnornet-float", "bwn": "xnornet-bwn", "xnor": "xnornet"}
+# What its figure 4a says: as double precision, and binary.
+PAPER_FIGURE_4A = {"vgg19": ("1 GB", "16 MB"), "resnet18": ("100 MB", "1.5 MB"), "alexnet": ("475 MB", "7.4 MB")}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the paper's figures.
+
+    Attributes:
+        measure: measures what is not in the folder's CSV files yet.
+        table: the numbers in it, beside the paper's.
+    """
+
+    measure: Callable[[Path, float, Progress], None]
+    table: Callable[[Path], Rendered]
+
+
+def reproduce(name: str, results: Path, *, seconds: float = 0.75, progress: Progress = lambda _: None) -> Rendered:
+    """Measure a figure of the paper, or what is missing of it, and put ours beside the paper's.
+
+    Args:
+        name: "fig1" or "fig4".
+        results: folder of its CSV files; cases that they hold from this machine and commit are not measured again.
+        seconds: about how long each implementation of each case is timed.
+        progress: told what is being done.
+
+    Raises:
+        UsageError: there is no such figure.
+    """
+    if name not in FIGURES:
+        raise UsageError(f"unknown figure '{name}'; there are {', '.join(FIGURES)}")
+    FIGURES[name].measure(results, seconds, progress)
+    return FIGURES[name].table(results)
+
+
+def channel_case(channels: int) -> str:
+    """The layer of figure 4b: 3 x 3 on 14 x 14 pixels, 256 filters."""
+    return f"3x3:{channels}x14x14:256"
+
+
+def filter_case(size: int) -> str:
+    """The layer of figure 4c: 256 channels on 14 x 14 pixels, 256 filters."""
+    return f"{size}x{size}:256x14x14:256"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def milliseconds(rows: Sequence[Row], case: str) -> dict[str, float]:
+    """The medians of one case, by implementation."""
+    timed = [row for row in rows if row["case"] == case and row["median_ms"]]
+    return {row["implementation"]: float(row["median_ms"]) for row in timed}
+
+
+def _measure(path: Path, cases: Sequence[str], peers: Sequence[str], seconds: float, progress: Progress) -> None:
+    results = Results(path)
+    for case in cases:
+        if not results.has(case, 1):
+            records = bench_layer(case, seconds=seconds, peers=peers, progress=progress)
+            results.add(records, f"xnornet bench --layer {case} --seconds {seconds:g} --peers {','.join(peers)}")
+
+
+def _measure_1(results: Path, seconds: float, progress: Progress) -> None:
+    peers = ("xnornet-bwn", "xnornet-float", "scalar", "torch", "onnxruntime", "openvino", "ncnn", "onnxruntime-int8")
+    _measure(results / "fig1.csv", [DEFAULT_CASE], (*peers, "openvino-int8"), seconds, progress)
+
+
+def _table_1(results: Path) -> Rendered:
+    rows = read_rows(results / "fig1.csv")
+    ms = milliseconds(rows, DEFAULT_CASE)
+    size = {row["implementation"]: int(row["bytes"]) for row in rows if row["bytes"]}
+    table = Table(title=f"Figure 1, for the layer {DEFAULT_CASE}", title_justify="left")
+    for heading in (
+        "method",
+        "operations",
+        "memory, paper",
+        "ours",
+        "faster, paper",
+        "than scalar C++",
+        "than PyTorch",
+    ):
+        table.add_column(heading, justify="left" if heading in ("method", "operations") else "right")
+    records: list[dict[str, Any]] = []
+    for method, (operations, memory, faster, top1) in PAPER_FIGURE_1.items():
+        name = OURS_FIGURE_1[method]
+        ours = {
+            "memory_saving": size["xnornet-float"] / size[name],
+            "faster_than_scalar": ms["scalar"] / ms[name],
+            "faster_than_torch": ms["torch"] / ms[name] if "torch" in ms else None,
+        }
+        torch = f"{ours['faster_than_torch']:.2f}x" if ours["faster_than_torch"] else ""
+        table.add_row(
+            method,
+            operations,
+            memory,
+            f"{ours['memory_saving']:g}x",
+            faster,
+            f"{ours['faster_than_scalar']:.1f}x",
+            torch,
+        )
+        paper = {"operations": operations, "memory_saving": memory, "faster": faster, "alexnet_top1": top1}
+        records.append({"method": method, "paper": paper, "ours": ours})
+    return table, records
+
+
+def _measure_4(results: Path, seconds: float, progress: Progress) -> None:
+    progress("memory of the networks")
+    _write_memory(results / "fig4-memory.csv")
+    cases = [*map(channel_case, CHANNELS), *(filter_case(size) for size in FILTER_SIZES if size != 3)]
+    _measure(results / "fig4.csv", cases, BASELINES, seconds, progress)
+
+
+def _write_memory(path: Path) -> None:
+    from .. import models  # needs torch
+
+    rows = []
+    for name in PAPER_FIGURE_4A:
+        plain = models.size_of(name, "float", **({"norm": False} if name == "vgg19" else {}))
+        inner = models.size_of(name, "xnor").quantized_weights
+        weights = plain.weights
+        rows.append(
+            {
+                "network": name,
+                "parameters": plain.parameters,
+                "inner_weights": inner,
+                "double_bytes": 8 * plain.parameters,
+                "float_bytes": 4 * plain.parameters,
+                # As the paper counts: a bit for every parameter, the first and last layers' too.
+                "all_binary_bytes": -(-plain.parameters // 8),
+                # As a network is made: inner layers in bits, the first and the last in float.
+                "binary_bytes": -(-inner // 8) + 4 * (weights - inner),
+                "inner_float_bytes": 4 * inner,
+                "inner_binary_bytes": -(-inner // 8),
+                "machine": machine(),
+                "commit": revision(),
+                "command": "xnornet reproduce fig4",
+            }
+        )
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _table_4(results: Path) -> Rendered:
+    rows = read_rows(results / "fig4.csv")
+    table = Table(title="Figure 4: times faster than", title_justify="left")
+    for heading in ("layer", "the paper's model", "scalar C++", "PyTorch float", "ONNX Runtime int8"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    records: list[dict[str, Any]] = []
+    points = [(channel_case(c), speedup(c, 3)) for c in CHANNELS] + [
+        (filter_case(size), speedup(256, size)) for size in FILTER_SIZES if size != 3
+    ]
+    for case, model in points:
+        ratios = _ratios(milliseconds(rows, case))
+        table.add_row(case, f"{model:.1f}", *(f"{ratios[peer]:.1f}" if peer in ratios else "" for peer in BASELINES))
+        records.append({"case": case, "model": model, **{f"faster_than_{peer}": r for peer, r in ratios.items()}})
+    return table, records + [dict(row) for row in read_rows(results / "fig4-memory.csv")]
+
+
+def _ratios(ms: Mapping[str, float]) -> dict[str, float]:
+    return {peer: ms[peer] / ms["xnornet"] for peer in BASELINES if peer in ms and "xnornet" in ms}
+
+
+FIGURES = {"fig1": Figure(_measure_1, _table_1), "fig4": Figure(_measure_4, _table_4)}

@@ -1,0 +1,155 @@
+"""Pictures of the paper's figures 1 and 4 from our CSV files, as PNG and SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .efficiency import speedup
+from .figures import (
+    BASELINES,
+    CHANNELS,
+    DEFAULT_CASE,
+    FILTER_SIZES,
+    PAPER_FIGURE_4A,
+    channel_case,
+    filter_case,
+    milliseconds,
+    read_rows,
+)
+from .results import Row
+
+__all__ = ["draw"]
+
+# Colours of Okabe and Ito, which the colour-blind can tell apart.
+BLUE, ORANGE, GREEN, RED, GREY, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#56B4E9"
+LABELS = {"scalar": "scalar C++", "torch": "PyTorch float32 (oneDNN)", "onnxruntime-int8": "ONNX Runtime int8"}
+COLOURS = {"scalar": BLUE, "torch": ORANGE, "onnxruntime-int8": GREEN}
+NETWORKS = {"vgg19": "VGG-19", "resnet18": "ResNet-18", "alexnet": "AlexNet"}
+
+
+def draw(name: str, results: Path, pictures: Path) -> list[Path]:
+    """Draw "fig1" or "fig4" from the CSV files in `results`, into `pictures`; return the files.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UsageError("pictures need matplotlib; pip install 'xnornet[bench]'") from error
+    matplotlib.use("Agg")
+    # The same bytes for the same numbers: SVG carries neither date nor random names.
+    matplotlib.rcParams.update(
+        {"svg.hashsalt": "xnornet", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    )
+    figure = {"fig1": _figure_1, "fig4": _figure_4}[name](results)
+    pictures.mkdir(parents=True, exist_ok=True)
+    paths = [pictures / f"{name}.png", pictures / f"{name}.svg"]
+    figure.savefig(paths[0], dpi=130, metadata={"Software": None})
+    figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def _figure_1(results: Path) -> Any:
+    from matplotlib import pyplot as plt
+
+    rows = read_rows(results / "fig1.csv")
+    ms = milliseconds(rows, DEFAULT_CASE)
+    bars = [
+        ("xnornet", "XNOR, this engine", RED),
+        ("xnornet-bwn", "binary weights (BWN), this engine", SKY),
+        ("xnornet-float", "float32, this engine", GREY),
+        ("onnxruntime-int8", "int8, ONNX Runtime", GREEN),
+        ("openvino-int8", "int8, OpenVINO", GREEN),
+        ("ncnn", "float32, ncnn (Winograd)", GREY),
+        ("openvino", "float32, OpenVINO", GREY),
+        ("onnxruntime", "float32, ONNX Runtime", GREY),
+        ("torch", "float32, PyTorch", GREY),
+        ("scalar", "float32, scalar C++", GREY),
+    ]
+    bars = [bar for bar in bars if bar[0] in ms][::-1]
+    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(bars) + 1.1), constrained_layout=True)
+    faster = [ms["scalar"] / ms[name] for name, _, _ in bars]
+    axes.barh(range(len(bars)), faster, color=[colour for _, _, colour in bars], height=0.72)
+    for y, value in enumerate(faster):
+        axes.text(value * 1.06, y, f"{value:.3g}x", va="center")
+    axes.set_yticks(range(len(bars)), [label for _, label, _ in bars])
+    axes.set(xscale="log", xlim=(0.8, max(faster) * 2.2))
+    axes.set_xlabel("times faster than scalar C++ (log scale)")
+    axes.axvline(58, color="black", linewidth=1, linestyle="--")
+    axes.text(58, len(bars) - 0.35, "the paper's 58x", ha="center", va="bottom", fontsize=8)
+    axes.set_title(f"3 x 3, 256 channels, 256 filters, 14 x 14 pixels; 1 thread, {_where(rows)}", fontsize=8.5, pad=16)
+    return figure
+
+
+def _figure_4(results: Path) -> Any:
+    from matplotlib import pyplot as plt
+
+    rows = read_rows(results / "fig4.csv")
+    figure, (memory, channels, filters) = plt.subplots(
+        1, 3, figsize=(12, 3.9), constrained_layout=True, gridspec_kw={"width_ratios": [1, 1.15, 1.15]}
+    )
+    _memory(memory, read_rows(results / "fig4-memory.csv"))
+    _curves(channels, rows, CHANNELS, [channel_case(c) for c in CHANNELS], [speedup(c, 3) for c in CHANNELS])
+    channels.set(xlabel="channels (3 x 3 filters)", xscale="log", ylabel="times faster than (log scale)")
+    channels.set_xticks([1, 4, 16, 64, 256, 1024], ["1", "4", "16", "64", "256", "1024"])
+    channels.minorticks_off()
+    channels.set_title("b", loc="left", fontweight="bold")
+    _curves(
+        filters, rows, FILTER_SIZES, [filter_case(k) for k in FILTER_SIZES], [speedup(256, k) for k in FILTER_SIZES]
+    )
+    filters.set(xlabel="filter size (256 channels)", xticks=[1, 3, 5, 7, 9, 11, 13, 15, 17, 20])
+    filters.set_title("c", loc="left", fontweight="bold")
+    low = min(axes.get_ylim()[0] for axes in (channels, filters))
+    high = max(axes.get_ylim()[1] for axes in (channels, filters))
+    for axes in (channels, filters):
+        axes.set_ylim(low, high)
+    channels.legend(fontsize=8, loc="upper left", frameon=False)
+    figure.suptitle(f"b, c: 14 x 14 pixels, 256 filters, float in, float out; 1 thread, {_where(rows)}", fontsize=8.5)
+    return figure
+
+
+def _memory(axes: Any, rows: Sequence[Row]) -> None:
+    kinds = (
+        ("double_bytes", "double (paper)", GREY),
+        ("float_bytes", "float", "#BDBDBD"),
+        ("binary_bytes", "binary, first and last float", ORANGE),
+        ("all_binary_bytes", "all binary (paper)", BLUE),
+    )
+    width = 0.21
+    for index, (key, label, colour) in enumerate(kinds):
+        mib = [int(row[key]) / 2**20 for row in rows]
+        places = [i + (index - 1.5) * width for i in range(len(rows))]
+        axes.bar(places, mib, width * 0.94, color=colour, label=label)
+        for x, value in zip(places, mib, strict=True):
+            axes.text(x, value * 1.08, f"{value:.3g}", ha="center", va="bottom", fontsize=6.5, rotation=90)
+    names = [f"{NETWORKS[row['network']]}\n(paper: {' to '.join(PAPER_FIGURE_4A[row['network']])})" for row in rows]
+    axes.set_xticks(range(len(rows)), names, fontsize=7)
+    axes.set(yscale="log", ylabel="MiB (log scale)", ylim=(0.8, 2e4))
+    axes.legend(fontsize=7.5, loc="upper right", frameon=False)
+    axes.set_title("a", loc="left", fontweight="bold")
+
+
+def _curves(axes: Any, rows: Sequence[Row], at: Sequence[int], cases: Sequence[str], model: Sequence[float]) -> None:
+    axes.plot(at, model, color="black", linewidth=1, linestyle="--", label="the paper's model S")
+    timed = [milliseconds(rows, case) for case in cases]
+    for peer in BASELINES:
+        points = [
+            (x, ms[peer] / ms["xnornet"]) for x, ms in zip(at, timed, strict=True) if {peer, "xnornet"} <= ms.keys()
+        ]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), "o-", markersize=3.5, color=COLOURS[peer], label=f"measured, {LABELS[peer]}"
+            )
+    axes.axhline(1, color=GREY, linewidth=0.6)
+    axes.set_yscale("log")
+    axes.set_yticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
+    axes.minorticks_off()
+    axes.grid(axis="y", alpha=0.25)
+
+
+def _where(rows: Sequence[Row]) -> str:
+    return f"{rows[0]['machine']}, {rows[0]['isa']} kernels"

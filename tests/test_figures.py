@@ -1,0 +1,101 @@
+"""The paper's figures 1 and 4: its model of operations, our measurements as committed, tables and pictures."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xnornet.bench.efficiency import speedup
+from xnornet.bench.figures import CHANNELS, FIGURES, channel_case, milliseconds, read_rows, reproduce
+from xnornet.bench.layers import bench_layer
+from xnornet.bench.results import Results
+from xnornet.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+POINT = "3x3:256x14x14:256"
+
+
+def test_the_papers_model() -> None:
+    """The points of figure 4b and c, and the one it is quoted for."""
+    assert speedup(256, 3) == pytest.approx(62.27, abs=0.005)
+    by_channels = {1: 7.89, 2: 14.05, 4: 23.0, 8: 33.9, 16: 44.3, 32: 52.4, 64: 57.6, 128: 60.6, 512: 63.1, 1024: 63.6}
+    for channels, value in by_channels.items():
+        assert speedup(channels, 3) == pytest.approx(value, abs=0.06)
+    for size, value in {1: 51.2, 2: 60.2, 5: 63.4, 7: 63.7, 11: 63.9, 20: 63.96}.items():
+        assert speedup(256, size) == pytest.approx(value, abs=0.06)
+    assert speedup(10**9, 3) == pytest.approx(64)
+
+
+def test_results_go_on_where_they_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "layers.csv"
+    results = Results(path)
+    records = bench_layer("3x3:8x5x5:6", seconds=0.02, peers=["scalar"])
+    results._about["commit"] = "abc1234"
+    assert not results.has("3x3:8x5x5:6", 1)
+    results.add(records, "a command")
+    results.add(records, "a command")  # in place of the first
+    again = Results(path)
+    assert len(again.rows) == len(records)
+    assert not again.has("3x3:8x5x5:6", 1)  # of another commit
+    again._about["commit"] = "abc1234"
+    assert again.has("3x3:8x5x5:6", 1)
+    assert not again.has("3x3:8x5x5:6", 2)
+    again._about["commit"] = "uncommitted"
+    again.rows[0]["commit"] = "uncommitted"
+    assert not again.has("3x3:8x5x5:6", 1)  # who knows what code that was
+    ms = milliseconds(again.rows, "3x3:8x5x5:6")
+    assert ms["scalar"] == pytest.approx(records[-1].median_ms, rel=1e-4)
+
+
+def test_figures_as_committed() -> None:
+    """58x of the paper against the same kind of baseline, and 32x on weights, from the committed files."""
+    rows = read_rows(RESULTS / "fig1.csv")
+    ms = milliseconds(rows, POINT)
+    assert ms["scalar"] / ms["xnornet"] >= 58
+    size = {row["implementation"]: int(row["bytes"]) for row in rows if row["bytes"]}
+    assert size["xnornet-float"] == 32 * size["xnornet"] == 32 * size["xnornet-bwn"]
+    _, records = FIGURES["fig1"].table(RESULTS)
+    assert [record["method"] for record in records] == ["float", "bwn", "xnor"]
+    assert records[2]["ours"]["memory_saving"] == 32
+    table, records = FIGURES["fig4"].table(RESULTS)
+    assert table.row_count >= len(CHANNELS)
+    measured = {record["case"]: record for record in records if "case" in record}
+    assert measured[channel_case(256)]["model"] == pytest.approx(62.27, abs=0.005)
+    assert measured[channel_case(256)]["faster_than_scalar"] >= 58
+    memory = {row["network"]: row for row in read_rows(RESULTS / "fig4-memory.csv")}
+    assert int(memory["alexnet"]["parameters"]) == 62_378_344  # 475 MiB in double precision, as the figure says
+    for row in memory.values():
+        assert int(row["inner_float_bytes"]) == 32 * int(row["inner_binary_bytes"])
+
+
+def test_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from xnornet.bench.plots import draw
+
+    for name in FIGURES:
+        paths = draw(name, RESULTS, tmp_path)
+        assert [path.suffix for path in paths] == [".png", ".svg"]
+        assert all(path.stat().st_size > 10_000 for path in paths)
+
+
+def test_unknown_figure(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="fig1"):
+        reproduce("fig2", tmp_path)
+
+
+def test_the_page_is_what_the_files_say() -> None:
+    subprocess.run([sys.executable, ROOT / "scripts" / "write_performance.py", "--check"], check=True)
+
+
+def test_every_figure_has_machine_commit_and_command() -> None:
+    for name in ("fig1", "fig4", "fig4-memory", "layers", "networks"):
+        with (RESULTS / f"{name}.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                assert row["machine"], name
+                assert len(row["commit"]) == 7, (name, row["commit"])
+                assert "xnornet" in row["command"], name
