@@ -1,4 +1,6 @@
-"""Write docs/performance.md from the measurements in benchmarks/results, so that text and numbers cannot part.
+"""Write docs/performance.md, and the README's table of networks, from the measurements in benchmarks/results.
+
+So text and numbers cannot part.
 
     python scripts/write_performance.py [--draw | --check]
 
@@ -8,16 +10,36 @@ files say.
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "performance.md"
+from measurements import (
+    RESULTS,
+    Row,
+    best,
+    cell,
+    cycle,
+    faster,
+    find,
+    heading,
+    held_back,
+    line,
+    model,
+    ms,
+    number,
+    read,
+    short,
+    taken_with,
+    times_of,
+    unique,
+    where,
+)
 
-Row = dict[str, str]
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- written by scripts/write_performance.py -->", "<!-- end -->"
 
 NAMES = {
     "xnornet": "**xnornet**, XNOR",
@@ -310,96 +332,28 @@ converted from the same network. MNN is left out: its converter installs package
 """
 
 
-def read(name: str) -> list[Row]:
-    path = RESULTS / name
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def taken_with(rows: Sequence[Row], threads: str, batch: str) -> list[Row]:
-    """Rows of the CPU's best kernel set."""
-    return [r for r in rows if (r["threads"], r["batch"]) == (threads, batch) and r["isa"] != "avx2"]
-
-
-def find(rows: Sequence[Row], case: str, implementation: str) -> Row | None:
-    return next((r for r in rows if r["case"] == case and r["implementation"] == implementation), None)
-
-
-def best(rows: Sequence[Row], case: str, names: Sequence[str]) -> Row | None:
-    found = [row for name in names if (row := find(rows, case, name)) and row["median_ms"]]
-    return min(found, key=number, default=None)
-
-
-def number(row: Row) -> float:
-    return float(row["median_ms"])
-
-
-def ms(row: Row | None) -> str:
-    return short(row["median_ms"]) if row and row["median_ms"] else ""
-
-
-def cycle(row: Row) -> str:
-    return f"{float(row['macs_per_cycle']):.1f}"
-
-
-def cell(row: Row | None) -> str:
-    return f"{ms(row)}, {float(row['macs_per_cycle']):.0f}" if row and row["median_ms"] else ""
-
-
-def faster(row: Row | None, ours: Row | None) -> str:
-    """How many times slower a row is than ours."""
-    if not row or not ours or not row["median_ms"] or not ours["median_ms"]:
+def readme_table() -> str:
+    """The README's table of networks: ours beside the fastest of each kind, batch 1, 1 thread."""
+    rows = taken_with(read("networks.csv"), "1", "1")
+    if not rows:
         return ""
-    ratio = number(row) / number(ours)
-    return f"{ratio:.0f}x" if ratio >= 100 else f"{ratio:.1f}x" if ratio >= 2 else f"{ratio:.2f}x"
-
-
-def model(case: str) -> float:
-    """The paper's S of a layer, k x k : c x ...; see `xnornet.bench.efficiency`."""
-    kernel, image, _ = case.split(":")
-    products = int(image.split("x")[0]) * int(kernel.split("x")[0]) ** 2
-    return 64 * products / (products + 64)
-
-
-def short(text: str) -> str:
-    """Three digits of a number; anything else as it is."""
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    return text if text.isdigit() and len(text) < 5 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def times_of(threads: str, batch: str) -> str:
-    return f"batch {batch}, {threads} thread{'s' * (threads != '1')}"
-
-
-def held_back(isa: str) -> str:
-    if isa != "avx2":
-        return ""
-    return "On the same CPU with our kernels and oneDNN's (PyTorch, OpenVINO) held back to AVX2."
-
-
-def where(rows: Iterable[Row]) -> str:
-    """Machine, commit and kernel set of rows."""
-    facts = unique((row["machine"], row["commit"], row.get("isa", "")) for row in rows)
+    heads = ["ms an image, 1 thread", "xnornet", "fastest float32", "fastest int8", "OpenVINO, binary"]
+    lines = [heading(heads)]
+    for case in ("alexnet", "resnet18"):
+        ours = find(rows, case, "xnornet")
+        peers = [best(rows, case, names) for names in (FLOAT, INT8, ("openvino-binary",))]
+        lines.append(line([NETWORKS[case], ms(ours), *(f"{ms(peer)}, {faster(peer, ours)} slower" for peer in peers)]))
+    machine, commit = rows[0]["machine"], rows[0]["commit"]
     return "\n".join(
-        f"<sub>{machine}; commit {commit}{f'; {isa} kernels' if isa else ''}.</sub>" for machine, commit, isa in facts
+        [*lines, "", f"<sub>XNOR networks of ours, random weights, 224 x 224; {machine}; commit {commit}.</sub>"]
     )
 
 
-def unique(items: Iterable[object]) -> list:  # type: ignore[type-arg]
-    return list(dict.fromkeys(items))
-
-
-def heading(cells: Sequence[str]) -> str:
-    return line(cells) + "\n" + line(["---", *["---:"] * (len(cells) - 1)])
-
-
-def line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def readme() -> str:
+    """The README with its table of networks as the files have it."""
+    before, rest = README.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{readme_table()}\n{END}{after}"
 
 
 if __name__ == "__main__":
@@ -408,8 +362,8 @@ if __name__ == "__main__":
 
         for figure in ("fig1", "fig4"):
             draw(figure, RESULTS, PAGE.parent)
-    text = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text)
-    elif PAGE.read_text() != text:
-        sys.exit(f"{PAGE} is not what benchmarks/results says; run `make bench-docs`")
+    for path, text in ((PAGE, page()), (README, readme())):
+        if "--check" not in sys.argv:
+            path.write_text(text)
+        elif path.read_text() != text:
+            sys.exit(f"{path} is not what benchmarks/results says; run `make bench-docs`")

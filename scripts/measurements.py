@@ -1,0 +1,105 @@
+"""Rows of the files in benchmarks/results, found and shown as cells of Markdown tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+
+Row = dict[str, str]
+Item = TypeVar("Item", bound=Hashable)
+
+
+def read(name: str) -> list[Row]:
+    path = RESULTS / name
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def taken_with(rows: Sequence[Row], threads: str, batch: str) -> list[Row]:
+    """Rows of the CPU's best kernel set."""
+    return [r for r in rows if (r["threads"], r["batch"]) == (threads, batch) and r["isa"] != "avx2"]
+
+
+def find(rows: Sequence[Row], case: str, implementation: str) -> Row | None:
+    return next((r for r in rows if r["case"] == case and r["implementation"] == implementation), None)
+
+
+def best(rows: Sequence[Row], case: str, names: Sequence[str]) -> Row | None:
+    found = [row for name in names if (row := find(rows, case, name)) and row["median_ms"]]
+    return min(found, key=number, default=None)
+
+
+def number(row: Row) -> float:
+    return float(row["median_ms"])
+
+
+def ms(row: Row | None) -> str:
+    return short(row["median_ms"]) if row and row["median_ms"] else ""
+
+
+def cycle(row: Row) -> str:
+    return f"{float(row['macs_per_cycle']):.1f}"
+
+
+def cell(row: Row | None) -> str:
+    return f"{ms(row)}, {float(row['macs_per_cycle']):.0f}" if row and row["median_ms"] else ""
+
+
+def faster(row: Row | None, ours: Row | None) -> str:
+    """How many times slower a row is than ours."""
+    if not row or not ours or not row["median_ms"] or not ours["median_ms"]:
+        return ""
+    ratio = number(row) / number(ours)
+    return f"{ratio:.0f}x" if ratio >= 100 else f"{ratio:.1f}x" if ratio >= 2 else f"{ratio:.2f}x"
+
+
+def model(case: str) -> float:
+    """The paper's S of a layer, k x k : c x ...; see `xnornet.bench.efficiency`."""
+    kernel, image, _ = case.split(":")
+    products = int(image.split("x")[0]) * int(kernel.split("x")[0]) ** 2
+    return 64 * products / (products + 64)
+
+
+def short(text: str) -> str:
+    """Three digits of a number; anything else as it is."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return text if text.isdigit() and len(text) < 5 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def times_of(threads: str, batch: str) -> str:
+    return f"batch {batch}, {threads} thread{'s' * (threads != '1')}"
+
+
+def held_back(isa: str) -> str:
+    if isa != "avx2":
+        return ""
+    return "On the same CPU with our kernels and oneDNN's (PyTorch, OpenVINO) held back to AVX2."
+
+
+def where(rows: Iterable[Row]) -> str:
+    """Machine, commit and kernel set of rows."""
+    facts = unique((row["machine"], row["commit"], row.get("isa", "")) for row in rows)
+    return "\n".join(
+        f"<sub>{machine}; commit {commit}{f'; {isa} kernels' if isa else ''}.</sub>" for machine, commit, isa in facts
+    )
+
+
+def unique(items: Iterable[Item]) -> list[Item]:
+    return list(dict.fromkeys(items))
+
+
+def heading(cells: Sequence[str]) -> str:
+    return line(cells) + "\n" + line(["---", *["---:"] * (len(cells) - 1)])
+
+
+def line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
