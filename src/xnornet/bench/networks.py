@@ -15,6 +15,7 @@ from ..format import read
 from ..graph import PackedModel
 from ..summary import summarise
 from .case import Case
+from .peers import choose
 from .record import Record
 from .run import bench_case
 
@@ -88,8 +89,9 @@ def bench_network(
     Raises:
         UsageError: there is no such architecture or implementation, or torch is not installed.
     """
+    chosen = peers if isinstance(peers, Mapping) else choose(peers)  # before minutes are spent on building
     case = network_case(name, batch)
-    return bench_case(case, threads=threads, seconds=seconds, peers=peers, progress=progress)
+    return bench_case(case, threads=threads, seconds=seconds, peers=chosen, progress=progress)
 
 
 def network_case(name: str, batch: int = 1) -> Case:
@@ -100,8 +102,7 @@ def network_case(name: str, batch: int = 1) -> Case:
 
     if name not in models.MODELS:
         raise UsageError(f"unknown network '{name}'; there are {', '.join(models.MODELS)}")
-    families = {"xnor": "xnor", "bwn": "bwn", "float": "float"}
-    return _case(name, {family: _packed(name, method) for family, method in families.items()}, batch)
+    return _case(name, {method: _packed(name, method) for method in ("xnor", "bwn", "float")}, batch)
 
 
 def _packed(name: str, method: str) -> PackedModel:
