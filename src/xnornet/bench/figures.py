@@ -156,18 +156,18 @@ def _write_memory(path: Path) -> None:
 
     rows = []
     for name in PAPER_FIGURE_4A:
-        plain = models.size_of(name, "float", **({"norm": False} if name == "vgg19" else {}))
-        inner = models.size_of(name, "xnor").quantized_weights
-        weights = plain.weights
+        size = models.size_of(name, "xnor")
+        inner, weights = size.quantized_weights, size.weights
+        parameters = _weights_and_biases(name)
         rows.append(
             {
                 "network": name,
-                "parameters": plain.parameters,
+                "parameters": parameters,
                 "inner_weights": inner,
-                "double_bytes": 8 * plain.parameters,
-                "float_bytes": 4 * plain.parameters,
+                "double_bytes": 8 * parameters,
+                "float_bytes": 4 * parameters,
                 # As the paper counts: a bit for every parameter, the first and last layers' too.
-                "all_binary_bytes": -(-plain.parameters // 8),
+                "all_binary_bytes": -(-parameters // 8),
                 # As a network is made: inner layers in bits, the first and the last in float.
                 "binary_bytes": -(-inner // 8) + 4 * (weights - inner),
                 "inner_float_bytes": 4 * inner,
@@ -181,6 +181,18 @@ def _write_memory(path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _weights_and_biases(name: str) -> int:
+    """Those of the float network's convolutions and dense layers: 62,378,344 for AlexNet, as in the paper's figure."""
+    import torch
+
+    from .. import models
+
+    with torch.device("meta"):
+        network = models.create(name, "float", models.default_classes(name))
+    layers = (part for part in network.modules() if isinstance(part, torch.nn.Conv2d | torch.nn.Linear))
+    return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
 
 
 def _table_4(results: Path) -> Rendered:
