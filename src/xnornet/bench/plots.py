@@ -131,7 +131,7 @@ def _memory(axes: Any, rows: Sequence[Row]) -> None:
         for x, value in zip(places, mib, strict=True):
             text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
             axes.text(x, value * 1.08, text, ha="center", va="bottom", fontsize=6.5, rotation=90)
-    names = [f"{NETWORKS[row['network']]}\npaper: {' to '.join(PAPER_FIGURE_4A[row['network']])}" for row in rows]
+    names = [f"{NETWORKS[row['network']]}\npaper:\n{' to '.join(PAPER_FIGURE_4A[row['network']])}" for row in rows]
     axes.set_xticks(range(len(rows)), names, fontsize=6.5)
     axes.set(yscale="log", ylabel="MiB (log scale)", ylim=(0.8, 2e4))
     axes.legend(fontsize=7.5, loc="upper right", frameon=False)
