@@ -25,8 +25,8 @@ __all__ = ["draw"]
 
 # Colours of Okabe and Ito, which the colour-blind can tell apart.
 BLUE, ORANGE, GREEN, RED, GREY, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#56B4E9"
-LABELS = {"scalar": "scalar C++", "torch": "PyTorch float32 (oneDNN)", "onnxruntime-int8": "ONNX Runtime int8"}
-COLOURS = {"scalar": BLUE, "torch": ORANGE, "onnxruntime-int8": GREEN}
+LABELS = {"scalar": "scalar C++", "openvino": "OpenVINO float32 (oneDNN)", "onnxruntime-int8": "ONNX Runtime int8"}
+COLOURS = {"scalar": BLUE, "openvino": ORANGE, "onnxruntime-int8": GREEN}
 NETWORKS = {"vgg19": "VGG-19", "resnet18": "ResNet-18", "alexnet": "AlexNet"}
 
 
