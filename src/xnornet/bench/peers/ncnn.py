@@ -173,8 +173,11 @@ class _Graph:
     @add.register
     def _(self, op: ops.Flatten, x: str) -> None:
         height, width, _ = self.model.values[op.inputs[0]].shape
-        if height * width > 1 and op is not self.model.ops[-1]:
-            raise PeerUnavailable("flattening a map is left out")
+        if height * width > 1 and op is not self.model.ops[-1]:  # our features are in the order of channels last
+            turned = f"{self.blob(op.name)}_turned"
+            self.lines.append(f"Permute {turned}_layer 1 1 {x} {turned} 0=3")
+            self.blobs += 1
+            x = turned
         self.layer("Flatten", op, (x,))
 
 
