@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from xnornet.bench.efficiency import speedup
+
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 
 Row = dict[str, str]
@@ -62,8 +64,7 @@ def faster(row: Row | None, ours: Row | None) -> str:
 def model(case: str) -> float:
     """The paper's S of a layer, k x k : c x ...; see `xnornet.bench.efficiency`."""
     kernel, image, _ = case.split(":")
-    products = int(image.split("x")[0]) * int(kernel.split("x")[0]) ** 2
-    return 64 * products / (products + 64)
+    return speedup(int(image.split("x")[0]), int(kernel.split("x")[0]) ** 2)
 
 
 def short(text: str) -> str:
