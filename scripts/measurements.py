@@ -50,7 +50,10 @@ def cycle(row: Row) -> str:
 
 
 def cell(row: Row | None) -> str:
-    return f"{ms(row)}, {float(row['macs_per_cycle']):.0f}" if row and row["median_ms"] else ""
+    if not row or not row["median_ms"]:
+        return ""
+    rate = float(row["macs_per_cycle"])
+    return f"{ms(row)}, {rate:.0f}" if rate >= 10 else f"{ms(row)}, {rate:.1f}"
 
 
 def faster(row: Row | None, ours: Row | None) -> str:

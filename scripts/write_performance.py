@@ -171,7 +171,7 @@ def figures() -> str:
     bwn, real = find(one, POINT, "xnornet-bwn"), find(one, POINT, "xnornet-float")
     fastest = {kind: best(one, POINT, names) for kind, names in (("float32", FLOAT), ("int8", INT8))}
     tuned = "; ".join(
-        f"the fastest {kind}, {NAMES[row['implementation']]}, is {faster(row, ours)[:-1]} times slower"
+        f"the fastest {kind} one, {NAMES[row['implementation']].split(',')[0]}'s, takes {faster(row, ours)} as long"
         for kind, row in fastest.items()
         if row
     )
