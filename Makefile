@@ -52,7 +52,7 @@ test-arm: install
 	  { echo "make test-arm needs the Debian packages g++-aarch64-linux-gnu and qemu-user: apt-get install them"; exit 1; }
 	$(BIN)/pytest -m arm
 
-# Train every recipe of the bundled data with three seeds and append to benchmarks/results; then time the engine.
+# Time the engine, then train every recipe of the bundled data with three seeds; into benchmarks/results.
 bench: install bench-engine
 	$(BIN)/python benchmarks/fashion_mnist_mini.py
 	$(BIN)/python benchmarks/fashion_curves.py
