@@ -20,6 +20,7 @@ from rich.console import Console
 
 from . import __version__
 from .errors import UsageError, XnornetError
+from .files import replacing
 
 if TYPE_CHECKING:
     from .convert.compare import Comparison
@@ -344,28 +345,75 @@ def bench(
 
 @app.command()
 def reproduce(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="A figure of the paper: fig1 or fig4.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="fig1, fig4, table1, table2, table3, cifar10, fashion, ...")
+    ],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change all recipes.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder of CSV files; default: runs/WHAT.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder of PNG and SVG; default: as --results.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time spent on each implementation.")] = 0.75,
+    pictures: Annotated[Path | None, typer.Option(help="Folder of pictures; default: as --results.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Figures: time spent on each implementation.")] = 0.75,
+    data: Annotated[str | None, typer.Option(help="Tables: as for train; default: the recipes'.")] = None,
+    seeds: Annotated[str, typer.Option(metavar="N,N,...", help="Tables: seeds of the runs; default: 0,1,2.")] = "",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Tables; default: the recipes'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Tables: folder of the run folders; default: runs/WHAT.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what one of the paper's figures of efficiency shows, and put ours beside the paper's.
+    """Measure what a figure of the paper shows, or train all lines of a table, and put ours beside the paper's.
 
-    What was measured on this machine by this code is not measured again, so the same command goes on after a stop.
+    What is done is not done again and an interrupted run goes on, so the same command carries on after a stop.
 
-    Example: `xnornet reproduce fig4 --results runs/fig4`
+    Example: `xnornet reproduce fig4`, `xnornet reproduce table1 --data imagenet --seeds 0`
     """
+    from .bench.figures import FIGURES
+    from .reproduce.comparisons import COMPARISONS
+
+    if what not in (known := (*FIGURES, *COMPARISONS)):
+        raise UsageError(f"unknown figure or table '{what}'; there are {', '.join(known)}")
+    folder = results if results is not None else Path("runs") / what
+    shown = pictures if pictures is not None else folder
+    if what not in FIGURES:
+        runs = out if out is not None else Path("runs") / what
+        changes = {**_overrides(overrides or []), **({} if epochs is None else {"epochs": str(epochs)})}
+        _reproduce_table(what, data, runs, folder, shown, _numbers(seeds), changes, as_json)
+        return
     from .bench.figures import reproduce as run
     from .bench.plots import draw
 
-    folder = results if results is not None else Path("runs") / what
     with _status() as progress:
         table = run(what, folder, seconds=seconds, progress=progress)
-    drawn = draw(what, folder, pictures if pictures is not None else folder)
+    drawn = draw(what, folder, shown)
     _show(table, as_json)
     if not as_json:
         console.print(f"drawn: {', '.join(map(str, drawn))}", soft_wrap=True)
+
+
+def _reproduce_table(
+    what: str,
+    data: str | None,
+    runs: Path,
+    results: Path,
+    pictures: Path,
+    seeds: list[int],
+    overrides: dict[str, str],
+    as_json: bool,
+) -> None:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
+    _need_training_extra()
+    from .reproduce.comparisons import comparison
+    from .reproduce.report import draw_curves, markdown
+    from .reproduce.training import reproduce as run
+
+    compared = comparison(what)
+    rows = []
+    for row in run(compared, data=data, out=runs, results=results, seeds=seeds, overrides=overrides):
+        rows.append(row)
+        with replacing(results / f"{what}.md") as temporary:
+            temporary.write_text(markdown(compared, rows))
+        draw_curves(compared, results / f"{what}-curves.csv", pictures / f"{what}.png")
+    if as_json:
+        _print_json(rows)
+    else:
+        console.print(markdown(compared, rows), soft_wrap=True, markup=False)
 
 
 def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:
@@ -399,6 +447,13 @@ def _overrides(items: list[str]) -> dict[str, str]:
             raise UsageError(f"'{item}' is not KEY=VALUE")
         pairs[key] = value
     return pairs
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",") if number]
+    except ValueError as error:
+        raise UsageError(f"--seeds {text}: needs whole numbers, separated by commas") from error
 
 
 def _need_training_extra() -> None:

@@ -1,0 +1,144 @@
+"""What is compared: lines of a table, each a recipe and what it changes, beside the paper's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import UsageError
+
+__all__ = ["COMPARISONS", "Comparison", "Line", "Row", "comparison"]
+
+Row = Mapping[str, Any]  # of a run, by column
+Accuracy = tuple[float, float | None]  # top-1 and top-5, per cent
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table.
+
+    Attributes:
+        label: as printed.
+        recipe: of `xnornet train`.
+        overrides: of the recipe.
+        paper: what the paper reports, on its own data; None: nothing.
+    """
+
+    label: str
+    recipe: str
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    paper: Accuracy | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Lines that differ in one thing, so that their results can be compared.
+
+    Attributes:
+        name: as on the command line.
+        title: of the table.
+        lines: in the table's order.
+        paper_data: what the paper's numbers were measured on, and by whom.
+        seeds: of the runs.
+    """
+
+    name: str
+    title: str
+    lines: tuple[Line, ...]
+    paper_data: str = ""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+_IMAGENET = "the paper's, on ImageNet (ILSVRC 2012)"
+_SAME_BUDGET = {"epochs": "200", "batch_size": "128"}  # as the others; their authors' own is in the recipes
+_BWN, _XNOR = (56.8, 79.4), (44.2, 69.2)  # AlexNet; in tables 1 and 3
+
+COMPARISONS = {
+    c.name: c
+    for c in (
+        Comparison(
+            "fashion",
+            "Small network on fashion-mnist-mini",
+            (
+                Line("float", "fashion-float"),
+                Line("BWN, binary weights", "fashion-bwn"),
+                Line("XNOR, binary weights and inputs", "fashion-xnor"),
+            ),
+        ),
+        Comparison(
+            "cifar10",
+            "VGG-like network of BinaryConnect and BinaryNet on CIFAR-10",
+            (
+                Line("float", "cifar10-vgg-float"),
+                Line("BWN", "cifar10-vgg-bwn", paper=(90.12, None)),
+                Line("BinaryConnect", "cifar10-vgg-binaryconnect", _SAME_BUDGET, (90.10, None)),
+                Line("XNOR-Net", "cifar10-vgg-xnor", paper=(89.83, None)),
+                Line("BinaryNet", "cifar10-vgg-bnn", _SAME_BUDGET, (89.85, None)),
+            ),
+            "on CIFAR-10: the paper's for BWN and XNOR-Net, their authors' for the baselines",
+        ),
+        Comparison(
+            "cifar10-resnet18",
+            "ResNet-18 on CIFAR-10",
+            (
+                Line("float", "cifar10-resnet18-float"),
+                Line("BWN", "cifar10-resnet18-bwn"),
+                Line("XNOR-Net", "cifar10-resnet18-xnor"),
+                Line("Bi-Real", "cifar10-resnet18-bireal"),
+            ),
+        ),
+        Comparison(
+            "cifar10-ablations",
+            "The ablations of table 3 on CIFAR-10",
+            (
+                Line("BWN, scale by eq. 6", "cifar10-vgg-bwn"),
+                Line("BWN, learned scale", "cifar10-vgg-bwn", {"method": "bwn-learned"}),
+                Line("XNOR-Net, B-A-C-P", "cifar10-vgg-xnor"),
+                Line("XNOR-Net, C-B-A-P", "cifar10-vgg-xnor", {"method": "xnor-cbap"}),
+            ),
+        ),
+        Comparison(
+            "table1",
+            "Table 1: AlexNet",
+            (
+                Line("BWN", "imagenet-alexnet-bwn", paper=_BWN),
+                Line("BinaryConnect", "imagenet-alexnet-binaryconnect", paper=(35.4, 61.0)),
+                Line("XNOR-Net", "imagenet-alexnet-xnor", paper=_XNOR),
+                Line("BinaryNet", "imagenet-alexnet-bnn", paper=(27.9, 50.42)),
+                Line("full precision", "imagenet-alexnet-float", paper=(56.6, 80.2)),
+            ),
+            _IMAGENET,
+        ),
+        Comparison(
+            "table2",
+            "Table 2: ResNet-18 and the GoogLeNet variant",
+            (
+                Line("ResNet-18, BWN", "imagenet-resnet18-bwn", paper=(60.8, 83.0)),
+                Line("ResNet-18, XNOR-Net", "imagenet-resnet18-xnor", paper=(51.2, 73.2)),
+                Line("ResNet-18, full precision", "imagenet-resnet18-float", paper=(69.3, 89.2)),
+                Line("GoogLeNet variant, BWN", "imagenet-googlenet-bwn", paper=(65.5, 86.1)),
+                Line("GoogLeNet variant, full precision", "imagenet-googlenet-float", paper=(71.3, 90.0)),
+            ),
+            _IMAGENET,
+        ),
+        Comparison(
+            "table3",
+            "Table 3: AlexNet, how the scale is found, and the order of a block",
+            (
+                Line("BWN, scale by eq. 6", "imagenet-alexnet-bwn", paper=_BWN),
+                Line("BWN, learned scale", "imagenet-alexnet-bwn", {"method": "bwn-learned"}, (46.2, 69.5)),
+                Line("XNOR-Net, C-B-A-P", "imagenet-alexnet-xnor", {"method": "xnor-cbap"}, (30.3, 57.5)),
+                Line("XNOR-Net, B-A-C-P", "imagenet-alexnet-xnor", paper=_XNOR),
+            ),
+            _IMAGENET,
+        ),
+    )
+}
+
+
+def comparison(name: str) -> Comparison:
+    """Look a comparison up. Raises UsageError for an unknown name."""
+    if name not in COMPARISONS:
+        raise UsageError(f"unknown comparison '{name}'; there are {', '.join(COMPARISONS)}")
+    return COMPARISONS[name]

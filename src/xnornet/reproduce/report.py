@@ -1,0 +1,117 @@
+"""A comparison's rows as a table and its curves as a picture, like the paper's tables 1 to 3 and figures 5 and 6."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import UsageError
+from ..files import replacing
+from .comparisons import Comparison, Row
+
+__all__ = ["draw_curves", "markdown"]
+
+
+def markdown(compared: Comparison, rows: Sequence[Row]) -> str:
+    """The table: mean of the seeds and their spread, the paper's numbers beside it."""
+    top5 = any(row["test_top5_engine"] for row in rows)
+    paper = any(line.paper for line in compared.lines)
+    head = [
+        compared.title,
+        "top-1, %",
+        *(["top-5, %"] if top5 else []),
+        *(["paper's top-1 / top-5"] if paper else []),
+        "seeds",
+        "packed bytes",
+        "smaller than float",
+        "ms, engine",
+        "ms, float PyTorch",
+    ]
+    lines = [head, ["---"] * len(head)]
+    for line in compared.lines:
+        mine = [row for row in rows if row["line"] == line.label]
+        if not mine:
+            continue
+        cells = [line.label, _spread(mine, "test_top1_engine")]
+        if top5:
+            cells.append(_spread(mine, "test_top5_engine"))
+        if paper:
+            cells.append(" / ".join("-" if p is None else f"{p:g}" for p in line.paper) if line.paper else "")
+        packed, float_ = int(mine[0]["packed_bytes"]), int(mine[0]["float_bytes"])
+        times = [_median(mine, column) for column in ("engine_ms", "float_ms")]
+        lines.append([*cells, str(len(mine)), f"{packed:,}", f"{float_ / packed:.1f}x", *times])
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n\n".join([table, *_notes(compared, rows)]) + "\n"
+
+
+def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
+    differing = sum(int(row["disagreements"]) for row in rows)
+    ties = sum(int(row["ties"]) for row in rows)
+    settings = sorted({f"{row['data']}, {row['epochs']} epochs, {row['model_options']}" for row in rows})
+    notes = [
+        "Top-1 of the packed file in the engine on the test split; mean and least to most over the seeds. "
+        f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within float "
+        "rounding. Times are for one image on one thread.",
+        f"Trained on: {'; '.join(settings)}. Machine: {'; '.join(sorted({str(row['machine']) for row in rows}))}.",
+    ]
+    if any(line.paper for line in compared.lines):
+        notes.append(f"The paper's column: {compared.paper_data}.")
+    return notes
+
+
+def _spread(rows: Sequence[Row], column: str) -> str:
+    values = [100 * float(row[column]) for row in rows]
+    mean = f"{statistics.mean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _median(rows: Sequence[Row], column: str) -> str:
+    values = [float(row[column]) for row in rows if row[column]]
+    return f"{statistics.median(values):.3g}" if values else ""
+
+
+def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
+    """Accuracy against epoch: test solid, with a band from the least to the most of the seeds; training dashed.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UsageError("matplotlib is not installed; pip install 'xnornet[bench]'") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with curves.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure, axes = plt.subplots(figsize=(7, 4), constrained_layout=True)
+    seeds, tests = set(), []
+    for place, line in enumerate(compared.lines):
+        mine = [row for row in rows if row["line"] == line.label]
+        seeds |= {row["seed"] for row in mine}
+        epochs = sorted({int(row["epoch"]) for row in mine})
+        for part, style in (("test_top1", "-"), ("train_top1", "--")):
+            by_epoch = [[100 * float(row[part]) for row in mine if int(row["epoch"]) == epoch] for epoch in epochs]
+            if not by_epoch:
+                continue
+            means = [statistics.mean(values) for values in by_epoch]
+            label = line.label if style == "-" else None
+            axes.plot(epochs, means, style, color=f"C{place}", label=label, linewidth=1.6 if style == "-" else 0.9)
+            if style == "-":
+                tests += means
+                lows, highs = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
+                axes.fill_between(epochs, lows, highs, color=f"C{place}", alpha=0.15, linewidth=0)
+    # The first epochs would squeeze the rest.
+    low = sorted(tests)[len(tests) // 10] if tests else 0
+    axes.set(xlabel="epoch", ylabel="top-1, %", ylim=(max(0, low - 5), 100), xlim=(1, None))
+    axes.set_title(
+        f"{compared.title}: test (solid), training (dashed), {len(seeds)} seed{'s' * (len(seeds) != 1)}", fontsize=9
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize=8)
+    with replacing(picture) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
+    plt.close(figure)

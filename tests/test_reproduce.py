@@ -1,0 +1,115 @@
+"""Comparisons: all runs of a table, made once, resumed, and shown beside the paper's numbers."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from xnornet import cli
+from xnornet.errors import UsageError
+from xnornet.models import MODELS
+from xnornet.nn import method
+from xnornet.reproduce import training
+from xnornet.reproduce.comparisons import COMPARISONS, comparison
+from xnornet.reproduce.report import markdown
+from xnornet.train.recipes import RECIPES, recipe
+
+from .training import shrink
+
+
+def test_every_line_has_its_recipe_and_method() -> None:
+    for compared in COMPARISONS.values():
+        for line in compared.lines:
+            chosen = recipe(line.recipe).override(line.overrides)
+            assert chosen.model in MODELS
+            method(chosen.method)
+        labels = [line.label for line in compared.lines]
+        assert len(set(labels)) == len(labels)
+
+
+def test_unknown_comparison() -> None:
+    with pytest.raises(UsageError, match="table9.*table1"):
+        comparison("table9")
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    import xnornet.train.run as run
+    from xnornet.data import open_dataset
+
+    small = shrink(open_dataset("fashion-mnist-mini"))
+    monkeypatch.setattr(run, "open_dataset", lambda name: small)
+    monkeypatch.setattr(training, "open_dataset", lambda name: small)
+
+
+TINY = ["epochs=2", "batch_size=20", "model.width=4"]
+
+
+def test_makes_every_run_once(
+    tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "fashion-float" in RECIPES
+    command = ["xnornet", "reproduce", "fashion", "--out", str(tmp_path / "runs"), "--results", str(tmp_path), *TINY]
+
+    def run(*more: str) -> str:
+        monkeypatch.setattr("sys.argv", [*command, *more])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        return capsys.readouterr().out
+
+    first = run("--seeds", "3")
+    assert first.count("| 1 |") == 3
+    written = (tmp_path / "fashion.csv").read_bytes()
+    rows = list(csv.DictReader(written.decode().splitlines()))
+    assert [(row["line"], row["seed"]) for row in rows] == [(line.label, "3") for line in comparison("fashion").lines]
+    for row in rows:
+        assert row["test_top1_engine"] == row["test_top1_torch"] or int(row["disagreements"]) > 0
+        assert float(row["engine_ms"]) > 0
+        assert float(row["float_ms"]) > 0
+    curves = list(csv.DictReader((tmp_path / "fashion-curves.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in curves] == 3 * [1, 2]
+    assert (tmp_path / "fashion.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "fashion.md").read_text().strip() in first
+
+    monkeypatch.setattr(training, "train", None)  # a second run has nothing to train
+    run("--seeds", "3")
+    assert (tmp_path / "fashion.csv").read_bytes() == written
+
+
+def test_the_table_gives_means_and_the_papers_numbers() -> None:
+    compared = comparison("table3")
+    row = {
+        "line": "BWN, learned scale",
+        "test_top5_engine": "0.9",
+        "packed_bytes": "1000",
+        "float_bytes": "31500",
+        "engine_ms": "0.5",
+        "float_ms": "2",
+        "disagreements": "1",
+        "ties": "1",
+        "data": "photos",
+        "epochs": "4",
+        "model_options": "",
+        "machine": "a CPU",
+    }
+    table = markdown(compared, [{**row, "test_top1_engine": "0.5"}, {**row, "test_top1_engine": "0.6"}])
+    line = next(line for line in table.splitlines() if line.startswith("| BWN, learned"))
+    assert line == (
+        "| BWN, learned scale | 55.00 (50.00 to 60.00) | 90.00 (90.00 to 90.00) | 46.2 / 69.5 | 2 "
+        "| 1,000 | 31.5x | 0.5 | 2 |"
+    )
+    assert "differ in the class of 2 images in all, 2 of them by a tie" in table
+
+
+@pytest.mark.parametrize("bad", ["a", "1;2"])
+def test_seeds_are_numbers(bad: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["xnornet", "reproduce", "fashion", "--seeds", bad])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "whole numbers" in capsys.readouterr().err
