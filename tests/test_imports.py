@@ -31,7 +31,8 @@ def test_no_torch(module: str) -> None:
 
 
 def test_import_is_quick() -> None:
-    """Under 0.2 s of processor time; the best of three, as machines are shared."""
-    code = "import time; t = time.process_time(); import xnornet; print(time.process_time() - t)"
-    times = [float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(3)]
-    assert min(times) < 0.2
+    """Under 0.1 s of processor time beyond NumPy and Pillow, whose own share swings with the load, 0.07
+    to 0.3 s; the best of five, as machines are shared."""
+    code = "import time, numpy, PIL.Image; t = time.process_time(); import xnornet; print(time.process_time() - t)"
+    times = [float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(5)]
+    assert min(times) < 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from xnornet.nn import method
 from xnornet.reproduce import training
 from xnornet.reproduce.comparisons import COMPARISONS, comparison
 from xnornet.reproduce.report import markdown
-from xnornet.train.recipes import RECIPES, recipe
+from xnornet.train.recipes import recipe
 
 from .training import shrink
 
@@ -41,6 +42,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     import xnornet.train.run as run
     from xnornet.data import open_dataset
 
+    one = COMPARISONS["fashion"]
+    monkeypatch.setitem(COMPARISONS, "fashion", replace(one, lines=one.lines[2:]))  # the others take no other path
     small = shrink(open_dataset("fashion-mnist-mini"))
     monkeypatch.setattr(run, "open_dataset", lambda name: small)
     monkeypatch.setattr(training, "open_dataset", lambda name: small)
@@ -52,7 +55,6 @@ TINY = ["epochs=2", "batch_size=20", "model.width=4"]
 def test_makes_every_run_once(
     tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "fashion-float" in RECIPES
     command = ["xnornet", "reproduce", "fashion", "--out", str(tmp_path / "runs"), "--results", str(tmp_path), *TINY]
 
     def run(*more: str) -> str:
@@ -63,7 +65,7 @@ def test_makes_every_run_once(
         return capsys.readouterr().out
 
     first = run("--seeds", "3")
-    assert first.count("| 1 |") == 3
+    assert first.count("| 1 |") == 1
     written = (tmp_path / "fashion.csv").read_bytes()
     rows = list(csv.DictReader(written.decode().splitlines()))
     assert [(row["line"], row["seed"]) for row in rows] == [(line.label, "3") for line in comparison("fashion").lines]
@@ -72,7 +74,7 @@ def test_makes_every_run_once(
         assert float(row["engine_ms"]) > 0
         assert float(row["float_ms"]) > 0
     curves = list(csv.DictReader((tmp_path / "fashion-curves.csv").read_text().splitlines()))
-    assert [int(row["epoch"]) for row in curves] == 3 * [1, 2]
+    assert [int(row["epoch"]) for row in curves] == [1, 2]
     assert (tmp_path / "fashion.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "fashion.md").read_text().strip() in first
 
