@@ -22,12 +22,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
-from engine import NETWORKS, save
-
 from xnornet.bench.networks import network_case
 from xnornet.bench.provenance import machine, revision
 from xnornet.engine import Model, Stem, StepRecord, available_isas
+from xnornet.files import write_csv
 
+RESULTS = Path(__file__).parent / "results" / "roofline.csv"
+NETWORKS = ("alexnet", "resnet18")
 SOURCE = Path(__file__).with_name("peaks.cc")
 
 
@@ -46,7 +47,7 @@ def main() -> None:
                 what = {"isa": isa, "stem": stem, "network": name}
                 for step in net.profile(case.pixels, repeat=100):
                     rows.append({**what, **row(step, peaks, peaks["read_gb_s"][str(weights[name])]), **about})
-    save("roofline.csv", [rows])
+    write_csv(RESULTS, rows)
 
 
 def measure(sizes: list[int]) -> dict[str, Any]:

@@ -19,12 +19,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engine import NETWORKS, save
-
 from xnornet.bench.networks import network_case
 from xnornet.bench.provenance import machine, revision
+from xnornet.files import write_csv
 from xnornet.format import write
 
+RESULTS = Path(__file__).parent / "results" / "startup.csv"
+NETWORKS = ("alexnet", "resnet18")
 REPEATS = 5
 PROCESS = """
 import json, statistics, sys, time
@@ -67,7 +68,7 @@ def main() -> None:
         medians = {key: f"{statistics.median(run[key] for run in runs):.3f}" for key in runs[0] if key != "isa"}
         rows.append({"network": name, "isa": runs[0]["isa"], "file_bytes": size, **medians, **about})
         print(rows[-1], flush=True)
-    save("startup.csv", [rows])
+    write_csv(RESULTS, rows)
 
 
 if __name__ == "__main__":

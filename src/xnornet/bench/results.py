@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..engine import available_isas
-from ..files import replacing
+from ..files import write_csv
 from .provenance import machine, revision
 from .record import Record
 
@@ -50,10 +50,8 @@ class Results:
         at = next((i for i, row in enumerate(self.rows) if _case(row) in cases), len(self.rows))
         before, after = self.rows[:at], [row for row in self.rows[at:] if _case(row) not in cases]
         self.rows = [*before, *new, *after]
-        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(new[0]), lineterminator="\n", extrasaction="ignore", restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        columns = list(new[0])  # of today's code, where the file is older
+        write_csv(self.path, [{key: row.get(key, "") for key in columns} for row in self.rows])
 
 
 def _case(row: Row) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ..convert.from_checkpoint import pack_checkpoint
 from ..data import open_dataset
 from ..engine import Model
 from ..evaluate import evaluate
-from ..files import replacing
+from ..files import write_csv
 from ..summary import summarise
 from ..train.checkpoint import load_module
 from ..train.run import TrainingResult, train
@@ -66,8 +66,8 @@ def reproduce(
             result = train(line.recipe, data=data, out=folder, resume=True, overrides=changes)
             row = _row(line, result, changes, commit)
             curves = results / f"{compared.name}-curves.csv"
-            _write(curves, [*_read(curves), *_curve(row, result)])
-            _write(table, [*rows, row])
+            write_csv(curves, [*_read(curves), *_curve(row, result)])
+            write_csv(table, [*rows, row])
             yield row
 
 
@@ -76,16 +76,6 @@ def _read(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    """Rows under the union of their columns, complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _row(line: Line, result: TrainingResult, changes: Mapping[str, str], commit: str) -> dict[str, Any]:
