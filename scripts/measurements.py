@@ -64,6 +64,12 @@ def faster(row: Row | None, ours: Row | None) -> str:
     return f"{ratio:.0f}x" if ratio >= 100 else f"{ratio:.1f}x" if ratio >= 2 else f"{ratio:.2f}x"
 
 
+def apart(row: Row | None, ours: Row | None) -> str:
+    """The same in words, whichever of the two is slower."""
+    ahead = bool(row and ours) and number(row) < number(ours)
+    return f"{faster(ours, row)} faster" if ahead else f"{faster(row, ours)} slower"
+
+
 def model(case: str) -> float:
     """The paper's S of a layer, k x k : c x ...; see `xnornet.bench.efficiency`."""
     kernel, image, _ = case.split(":")

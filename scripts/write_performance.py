@@ -17,6 +17,7 @@ from pathlib import Path
 from measurements import (
     RESULTS,
     Row,
+    apart,
     best,
     cell,
     cycle,
@@ -274,7 +275,30 @@ def memory() -> str:
 
 
 def roofline() -> str:
-    return table_of("roofline.csv", "## Roofline", "Per layer: the time measured over the floor that the machine sets.")
+    """For each kernel set, stem and network: every step's time over the floor that the machine sets."""
+    rows = read("roofline.csv")
+    if not rows:
+        return ""
+    parts = [
+        "## Roofline",
+        "Every step of a network, batch 1, 1 thread, beside the floor that the machine sets: what the instructions of "
+        "its inner loop can do with nothing in their way (ports), or reading its operands once (memory), whichever "
+        "takes longer. The columns of [roofline.csv](../benchmarks/results/roofline.csv) say more.",
+    ]
+    for isa, stem, network in unique((row["isa"], row["stem"], row["network"]) for row in rows):
+        mine = [row for row in rows if (row["isa"], row["stem"], row["network"]) == (isa, stem, network)]
+        total, floor = (sum(float(row[key]) for row in mine) for key in ("ms", "floor_ms"))
+        parts.append(
+            f"### {NETWORKS[network]}, {isa} kernels, {stem} stem: {total:.2f} ms, {total / floor:.2f}x its floor"
+        )
+        lines = [heading(["layer", "kernel", "ms", "share", "MACs a cycle", "at most", "bound by", "over the floor"])]
+        for row in mine:
+            share = f"{100 * float(row['ms']) / total:.0f} %"
+            rates = [short(row[key]) if float(row["macs"]) else "" for key in ("macs_per_cycle", "peak_macs_per_cycle")]
+            over = f"{short(row['times_floor'])}x"
+            lines.append(line([row["layer"], row["kernel"], short(row["ms"]), share, *rates, row["bound"], over]))
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, where(rows)])
 
 
 def training() -> str:
@@ -349,7 +373,7 @@ def readme_table() -> str:
     for case in ("alexnet", "resnet18"):
         ours = find(rows, case, "xnornet")
         peers = [best(rows, case, names) for names in (FLOAT, INT8, ("openvino-binary",))]
-        lines.append(line([NETWORKS[case], ms(ours), *(f"{ms(peer)}, {faster(peer, ours)} slower" for peer in peers)]))
+        lines.append(line([NETWORKS[case], ms(ours), *(f"{ms(peer)}, {apart(peer, ours)}" for peer in peers)]))
     machine, commit = rows[0]["machine"], rows[0]["commit"]
     return "\n".join(
         [*lines, "", f"<sub>XNOR networks of ours, random weights, 224 x 224; {machine}; commit {commit}.</sub>"]
