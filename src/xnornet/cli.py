@@ -5,13 +5,10 @@ Exit status: 0 done; 1 it failed; 2 wrong use. Errors are one line; XNORNET_DEBU
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,11 +18,21 @@ from rich.console import Console
 from . import __version__
 from .errors import UsageError, XnornetError
 from .files import replacing
+from .terminal import (
+    console,
+    need_training_extra,
+    numbers_of,
+    overrides_of,
+    print_json,
+    progress_bar,
+    show,
+    status_line,
+)
 
 if TYPE_CHECKING:
     from .convert.compare import Comparison
     from .data import Split
-    from .evaluate import Evaluation, Progress
+    from .evaluate import Evaluation
     from .graph import PackedModel
 
 __all__ = ["app", "main"]
@@ -37,7 +44,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Train convolutional networks with 1-bit weights and inputs, pack them, run them on a CPU.",
 )
-console = Console(highlight=False)
 
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -104,18 +110,18 @@ def train(
     # OpenMP's threads spin while they wait, for milliseconds: beside another busy process on the same cores that made
     # training 5 to 10 times slower. Spinning for microseconds costs 7 % on an idle machine. Before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    _need_training_extra()
+    need_training_extra()
     from .train.processes import is_first_process
     from .train.run import train as run
 
     warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
     result = run(
-        recipe, data=data, method=method, epochs=epochs, out=out, resume=resume, overrides=_overrides(overrides or [])
+        recipe, data=data, method=method, epochs=epochs, out=out, resume=resume, overrides=overrides_of(overrides or [])
     )
     if not is_first_process():
         return
     if as_json:
-        _print_json({"checkpoint": str(result.checkpoint), **result.record.to_plain()})
+        print_json({"checkpoint": str(result.checkpoint), **result.record.to_plain()})
     else:
         console.print(f"test accuracy {result.test_top1:.2%}; checkpoint: {result.checkpoint}", soft_wrap=True)
 
@@ -129,11 +135,11 @@ def models(
 
     Example: `xnornet models --method bwn`
     """
-    _need_training_extra()
+    need_training_extra()
     from .models import catalogue
 
     try:
-        _show(catalogue(method), as_json)
+        show(catalogue(method), as_json)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -150,13 +156,13 @@ def pack(
 
     Example: `xnornet pack runs/fashion-xnor/last.ckpt -o fashion.safetensors`
     """
-    _need_training_extra()
+    need_training_extra()
     from .convert.from_checkpoint import pack_checkpoint
     from .summary import summarise
 
     summary = summarise(pack_checkpoint(checkpoint, output))
     if as_json:
-        _print_json({"file": str(output), **summary.records()})
+        print_json({"file": str(output), **summary.records()})
     else:
         ratio = summary.float_bytes / summary.file_bytes
         console.print(f"{output}: {summary.file_bytes:,} bytes, {ratio:.1f}x less than in float32", soft_wrap=True)
@@ -175,7 +181,7 @@ def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     summary = summarise(model)
     if as_json:
         facts = {"labels": list(model.labels), "provenance": dict(model.provenance), "input": list(model.input_shape)}
-        _print_json({**summary.records(), **facts})
+        print_json({**summary.records(), **facts})
         return
     Console(highlight=False, width=None if console.is_terminal else 160).print(summary.table())
     height, width, channels = model.input_shape
@@ -201,7 +207,7 @@ def classify(
 
     results = load(file, threads=threads).classify(list(images), top=top)
     if as_json:
-        _print_json([{"image": str(i), "classes": r} for i, r in zip(images, results, strict=True)])
+        print_json([{"image": str(i), "classes": r} for i, r in zip(images, results, strict=True)])
         return
     for image, result in zip(images, results, strict=True):
         named = ", ".join(f"{label} {probability:.1%}" for label, probability in result)
@@ -231,7 +237,7 @@ def data_(
         record: dict[str, Any] = {"images": len(split), "per_class": counts.tolist()}
         line = f"{which}: {len(split):,} images of {len(counts)} classes, {counts.min():,} to {counts.max():,} of each"
         if check:
-            with _progress(which) as progress:
+            with progress_bar(which) as progress:
                 found = look(split, progress)
             faults += len(found.unreadable)
             record |= {"unreadable": list(found.unreadable), "smaller_side": found.sizes}
@@ -244,7 +250,7 @@ def data_(
             for fault in record.get("unreadable", []):
                 console.print(fault, soft_wrap=True, markup=False)
     if as_json:
-        _print_json(records)
+        print_json(records)
     return 1 if faults else 0
 
 
@@ -274,7 +280,7 @@ def evaluate(
         raise UsageError(f"{file} does not say what it was trained on; give --data")
     source = open_dataset(data if data is not None else str(trained_on))
     split = source.split("test")
-    with _progress("engine") as progress:
+    with progress_bar("engine") as progress:
         result = run(Model(packed, threads=threads), split, source.class_names, batch=batch, progress=progress)
     records: dict[str, Any] = {"file": str(file), "data": source.name, **result.records()}
     comparison = None
@@ -282,7 +288,7 @@ def evaluate(
         comparison = _compare(against_torch, packed, split, result, batch)
         records["against_torch"] = comparison.records()
     if as_json:
-        _print_json(records)
+        print_json(records)
         return
     top5 = f", top-5 {records['top5']:.2%}" if records["top5"] is not None else ""
     speed = f"{records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
@@ -323,7 +329,7 @@ def bench(
     from .bench import tables
 
     names = None if peers is None else [name for name in peers.split(",") if name not in ("", "none")]
-    with _status() as progress:
+    with status_line() as progress:
         if list_kernels:
             table = tables.kernels()
         elif net is not None:
@@ -340,7 +346,7 @@ def bench(
             table = tables.layers(file, threads=threads, batch=batch)
         else:
             table = tables.networks(file, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress)
-    _show(table, as_json)
+    show(table, as_json)
 
 
 @app.command()
@@ -373,16 +379,16 @@ def reproduce(
     shown = pictures if pictures is not None else folder
     if what not in FIGURES:
         runs = out if out is not None else Path("runs") / what
-        changes = {**_overrides(overrides or []), **({} if epochs is None else {"epochs": str(epochs)})}
-        _reproduce_table(what, data, runs, folder, shown, _numbers(seeds), changes, as_json)
+        changes = {**overrides_of(overrides or []), **({} if epochs is None else {"epochs": str(epochs)})}
+        _reproduce_table(what, data, runs, folder, shown, numbers_of(seeds), changes, as_json)
         return
     from .bench.figures import reproduce as run
     from .bench.plots import draw
 
-    with _status() as progress:
+    with status_line() as progress:
         table = run(what, folder, seconds=seconds, progress=progress)
     drawn = draw(what, folder, shown)
-    _show(table, as_json)
+    show(table, as_json)
     if not as_json:
         console.print(f"drawn: {', '.join(map(str, drawn))}", soft_wrap=True)
 
@@ -398,7 +404,7 @@ def _reproduce_table(
     as_json: bool,
 ) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
-    _need_training_extra()
+    need_training_extra()
     from .reproduce.comparisons import comparison
     from .reproduce.report import draw_curves, markdown
     from .reproduce.training import reproduce as run
@@ -411,83 +417,20 @@ def _reproduce_table(
             temporary.write_text(markdown(compared, rows))
         draw_curves(compared, results / f"{what}-curves.csv", pictures / f"{what}.png")
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         console.print(markdown(compared, rows), soft_wrap=True, markup=False)
 
 
 def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:
-    _need_training_extra()
+    need_training_extra()
     from .convert.compare import compare, torch_evaluation
     from .train.checkpoint import load_module
 
     module, _ = load_module(checkpoint)
-    with _progress("torch") as progress:
+    with progress_bar("torch") as progress:
         torch_ = torch_evaluation(module, split, packed, batch=batch, progress=progress)
     return compare(engine, torch_, packed, split)
-
-
-def _show(table: tuple[Any, list[dict[str, Any]]], as_json: bool) -> None:
-    rendered, records = table
-    if as_json:
-        _print_json(records)
-    else:
-        Console(highlight=False, width=None if console.is_terminal else 160).print(rendered)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _overrides(items: list[str]) -> dict[str, str]:
-    pairs = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or not key:
-            raise UsageError(f"'{item}' is not KEY=VALUE")
-        pairs[key] = value
-    return pairs
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.split(",") if number]
-    except ValueError as error:
-        raise UsageError(f"--seeds {text}: needs whole numbers, separated by commas") from error
-
-
-def _need_training_extra() -> None:
-    import importlib.util
-
-    if missing := [name for name in ("torch", "lightning") if importlib.util.find_spec(name) is None]:
-        raise UsageError(f"{' and '.join(missing)} not installed; pip install 'xnornet[train]'")
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Progress | None]:
-    """A progress bar on standard error, or nothing where that is not a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-
-        def update(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield update
-
-
-@contextmanager
-def _status() -> Iterator[Callable[[str], None]]:
-    """What is being done, on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with Console(stderr=True).status("") as status:
-        yield status.update
 
 
 if __name__ == "__main__":

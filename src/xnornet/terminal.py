@@ -1,0 +1,96 @@
+"""What the command's verbs share: words to values, tables and JSON to the terminal, signs of life during long work."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .evaluate import Progress
+
+__all__ = [
+    "console",
+    "need_training_extra",
+    "numbers_of",
+    "overrides_of",
+    "print_json",
+    "progress_bar",
+    "show",
+    "status_line",
+]
+
+console = Console(highlight=False)
+
+
+def show(table: tuple[Any, list[dict[str, Any]]], as_json: bool) -> None:
+    """Print what rich renders, or the records behind it as JSON; wide where nobody reads it on a terminal."""
+    rendered, records = table
+    if as_json:
+        print_json(records)
+    else:
+        Console(highlight=False, width=None if console.is_terminal else 160).print(rendered)
+
+
+def print_json(value: Any) -> None:
+    """On standard output, for programs."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def overrides_of(items: list[str]) -> dict[str, str]:
+    """Words "KEY=VALUE" as a dict. Raises UsageError."""
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"'{item}' is not KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def numbers_of(text: str) -> list[int]:
+    """Seeds, as "0,1,2". Raises UsageError."""
+    try:
+        return [int(number) for number in text.split(",") if number]
+    except ValueError as error:
+        raise UsageError(f"--seeds {text}: needs whole numbers, separated by commas") from error
+
+
+def need_training_extra() -> None:
+    """Raises UsageError where what training needs is not installed."""
+    if missing := [name for name in ("torch", "lightning") if importlib.util.find_spec(name) is None]:
+        raise UsageError(f"{' and '.join(missing)} not installed; pip install 'xnornet[train]'")
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress | None]:
+    """A progress bar on standard error, or nothing where that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """What is being done, on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Console(stderr=True).status("") as status:
+        yield status.update
