@@ -97,7 +97,7 @@ def test_the_table_gives_means_and_the_papers_numbers() -> None:
         "data": "photos",
         "epochs": "4",
         "model_options": "",
-        "machine": "a CPU",
+        "trained_on": "a CPU",
     }
     table = markdown(compared, [{**row, "test_top1_engine": "0.5"}, {**row, "test_top1_engine": "0.6"}])
     line = next(line for line in table.splitlines() if line.startswith("| BWN, learned"))

@@ -361,7 +361,12 @@ def reproduce(
     data: Annotated[str | None, typer.Option(help="Tables: as for train; default: the recipes'.")] = None,
     seeds: Annotated[str, typer.Option(metavar="N,N,...", help="Tables: seeds of the runs; default: 0,1,2.")] = "",
     epochs: Annotated[int | None, typer.Option(min=1, help="Tables; default: the recipes'.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Tables: folder of the run folders; default: runs/WHAT.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Tables: folder of the run folders; default: runs/tables.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Tables: lines that hold TEXT; repeat.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Tables: runs at once, to fill a large GPU.")] = 1,
+    times: Annotated[bool, typer.Option(help="Tables: measure milliseconds an image at the end.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Measure what a figure of the paper shows, or train all lines of a table, and put ours beside the paper's.
@@ -378,9 +383,9 @@ def reproduce(
     folder = results if results is not None else Path("runs") / what
     shown = pictures if pictures is not None else folder
     if what not in FIGURES:
-        runs = out if out is not None else Path("runs") / what
         changes = {**overrides_of(overrides or []), **({} if epochs is None else {"epochs": str(epochs)})}
-        _reproduce_table(what, data, runs, folder, shown, numbers_of(seeds), changes, as_json)
+        how = {"data": data, "out": out or Path("runs/tables"), "seeds": numbers_of(seeds), "overrides": changes}
+        _reproduce_table(what, folder, shown, only or [], as_json, **how, jobs=jobs, times=times)
         return
     from .bench.figures import reproduce as run
     from .bench.plots import draw
@@ -393,33 +398,24 @@ def reproduce(
         console.print(f"drawn: {', '.join(map(str, drawn))}", soft_wrap=True)
 
 
-def _reproduce_table(
-    what: str,
-    data: str | None,
-    runs: Path,
-    results: Path,
-    pictures: Path,
-    seeds: list[int],
-    overrides: dict[str, str],
-    as_json: bool,
-) -> None:
+def _reproduce_table(what: str, results: Path, pictures: Path, only: list[str], as_json: bool, **how: Any) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
     need_training_extra()
     from .reproduce.comparisons import comparison
     from .reproduce.report import draw_curves, markdown
     from .reproduce.training import reproduce as run
 
-    compared = comparison(what)
-    rows = []
-    for row in run(compared, data=data, out=runs, results=results, seeds=seeds, overrides=overrides):
-        rows.append(row)
+    compared = comparison(what).only(only) if only else comparison(what)
+    rows = {}
+    for row in run(compared, results=results, **how):
+        rows[row["line"], row["seed"]] = row
         with replacing(results / f"{what}.md") as temporary:
-            temporary.write_text(markdown(compared, rows))
+            temporary.write_text(markdown(compared, list(rows.values())))
         draw_curves(compared, results / f"{what}-curves.csv", pictures / f"{what}.png")
     if as_json:
-        print_json(rows)
+        print_json(list(rows.values()))
     else:
-        console.print(markdown(compared, rows), soft_wrap=True, markup=False)
+        console.print(markdown(compared, list(rows.values())), soft_wrap=True, markup=False)
 
 
 def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UsageError
@@ -23,12 +23,14 @@ class Line:
         recipe: of `xnornet train`.
         overrides: of the recipe.
         paper: what the paper reports, on its own data; None: nothing.
+        teacher: label of an earlier line whose network, of the same seed, this one learns from; empty: none.
     """
 
     label: str
     recipe: str
     overrides: Mapping[str, str] = field(default_factory=dict)
     paper: Accuracy | None = None
+    teacher: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,17 @@ class Comparison:
     paper_data: str = ""
     seeds: tuple[int, ...] = (0, 1, 2)
 
+    def only(self, words: Sequence[str]) -> Comparison:
+        """The lines whose label holds one of the words, and their teachers. Raises UsageError: there are none."""
+        chosen = [line for line in self.lines if any(word in line.label for word in words)]
+        if not chosen:
+            labels = "; ".join(line.label for line in self.lines)
+            raise UsageError(f"no line of '{self.name}' holds {' or '.join(words)}; there are {labels}")
+        needed = {line.label for line in chosen} | {line.teacher for line in chosen}
+        return replace(self, lines=tuple(line for line in self.lines if line.label in needed))
+
 
 _IMAGENET = "the paper's, on ImageNet (ILSVRC 2012)"
-_SAME_BUDGET = {"epochs": "200", "batch_size": "128"}  # as the others; their authors' own is in the recipes
 _BWN, _XNOR = (56.8, 79.4), (44.2, 69.2)  # AlexNet; in tables 1 and 3
 
 COMPARISONS = {
@@ -68,35 +78,23 @@ COMPARISONS = {
         ),
         Comparison(
             "cifar10",
-            "VGG-like network of BinaryConnect and BinaryNet on CIFAR-10",
+            "CIFAR-10: the VGG-like network of BinaryConnect and BinaryNet, and ResNet-18",
             (
-                Line("float", "cifar10-vgg-float"),
-                Line("BWN", "cifar10-vgg-bwn", paper=(90.12, None)),
-                Line("BinaryConnect", "cifar10-vgg-binaryconnect", _SAME_BUDGET, (90.10, None)),
-                Line("XNOR-Net", "cifar10-vgg-xnor", paper=(89.83, None)),
-                Line("BinaryNet", "cifar10-vgg-bnn", _SAME_BUDGET, (89.85, None)),
+                Line("VGG, float", "cifar10-vgg-float"),
+                Line("VGG, BWN", "cifar10-vgg-bwn", paper=(90.12, None)),
+                Line("VGG, BinaryConnect", "cifar10-vgg-binaryconnect", paper=(90.10, None)),
+                Line("VGG, XNOR-Net", "cifar10-vgg-xnor", paper=(89.83, None)),
+                Line("VGG, BinaryNet", "cifar10-vgg-bnn", paper=(89.85, None)),
+                Line("ResNet-18, float", "cifar10-resnet18-float"),
+                Line("ResNet-18, Bi-Real", "cifar10-resnet18-bireal"),
+                Line("VGG, BWN, learned scale", "cifar10-vgg-bwn", {"method": "bwn-learned"}),
+                Line("VGG, XNOR-Net in the order C-B-A-P", "cifar10-vgg-xnor", {"method": "xnor-cbap"}),
+                Line("VGG, XNOR-Net, taught by float", "cifar10-vgg-xnor", teacher="VGG, float"),
+                Line("ResNet-18, Bi-Real, taught by float", "cifar10-resnet18-bireal", teacher="ResNet-18, float"),
+                Line("ResNet-18, BWN", "cifar10-resnet18-bwn"),
+                Line("ResNet-18, XNOR-Net", "cifar10-resnet18-xnor"),
             ),
             "on CIFAR-10: the paper's for BWN and XNOR-Net, their authors' for the baselines",
-        ),
-        Comparison(
-            "cifar10-resnet18",
-            "ResNet-18 on CIFAR-10",
-            (
-                Line("float", "cifar10-resnet18-float"),
-                Line("BWN", "cifar10-resnet18-bwn"),
-                Line("XNOR-Net", "cifar10-resnet18-xnor"),
-                Line("Bi-Real", "cifar10-resnet18-bireal"),
-            ),
-        ),
-        Comparison(
-            "cifar10-ablations",
-            "The ablations of table 3 on CIFAR-10",
-            (
-                Line("BWN, scale by eq. 6", "cifar10-vgg-bwn"),
-                Line("BWN, learned scale", "cifar10-vgg-bwn", {"method": "bwn-learned"}),
-                Line("XNOR-Net, B-A-C-P", "cifar10-vgg-xnor"),
-                Line("XNOR-Net, C-B-A-P", "cifar10-vgg-xnor", {"method": "xnor-cbap"}),
-            ),
         ),
         Comparison(
             "table1",

@@ -49,13 +49,17 @@ def markdown(compared: Comparison, rows: Sequence[Row]) -> str:
 def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
     differing = sum(int(row["disagreements"]) for row in rows)
     ties = sum(int(row["ties"]) for row in rows)
-    settings = sorted({f"{row['data']}, {row['epochs']} epochs, {row['model_options']}" for row in rows})
+    settings = sorted({f"{row['data']}, {row['epochs']} epochs" for row in rows})
     notes = [
         "Top-1 of the packed file in the engine on the test split; mean and least to most over the seeds. "
         f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within float "
         "rounding. Times are for one image on one thread.",
-        f"Trained on: {'; '.join(settings)}. Machine: {'; '.join(sorted({str(row['machine']) for row in rows}))}.",
+        f"Trained on: {'; '.join(settings)}. Hardware: {'; '.join(sorted({str(row['trained_on']) for row in rows}))}.",
     ]
+    if short := [f"{row['line']}, seed {row['seed']}: {row['short_of']}" for row in rows if row.get("short_of")]:
+        notes.append(f"Short of the recipe: {'; '.join(short)}.")
+    if machines := sorted({str(row["times_machine"]) for row in rows if row.get("times_machine")}):
+        notes.append(f"Milliseconds on: {'; '.join(machines)}.")
     if any(line.paper for line in compared.lines):
         notes.append(f"The paper's column: {compared.paper_data}.")
     return notes
@@ -92,11 +96,15 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
     for place, line in enumerate(compared.lines):
         mine = [row for row in rows if row["line"] == line.label]
         seeds |= {row["seed"] for row in mine}
-        epochs = sorted({int(row["epoch"]) for row in mine})
         for part, style in (("test_top1", "-"), ("train_top1", "--")):
-            by_epoch = [[100 * float(row[part]) for row in mine if int(row["epoch"]) == epoch] for epoch in epochs]
-            if not by_epoch:
+            found: dict[int, list[float]] = {}  # seeds' accuracies by epoch; not every epoch is tested
+            for row in mine:
+                if row[part]:
+                    found.setdefault(int(row["epoch"]), []).append(100 * float(row[part]))
+            if not found:
                 continue
+            epochs = sorted(found)
+            by_epoch = [found[epoch] for epoch in epochs]
             means = [statistics.mean(values) for values in by_epoch]
             label = line.label if style == "-" else None
             axes.plot(epochs, means, style, color=f"C{place}", label=label, linewidth=1.6 if style == "-" else 0.9)

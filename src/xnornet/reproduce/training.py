@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Lock
 from typing import Any
+
+import torch
 
 from ..bench.networks import bench_file
 from ..bench.provenance import machine, revision
 from ..convert.compare import compare, torch_evaluation
 from ..convert.from_checkpoint import pack_checkpoint
+from ..cpus import cores
 from ..data import open_dataset
 from ..engine import Model
+from ..errors import TrainingError, UsageError, XnornetError
 from ..evaluate import evaluate
 from ..files import write_csv
 from ..summary import summarise
-from ..train.checkpoint import load_module
-from ..train.run import TrainingResult, train
+from ..train.checkpoint import Record, load_module, load_record
+from ..train.recipes import recipe as recipe_named
+from ..train.run import train
 from .comparisons import Comparison, Line, Row
 
 __all__ = ["reproduce"]
+
+PACKED = "model.safetensors"  # beside a run's checkpoint
 
 
 def reproduce(
@@ -31,11 +42,14 @@ def reproduce(
     results: Path,
     seeds: Sequence[int] = (),
     overrides: Mapping[str, str] | None = None,
-    report: Callable[[str], None] = print,
+    jobs: int = 1,
+    times: bool = True,
+    report: Callable[[str], None] = lambda line: print(line + "\n", end="", flush=True),
 ) -> Iterator[Row]:
-    """Make all runs of a comparison, line by line, seed by seed.
+    """Make all runs of a comparison, seed by seed, line by line.
 
-    Runs that have a row in ``results/NAME.csv`` are skipped, interrupted ones resumed.
+    Runs that have a row in ``results/NAME.csv`` are skipped, interrupted ones resumed. Lines of several comparisons
+    that train the same share the run, if `out` is the same.
 
     Args:
         data: of `xnornet train`; None: the recipes'.
@@ -43,32 +57,134 @@ def reproduce(
         results: folder of ``NAME.csv``, one row a run, and ``NAME-curves.csv``, one row an epoch of each run.
         seeds: instead of the comparison's.
         overrides: of all recipes.
+        jobs: runs at once, where more than one each in a process of its own, which prints into its run folder: a large
+            GPU idles under one small network.
+        times: measure milliseconds an image, once all runs are done, of those that have none yet.
         report: says what begins.
 
     Yields:
-        The rows, old and new.
+        The rows, old and new, as they are there; once more where times come in.
 
     Raises:
-        UsageError, DataError, TrainingError: as `xnornet.train.train`.
+        UsageError, DataError, TrainingError: as `xnornet.train.train`; of several runs that fail, the first one's, when
+            all others are done.
     """
-    table = results / f"{compared.name}.csv"
-    for line in compared.lines:
+    runs = _Runs(compared, data, out, results, overrides or {}, jobs, report)
+    rows, failed = [], []
+    with ThreadPoolExecutor(jobs) as pool:
+        begun: dict[tuple[str, int], Future[Row]] = {}
         for seed in seeds or compared.seeds:
-            rows = _read(table)
-            known = [row for row in rows if (row["line"], row["seed"]) == (line.label, str(seed))]
-            if known:
-                yield known[0]
-                continue
-            report(f"{line.label}, seed {seed}")
-            commit = revision()  # of the code as it is when the run begins
-            changes = {**line.overrides, **(overrides or {}), "seed": str(seed)}
-            folder = out / f"{_file_name(line.label)}-seed{seed}"
-            result = train(line.recipe, data=data, out=folder, resume=True, overrides=changes)
-            row = _row(line, result, changes, commit)
-            curves = results / f"{compared.name}-curves.csv"
-            write_csv(curves, [*_read(curves), *_curve(row, result)])
-            write_csv(table, [*rows, row])
-            yield row
+            for line in compared.lines:
+                begun[line.label, seed] = pool.submit(runs.row, line, seed, begun.get((line.teacher, seed)))
+        try:
+            for future in as_completed(begun.values()):
+                if isinstance(error := future.exception(), XnornetError):
+                    failed.append(error)
+                else:
+                    rows.append(future.result())
+                    yield rows[-1]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if failed:
+        raise failed[0]
+    if times:
+        yield from runs.timed(rows)
+
+
+class _Runs:
+    """Makes rows, from several threads at once, and keeps them in the results."""
+
+    def __init__(
+        self,
+        compared: Comparison,
+        data: str | None,
+        out: Path,
+        results: Path,
+        overrides: Mapping[str, str],
+        jobs: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self.compared = compared
+        self.data = data
+        self.out = out
+        self.table = results / f"{compared.name}.csv"
+        self.curves = results / f"{compared.name}-curves.csv"
+        self.overrides = overrides
+        self.apart = jobs > 1
+        self.report = report
+        self._files, self._packing = Lock(), Lock()
+
+    def folder(self, line: Line, seed: int) -> Path:
+        """Of the run: named by what is trained."""
+        changed = [f"-{key}-{value}" for key, value in line.overrides.items()] + ["-taught"] * bool(line.teacher)
+        return self.out / f"{_file_name(line.recipe + ''.join(changed))}-seed{seed}"
+
+    def changes(self, line: Line, seed: int) -> dict[str, str]:
+        """What the run changes in its recipe."""
+        return {**line.overrides, **self.overrides, **self._teacher(line, seed), "seed": str(seed)}
+
+    def row(self, line: Line, seed: int, teacher: Future[Row] | None = None) -> Row:
+        """Of a run: the one there is, or a new one, which waits for its teacher."""
+        known = [row for row in _read(self.table) if (row["line"], row["seed"]) == (line.label, str(seed))]
+        if known:
+            return known[0]
+        if teacher is not None:
+            teacher.result()
+        self.report(f"{line.label}, seed {seed}")
+        commit = revision()  # of the code as it is when the run begins
+        checkpoint = self.folder(line, seed) / "last.ckpt"
+        if self.apart:
+            self._train_apart(line, seed)
+        else:
+            train(line.recipe, data=self.data, out=checkpoint.parent, resume=True, overrides=self.changes(line, seed))
+        with self._packing:  # torch.export serves one thread
+            row, history = _row(line, checkpoint, self.changes(line, seed), commit)
+        with self._files:
+            write_csv(self.curves, [*_read(self.curves), *history])
+            write_csv(self.table, [*_read(self.table), row])
+        return row
+
+    def timed(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """Those rows that had no milliseconds an image and whose packed network is at hand, timed one after another."""
+        for row in rows:
+            line = next(line for line in self.compared.lines if line.label == row["line"])
+            packed = self.folder(line, int(row["seed"])) / PACKED
+            if not row.get("engine_ms") and packed.exists():
+                times = {record.implementation: record.median_ms for record in bench_file(packed, seconds=1.0)}
+                row = {
+                    **row,
+                    "engine_ms": _milliseconds(times.get("xnornet")),
+                    "float_ms": _milliseconds(times.get("torch")),
+                    "times_machine": machine(),
+                }
+                with self._files:
+                    same = (row["line"], str(row["seed"]))
+                    write_csv(self.table, [row if (r["line"], r["seed"]) == same else r for r in _read(self.table)])
+                yield row
+
+    def _teacher(self, line: Line, seed: int) -> dict[str, str]:
+        """The checkpoint of the line that teaches this one, which comes earlier. Raises UsageError."""
+        if not line.teacher:
+            return {}
+        teacher = next(other for other in self.compared.lines if other.label == line.teacher)
+        path = self.folder(teacher, seed) / "last.ckpt"
+        if not path.exists() or load_record(path).epoch < int(load_record(path).recipe["epochs"]):
+            raise UsageError(f"{path}: the teacher of '{line.label}' is missing or not trained to its end")
+        return {"teacher": str(path)}
+
+    def _train_apart(self, line: Line, seed: int) -> None:
+        folder = self.folder(line, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        words = [sys.executable, "-m", "xnornet.cli", "train", line.recipe, "--out", str(folder), "--resume"]
+        words += ["--data", self.data] if self.data is not None else []
+        words += [f"{key}={value}" for key, value in self.changes(line, seed).items()]
+        log = folder / "train.log"
+        with log.open("a") as file:
+            status = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+        if status:
+            last = log.read_text().strip().splitlines()[-1:] or [f"exit status {status}"]
+            raise TrainingError(f"{line.label}, seed {seed}: {last[0]} (see {log})")
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -78,24 +194,25 @@ def _read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _row(line: Line, result: TrainingResult, changes: Mapping[str, str], commit: str) -> dict[str, Any]:
-    record = result.record
-    path = result.checkpoint.with_name("model.safetensors")
-    packed = pack_checkpoint(result.checkpoint, path)
+def _row(
+    line: Line, checkpoint: Path, changes: Mapping[str, str], commit: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The row of a finished run, and those of its epochs."""
+    packed = pack_checkpoint(checkpoint, checkpoint.with_name(PACKED))
+    module, record = load_module(checkpoint)
     data = open_dataset(str(record.recipe["data"]))
     split = data.split("test")
-    module, _ = load_module(result.checkpoint)
-    engine = evaluate(Model(packed), split, data.class_names)
-    torch_ = torch_evaluation(module, split, packed)
+    engine = evaluate(Model(packed, threads=cores()), split, data.class_names)
+    on_gpu = torch.cuda.is_available()
+    torch_ = torch_evaluation(module, split, packed, device="cuda" if on_gpu else "cpu")
     against = compare(engine, torch_, packed, split)
     top5 = {
         f"test_top5_{name}": f"{evaluation.accuracy(5):.4f}" if len(packed.labels) > 5 else ""
         for name, evaluation in (("torch", torch_), ("engine", engine))
     }
     sizes = summarise(packed)
-    times = {record.implementation: record.median_ms for record in bench_file(path, seconds=1.0)}
     seconds = max(record.train_seconds, 1e-9)
-    return {
+    row = {
         "line": line.label,
         "recipe": record.recipe["name"],
         "method": record.method,
@@ -113,19 +230,25 @@ def _row(line: Line, result: TrainingResult, changes: Mapping[str, str], commit:
         "ties": against.ties,
         "packed_bytes": sizes.file_bytes,
         "float_bytes": sizes.float_bytes,
-        "engine_ms": _milliseconds(times.get("xnornet")),
-        "float_ms": _milliseconds(times.get("torch")),
+        "engine_ms": "",
+        "float_ms": "",
+        "times_machine": "",
         "train_seconds": f"{seconds:.1f}",
         "train_images_per_second": f"{record.images_seen / seconds:.0f}",
-        "machine": machine(),
+        "trained_on": torch.cuda.get_device_name() if on_gpu else machine(),
         "torch": record.versions["torch"],
+        "short_of": _short_of(record),
         "commit": commit,
         "command": " ".join(["xnornet train", str(line.recipe), *(f"{k}={v}" for k, v in changes.items())]),
     }
+    return row, [{"line": row["line"], "seed": row["seed"], **epoch} for epoch in record.history]
 
 
-def _curve(row: Row, result: TrainingResult) -> list[dict[str, Any]]:
-    return [{"line": row["line"], "seed": row["seed"], **epoch} for epoch in result.record.history]
+def _short_of(record: Record) -> str:
+    """What the run lacks of its recipe: fewer epochs, or images."""
+    full = recipe_named(str(record.recipe["name"]))
+    parts = [f"{record.epoch} of {full.epochs} epochs"] if record.epoch < full.epochs else []
+    return ", ".join([*parts, f"{record.recipe['limit_train']} images"] if record.recipe["limit_train"] else parts)
 
 
 def _milliseconds(value: float | None) -> str:

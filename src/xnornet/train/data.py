@@ -88,7 +88,9 @@ class ImageDataModule(L.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         pixels, labels = batch  # uint8 (N, H, W, C)
         images = pixels.permute(0, 3, 1, 2).float()
-        return images * self._scale.to(images.device) + self._bias.to(images.device), labels
+        if self._scale.device != images.device:  # once: to move them for each batch would cost the GPU a wait
+            self._scale, self._bias = self._scale.to(images.device), self._bias.to(images.device)
+        return images * self._scale + self._bias, labels
 
     @property
     def images_per_step(self) -> int:

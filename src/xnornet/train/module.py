@@ -66,7 +66,7 @@ class Classifier(L.LightningModule):
         images, labels = batch
         # In float32 whatever the precision: binary layers are tested on whole numbers, which 16 bits cannot hold.
         with torch.autocast(self.device.type, enabled=False):
-            logits = self(images)
+            logits = self.network.forward(images)  # not compiled: that would take longer than all the testing
         self.test_tally.add(classification(self.recipe.loss, logits, labels), logits, labels)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -42,7 +42,7 @@ log = logging.getLogger("xnornet")
 
 DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
 # Where a run resumes: how it is run, not what comes out but for the rounding of sums.
-MAY_DIFFER = {"checkpoint_minutes", "checkpoint_steps", "compile", "devices", "num_nodes"}
+MAY_DIFFER = {"checkpoint_epochs", "checkpoint_minutes", "checkpoint_steps", "compile", "devices", "num_nodes"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,9 @@ def train(
             use_distributed_sampler=False,  # `BatchOrder` gives each process its share
             sync_batchnorm=synchronised and torch.cuda.is_available(),
             precision=chosen.precision,
+            benchmark=torch.cuda.is_available(),  # shapes repeat: let cuDNN time its algorithms
             accumulate_grad_batches=chosen.accumulate,
+            check_val_every_n_epoch=chosen.test_epochs,
             default_root_dir=folder,
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
             callbacks=[LayerStatistics(folder), kept, *([Bar()] if sys.stderr.isatty() else [])],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 import lightning as L
 
-from ..files import replacing
+from ..files import write_csv
 from .checkpoint import KEY, Record
 from .module import Classifier
 from .recipes import Recipe
@@ -73,6 +72,7 @@ class RunFolder(L.Callback):
         measured = {
             f"{split}_{key}": round(value, 6)
             for split, tally in (("train", pl_module.train_tally), ("test", pl_module.test_tally))
+            if split == "train" or self._reached(trainer, pl_module.recipe.test_epochs)
             for key, value in tally.means().items()
         }
         pl_module.train_tally.reset()
@@ -92,7 +92,8 @@ class RunFolder(L.Callback):
             train_seconds=self.record.train_seconds + seconds,
             history=(*self.record.history, row),
         )
-        self._save(trainer)
+        if self._reached(trainer, pl_module.recipe.checkpoint_epochs):
+            self._save(trainer)
         if trainer.is_global_zero:
             self._write_metrics()
             for logger in trainer.loggers:
@@ -103,6 +104,12 @@ class RunFolder(L.Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = self.record.to_plain()
+
+    @staticmethod
+    def _reached(trainer: L.Trainer, every: int) -> bool:
+        """Whether this is one of every so many epochs, or the last."""
+        done = trainer.current_epoch + 1
+        return done % every == 0 or done == trainer.max_epochs
 
     def _due(self, trainer: L.Trainer, recipe: Recipe, batches: int) -> bool:
         if recipe.checkpoint_steps and trainer.global_step % recipe.checkpoint_steps == 0:
@@ -120,10 +127,12 @@ class RunFolder(L.Callback):
 
     def _print(self, row: dict[str, Any], trainer: L.Trainer) -> None:
         steps = trainer.num_training_batches // trainer.accumulate_grad_batches
+        tested = row.get("test_top1")
         per_second = steps * self.images_per_step / max(row["seconds"], 1e-9)
         line = (
             f"epoch {row['epoch']:3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-            f"train {row['train_top1']:7.2%}  test {row['test_top1']:7.2%}  {row['seconds']:.1f} s"
+            f"train {row['train_top1']:7.2%}  {f'test {tested:7.2%}  ' if tested is not None else ''}"
+            f"{row['seconds']:.1f} s"
         )
         if self._epochs_here:
             left = (trainer.max_epochs or 0) - row["epoch"]
@@ -132,8 +141,4 @@ class RunFolder(L.Callback):
         print(line, flush=True)
 
     def _write_metrics(self) -> None:
-        rows = [dict(row) for row in self.record.history]
-        with replacing(self.folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(self.folder / "metrics.csv", self.record.history)

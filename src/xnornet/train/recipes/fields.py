@@ -17,6 +17,7 @@ Schedule = Literal["constant", "cosine", "linear", "polynomial", "exponential", 
 
 _LEAST = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "num_nodes"), 1),
+    **dict.fromkeys(("test_epochs", "checkpoint_epochs"), 1),
     **dict.fromkeys(("pad_crop", "limit_train", "seed", "checkpoint_steps", "checkpoint_minutes"), 0),
     **dict.fromkeys(("lr", "lr_end", "power", "warmup_epochs", "momentum", "adam_eps", "weight_decay"), 0),
     **dict.fromkeys(("bop_gamma", "bop_gamma_end", "bop_threshold", "decay_epochs", "gradient_clip"), 0),
@@ -77,6 +78,9 @@ class Recipe:
         devices, num_nodes: processes on this machine, and machines; under torchrun it decides.
         sync_batch_norm: batch statistics over all processes, not of each its own.
         seed: decides weights, order and augmentation; on one CPU, with as many threads, runs repeat exactly.
+        test_epochs: test after every so many epochs, of which the last is one.
+        checkpoint_epochs: save after every so many epochs, and after the last. A small network on a GPU may take a
+            second for an epoch, and as long to write a checkpoint.
         checkpoint_minutes, checkpoint_steps: how often to save within an epoch, to resume from there; 0: not.
     """
 
@@ -126,6 +130,8 @@ class Recipe:
     num_nodes: int = 1
     sync_batch_norm: bool = False
     seed: int = 0
+    test_epochs: int = 1
+    checkpoint_epochs: int = 1
     checkpoint_minutes: float = 5.0
     checkpoint_steps: int = 0
 
@@ -148,6 +154,8 @@ class Recipe:
             raise UsageError("temperature=0: above 0")
         if self.batch_size % self.accumulate:
             raise UsageError(f"accumulate={self.accumulate}: batch_size={self.batch_size} is not a multiple of it")
+        if self.epochs % self.test_epochs:
+            raise UsageError(f"test_epochs={self.test_epochs}: epochs={self.epochs} is not a multiple of it")
         if self.schedule == "exponential" and not self.lr_end:
             raise UsageError("schedule=exponential: needs lr_end above 0")
         if (self.schedule == "step") != bool(self.lr_steps):
