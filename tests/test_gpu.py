@@ -62,7 +62,7 @@ def test_gradients_are_the_same_on_both_devices(quantizer: str, compiled: bool) 
     for device in ("cpu", "cuda"):
         here = copy.deepcopy(layer).to(device)
         run = torch.compile(here) if compiled and device == "cuda" else here
-        inputs = x.to(device).requires_grad_()
+        inputs = x.clone().to(device).requires_grad_()
         run(inputs).square().sum().backward()
         results.append([tensor.grad.cpu() for tensor in (inputs, here.weight, here.bias)])
     for on_cpu, on_gpu in zip(*results, strict=True):

@@ -12,7 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["feature_scale", "input_scale", "pad", "quantize", "round_half_up", "sign"]
+__all__ = ["depending", "exporting", "feature_scale", "input_scale", "pad", "quantize", "round_half_up", "sign"]
+
+
+def exporting() -> bool:
+    """Whether `torch.export` traces. torch 2.11's `is_exporting` is true of what `torch.compile` traces as well."""
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
+
+def depending(codes: Tensor, x: Tensor) -> Tensor:
+    """`codes`, which an autograd function made of x. What comes out of comparisons `torch.compile` of torch 2.11 takes
+    for constant, that function notwithstanding, and gives x no gradient; a sum with 0 makes it see, and costs nothing
+    in a compiled kernel."""
+    return codes + x.clamp(0, 0) if torch.compiler.is_compiling() else codes
 
 
 def sign(x: Tensor) -> Tensor:
@@ -20,7 +32,7 @@ def sign(x: Tensor) -> Tensor:
 
     `torch.sign` maps 0 to 0, which would make three values out of two (paper, section 3.1). A NaN becomes +1 or -1.
     """
-    return _sign_op(x) if torch.compiler.is_exporting() else _sign(x)
+    return _sign_op(x) if exporting() else _sign(x)
 
 
 def quantize(x: Tensor, bits: int, signed: bool) -> Tensor:
@@ -33,7 +45,7 @@ def quantize(x: Tensor, bits: int, signed: bool) -> Tensor:
     """
     if bits == 1 and signed:
         return sign(x)
-    compute = _quantize_op if torch.compiler.is_exporting() else _quantize
+    compute = _quantize_op if exporting() else _quantize
     return compute(x, bits, signed)
 
 
@@ -64,13 +76,13 @@ def input_scale(
     Returns:
         (N, groups, out height, out width).
     """
-    compute = _input_scale_op if torch.compiler.is_exporting() else _input_scale
+    compute = _input_scale_op if exporting() else _input_scale
     return compute(x, list(kernel_size), list(stride), list(padding), list(dilation), groups)
 
 
 def feature_scale(x: Tensor) -> Tensor:
     """The input scale of a dense layer (paper, eq. 10): (N, features) -> (N, 1), the mean of |x|."""
-    return _feature_scale_op(x) if torch.compiler.is_exporting() else _feature_scale(x)
+    return _feature_scale_op(x) if exporting() else _feature_scale(x)
 
 
 def pad(x: Tensor, padding: Sequence[int], value: float) -> Tensor:

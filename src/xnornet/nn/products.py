@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .functional import exporting
 from .packing import Layout, pack, unpack
 
 __all__ = ["conv2d", "linear"]
@@ -60,7 +61,7 @@ def linear(codes: Tensor, weight: Tensor, storage: torch.dtype, quantize: Quanti
 
 def _keeps(codes: Tensor, weight: Tensor) -> bool:
     """Whether the backward pass needs the codes, which it does for the weight's gradient."""
-    return torch.is_grad_enabled() and weight.requires_grad and not torch.compiler.is_exporting()
+    return torch.is_grad_enabled() and weight.requires_grad and not exporting()
 
 
 def _compress(codes: Tensor, storage: torch.dtype) -> tuple[Tensor, Layout | None]:

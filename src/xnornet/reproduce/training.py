@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-import subprocess
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -57,8 +59,8 @@ def reproduce(
         results: folder of ``NAME.csv``, one row a run, and ``NAME-curves.csv``, one row an epoch of each run.
         seeds: instead of the comparison's.
         overrides: of all recipes.
-        jobs: runs at once, where more than one each in a process of its own, which prints into its run folder: a large
-            GPU idles under one small network.
+        jobs: runs at once, where more than one each in a process of its own, which prints into its run folder: one
+            small network leaves a large GPU idle half of the time.
         times: measure milliseconds an image, once all runs are done, of those that have none yet.
         report: says what begins.
 
@@ -113,7 +115,7 @@ class _Runs:
         self.overrides = overrides
         self.apart = jobs > 1
         self.report = report
-        self._files, self._packing = Lock(), Lock()
+        self._files = Lock()
 
     def folder(self, line: Line, seed: int) -> Path:
         """Of the run: named by what is trained."""
@@ -132,14 +134,19 @@ class _Runs:
         if teacher is not None:
             teacher.result()
         self.report(f"{line.label}, seed {seed}")
-        commit = revision()  # of the code as it is when the run begins
-        checkpoint = self.folder(line, seed) / "last.ckpt"
+        folder = self.folder(line, seed)
+        what = (line, self.data, folder, self.changes(line, seed))
         if self.apart:
-            self._train_apart(line, seed)
+            folder.mkdir(parents=True, exist_ok=True)
+            with ProcessPoolExecutor(1, get_context("spawn")) as process:  # a fork cannot use a GPU
+                try:
+                    row, history = process.submit(_run, *what, log=folder / "train.log").result()
+                except BrokenProcessPool as error:
+                    raise TrainingError(
+                        f"{line.label}, seed {seed}: its process ended; see {folder}/train.log"
+                    ) from error
         else:
-            train(line.recipe, data=self.data, out=checkpoint.parent, resume=True, overrides=self.changes(line, seed))
-        with self._packing:  # torch.export serves one thread
-            row, history = _row(line, checkpoint, self.changes(line, seed), commit)
+            row, history = _run(*what)
         with self._files:
             write_csv(self.curves, [*_read(self.curves), *history])
             write_csv(self.table, [*_read(self.table), row])
@@ -173,25 +180,25 @@ class _Runs:
             raise UsageError(f"{path}: the teacher of '{line.label}' is missing or not trained to its end")
         return {"teacher": str(path)}
 
-    def _train_apart(self, line: Line, seed: int) -> None:
-        folder = self.folder(line, seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        words = [sys.executable, "-m", "xnornet.cli", "train", line.recipe, "--out", str(folder), "--resume"]
-        words += ["--data", self.data] if self.data is not None else []
-        words += [f"{key}={value}" for key, value in self.changes(line, seed).items()]
-        log = folder / "train.log"
-        with log.open("a") as file:
-            status = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-        if status:
-            last = log.read_text().strip().splitlines()[-1:] or [f"exit status {status}"]
-            raise TrainingError(f"{line.label}, seed {seed}: {last[0]} (see {log})")
-
 
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _run(
+    line: Line, data: str | None, folder: Path, changes: Mapping[str, str], log: Path | None = None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Train, pack and evaluate: the row of the run, and those of its epochs. What is printed goes into `log`."""
+    if log is not None:
+        with log.open("a") as file:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(file.fileno(), stream.fileno())
+    commit = revision()  # of the code as it is when the run begins
+    result = train(line.recipe, data=data, out=folder, resume=True, overrides=changes)
+    return _row(line, result.checkpoint, changes, commit)
 
 
 def _row(

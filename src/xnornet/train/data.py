@@ -134,7 +134,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def _decode(self, split: Split, which: str, *, replace: bool) -> Batch:
         pixels, labels = decode(
-            split, self.recipe.preprocess, self._note(split, which), replace=replace, threads=self._workers
+            split, self.recipe.preprocess, self._note(split, which), replace=replace, workers=self._workers
         )
         return pixels.to(self._device), labels.to(self._device)
 

@@ -42,6 +42,7 @@ class Classifier(L.LightningModule):
         # Batches come as (N, H, W, C) in memory; weights in that order too train faster on CPU and GPU.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.compile:
+            torch.compiler.reset()  # an earlier run's networks count against how often torch compiles the same code
             self.network.compile()
         self.recipe = recipe
         self.train_tally = Tally(num_classes)

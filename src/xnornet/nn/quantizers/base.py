@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..functional import exporting
+
 __all__ = [
     "GRADIENT_QUANTIZERS",
     "INPUT_QUANTIZERS",
@@ -107,7 +109,7 @@ class GradientQuantizer(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():
+        if exporting():
             return x
         out: Tensor = _QuantizeGradient.apply(x, self)  # type: ignore[no-untyped-call]
         return out

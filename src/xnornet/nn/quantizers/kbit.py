@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..functional import quantize
+from ..functional import depending, exporting, quantize
 from ..packing import Layout, masked, pack
 from .base import (
     INPUT_QUANTIZERS,
@@ -34,7 +34,7 @@ class _Quantize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, bits: int, signed: bool) -> Tensor:
         ctx.layout, ctx.steps = Layout.of(x), 2**bits - 1
         ctx.save_for_backward(pack((x <= 1).logical_and_(x >= (-1 if signed else 0)), ctx.layout))
-        return quantize(x, bits, signed)
+        return depending(quantize(x, bits, signed), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -50,7 +50,7 @@ class _Levels(InputQuantizer):
         self.steps = 2**bits - 1
 
     def codes(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():
+        if exporting():
             return quantize(x, self.bits, self.signed)
         out: Tensor = _Quantize.apply(x, self.bits, self.signed)  # type: ignore[no-untyped-call]
         return out

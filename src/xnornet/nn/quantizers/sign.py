@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..functional import sign
+from ..functional import depending, exporting, sign
 from ..packing import Layout, masked, pack, unpack
 from .base import INPUT_QUANTIZERS, InputQuantizer
 
@@ -21,7 +21,7 @@ class _SteSign(torch.autograd.Function):
         ctx.layout = layout
         ctx.save_for_backward(pack((x <= clip).logical_and_(x >= -clip), layout))
         if torch.compiler.is_compiling():
-            return sign(x)
+            return depending(sign(x), x)
         return unpack(pack(x < 0, layout), layout, 1.0, -1.0, x.dtype)  # sign(x), in half the time on a CPU
 
     @staticmethod
@@ -42,7 +42,7 @@ class SteSign(InputQuantizer):
         self.clip = clip
 
     def codes(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():
+        if exporting():
             return sign(x)
         out: Tensor = _SteSign.apply(x, self.clip)  # type: ignore[no-untyped-call]
         return out
@@ -55,7 +55,7 @@ class _ApproxSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return sign(x)
+        return depending(sign(x), x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class ApproxSign(InputQuantizer):
     bits = 1
 
     def codes(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():
+        if exporting():
             return sign(x)
         out: Tensor = _ApproxSign.apply(x)  # type: ignore[no-untyped-call]
         return out

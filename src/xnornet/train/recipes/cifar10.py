@@ -28,17 +28,17 @@ _FLOAT = Recipe(
     pad_crop=4,
     flip=True,
     epochs=200,
-    batch_size=256,
+    batch_size=128,
     optimiser="sgd",
-    lr=0.1,
+    lr=0.05,
     nesterov=True,
-    warmup_epochs=2.0,
+    warmup_epochs=1.0,
     weight_decay=5e-4,
     checkpoint_epochs=5,
 )
 _BINARY = replace(_FLOAT, optimiser="adam", lr=3e-3, nesterov=False, weight_decay=0.0)
 _COURBARIAUX = replace(_BINARY, loss="squared_hinge", schedule="exponential", lr_end=2e-6, warmup_epochs=0.0)
-_RESNET = replace(_FLOAT, model="resnet18", model_options={"stem": "cifar"}, lr=0.2)
+_RESNET = replace(_FLOAT, model="resnet18", model_options={"stem": "cifar"}, lr=0.1)
 _BINARY_RESNET = replace(_BINARY, model="resnet18", model_options={"stem": "cifar"})
 
 _VGG = (
