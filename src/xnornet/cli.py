@@ -17,7 +17,6 @@ from rich.console import Console
 
 from . import __version__
 from .errors import UsageError, XnornetError
-from .files import replacing
 from .terminal import (
     console,
     need_training_extra,
@@ -224,33 +223,24 @@ def data_(
 
     Example: `xnornet data ~/imagenet --check`
     """
-    import numpy as np
-
     from .data import open_dataset
     from .data.check import check as look
+    from .data.describe import describe
 
     source = open_dataset(data)
-    records: dict[str, Any] = {"data": source.name, "classes": list(source.class_names), "splits": {}}
+    splits: dict[str, Any] = {}
     faults = 0
     for which, split in source.splits.items():
-        counts = np.bincount(split.labels, minlength=len(source.class_names))
-        record: dict[str, Any] = {"images": len(split), "per_class": counts.tolist()}
-        line = f"{which}: {len(split):,} images of {len(counts)} classes, {counts.min():,} to {counts.max():,} of each"
+        found = None
         if check:
             with progress_bar(which) as progress:
                 found = look(split, progress)
             faults += len(found.unreadable)
-            record |= {"unreadable": list(found.unreadable), "smaller_side": found.sizes}
-            line += f"; {len(found.unreadable):,} unreadable"
-            if found.sizes is not None:
-                line += "; smaller side {} to {} pixels, median {}".format(*(found.sizes[i] for i in (0, 2, 1)))
-        records["splits"][which] = record
-        if not as_json:
+        splits[which], lines = describe(which, split, len(source.class_names), found)
+        for line in [] if as_json else lines:
             console.print(line, soft_wrap=True, markup=False)
-            for fault in record.get("unreadable", []):
-                console.print(fault, soft_wrap=True, markup=False)
     if as_json:
-        print_json(records)
+        print_json({"data": source.name, "classes": list(source.class_names), "splits": splits})
     return 1 if faults else 0
 
 
@@ -290,17 +280,11 @@ def evaluate(
     if as_json:
         print_json(records)
         return
-    top5 = f", top-5 {records['top5']:.2%}" if records["top5"] is not None else ""
-    speed = f"{records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
-    console.print(f"engine: top-1 {result.accuracy():.2%}{top5} on {result.images:,} images, {speed}", soft_wrap=True)
+    console.print(result.line(threads), soft_wrap=True)
     if result.unreadable:
         console.print(result.unreadable, soft_wrap=True, markup=False)
     if comparison is not None:
-        console.print(
-            f"torch: top-1 {comparison.top1_torch:.2%}; {comparison.disagreements} images differ in top-1 "
-            f"({comparison.ties} by a tie), median logit difference {comparison.median_difference:.1e}",
-            soft_wrap=True,
-        )
+        console.print(comparison.line(), soft_wrap=True)
 
 
 @app.command()
@@ -380,7 +364,17 @@ def reproduce(
     if what not in FIGURES:
         runs = out if out is not None else Path("runs") / what
         changes = {**overrides_of(overrides or []), **({} if epochs is None else {"epochs": str(epochs)})}
-        _reproduce_table(what, data, runs, folder, shown, numbers_of(seeds), changes, as_json)
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
+        need_training_extra()
+        from .reproduce.table import make
+
+        text, rows = make(
+            what, data=data, runs=runs, results=folder, pictures=shown, seeds=numbers_of(seeds), overrides=changes
+        )
+        if as_json:
+            print_json(rows)
+        else:
+            console.print(text, soft_wrap=True, markup=False)
         return
     from .bench.figures import reproduce as run
     from .bench.plots import draw
@@ -391,35 +385,6 @@ def reproduce(
     show(table, as_json)
     if not as_json:
         console.print(f"drawn: {', '.join(map(str, drawn))}", soft_wrap=True)
-
-
-def _reproduce_table(
-    what: str,
-    data: str | None,
-    runs: Path,
-    results: Path,
-    pictures: Path,
-    seeds: list[int],
-    overrides: dict[str, str],
-    as_json: bool,
-) -> None:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
-    need_training_extra()
-    from .reproduce.comparisons import comparison
-    from .reproduce.report import draw_curves, markdown
-    from .reproduce.training import reproduce as run
-
-    compared = comparison(what)
-    rows = []
-    for row in run(compared, data=data, out=runs, results=results, seeds=seeds, overrides=overrides):
-        rows.append(row)
-        with replacing(results / f"{what}.md") as temporary:
-            temporary.write_text(markdown(compared, rows))
-        draw_curves(compared, results / f"{what}-curves.csv", pictures / f"{what}.png")
-    if as_json:
-        print_json(rows)
-    else:
-        console.print(markdown(compared, rows), soft_wrap=True, markup=False)
 
 
 def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:

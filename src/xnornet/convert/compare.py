@@ -59,6 +59,13 @@ class Comparison:
             "same": self.same,
         }
 
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"torch: top-1 {self.top1_torch:.2%}; {self.disagreements} images differ in top-1 "
+            f"({self.ties} by a tie), median logit difference {self.median_difference:.1e}"
+        )
+
 
 @torch.no_grad()
 def torch_evaluation(
