@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from . import __version__
 from .errors import UsageError, XnornetError
 from .terminal import (
     console,
+    located,
     need_training_extra,
     numbers_of,
     overrides_of,
@@ -27,12 +28,6 @@ from .terminal import (
     show,
     status_line,
 )
-
-if TYPE_CHECKING:
-    from .convert.compare import Comparison
-    from .data import Split
-    from .evaluate import Evaluation
-    from .graph import PackedModel
 
 __all__ = ["app", "main"]
 
@@ -46,7 +41,8 @@ app = typer.Typer(
 
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-PackedFile = Annotated[Path, typer.Argument(metavar="FILE", help="A packed model (.safetensors).")]
+FILE = typer.Argument(metavar="FILE", help="A packed model (.safetensors), or the name of a published one.")
+PackedFile = Annotated[Path, FILE]
 
 
 def main() -> None:
@@ -176,7 +172,7 @@ def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     from .format import read
     from .summary import summarise
 
-    model = read(file)
+    model = read(located(file))
     summary = summarise(model)
     if as_json:
         facts = {"labels": list(model.labels), "provenance": dict(model.provenance), "input": list(model.input_shape)}
@@ -188,6 +184,25 @@ def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     for key, value in model.provenance.items():
         shown = f"{len(value)} values, see --json" if isinstance(value, dict | list) else value
         console.print(f"{key}: {shown}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def zoo(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this model's card.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the published models, whose names every verb takes for a FILE; or print the card of one.
+
+    Those that do not come with the package are fetched once, from the folder or URL in XNORNET_ZOO.
+
+    Example: `xnornet zoo`, `xnornet zoo NAME`
+    """
+    from .zoo.listing import print_card, print_models
+
+    if name is None:
+        print_models(as_json)
+    else:
+        print_card(name, as_json)
 
 
 @app.command()
@@ -204,7 +219,7 @@ def classify(
     """
     from .engine import load
 
-    results = load(file, threads=threads).classify(list(images), top=top)
+    results = load(located(file), threads=threads).classify(list(images), top=top)
     if as_json:
         print_json([{"image": str(i), "classes": r} for i, r in zip(images, results, strict=True)])
         return
@@ -264,7 +279,7 @@ def evaluate(
     from .evaluate import evaluate as run
     from .format import read
 
-    packed = read(file)
+    packed = read(located(file))
     trained_on = packed.provenance.get("data")
     if data is None and not isinstance(trained_on, str):
         raise UsageError(f"{file} does not say what it was trained on; give --data")
@@ -275,7 +290,11 @@ def evaluate(
     records: dict[str, Any] = {"file": str(file), "data": source.name, **result.records()}
     comparison = None
     if against_torch is not None:
-        comparison = _compare(against_torch, packed, split, result, batch)
+        need_training_extra()
+        from .convert.compare import compare_checkpoint
+
+        with progress_bar("torch") as progress:
+            comparison = compare_checkpoint(against_torch, packed, split, result, batch=batch, progress=progress)
         records["against_torch"] = comparison.records()
     if as_json:
         print_json(records)
@@ -289,7 +308,7 @@ def evaluate(
 
 @app.command()
 def bench(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A packed model (.safetensors).")] = None,
+    file: Annotated[Path | None, FILE] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
     threads: Threads = 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time spent on each implementation.")] = 2.0,
@@ -313,6 +332,7 @@ def bench(
     from .bench import tables
 
     names = None if peers is None else [name for name in peers.split(",") if name not in ("", "none")]
+    packed = None if file is None else located(file)
     with status_line() as progress:
         if list_kernels:
             table = tables.kernels()
@@ -324,12 +344,14 @@ def bench(
             table = tables.single_layers(
                 layer, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
             )
-        elif file is None:
+        elif packed is None:
             raise UsageError("bench needs a FILE, --layer, --net or --list-kernels")
         elif per_layer:
-            table = tables.layers(file, threads=threads, batch=batch)
+            table = tables.layers(packed, threads=threads, batch=batch)
         else:
-            table = tables.networks(file, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress)
+            table = tables.networks(
+                packed, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
+            )
     show(table, as_json)
 
 
@@ -385,17 +407,6 @@ def reproduce(
     show(table, as_json)
     if not as_json:
         console.print(f"drawn: {', '.join(map(str, drawn))}", soft_wrap=True)
-
-
-def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:
-    need_training_extra()
-    from .convert.compare import compare, torch_evaluation
-    from .train.checkpoint import load_module
-
-    module, _ = load_module(checkpoint)
-    with progress_bar("torch") as progress:
-        torch_ = torch_evaluation(module, split, packed, batch=batch, progress=progress)
-    return compare(engine, torch_, packed, split)
 
 
 if __name__ == "__main__":
