@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 from xnornet import ops
 from xnornet.bits import BitArray
@@ -51,3 +54,13 @@ def tiny_model(seed: int = 0) -> PackedModel:
         labels=("cat", "dog", "größe"),
         provenance={"recipe": "by hand", "seed": seed, "nested": {"a": [1, 2.5, None, True]}},
     )
+
+
+def write_pictures(folder: Path, packed: PackedModel, count: int = 4) -> Path:
+    """A data set for a model: class folders of its labels, with random pictures."""
+    rng = np.random.default_rng(0)
+    for label in packed.labels:
+        (folder / label).mkdir(parents=True)
+        for index in range(count):
+            Image.fromarray(rng.integers(0, 256, (12, 12), np.uint8)).save(folder / label / f"{index}.png")
+    return folder

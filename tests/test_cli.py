@@ -60,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_shows_an_example_for_every_verb(run: Run) -> None:
     _, listing, _ = run("--help")
-    for verb in ("train", "eval", "pack", "inspect", "classify", "bench"):
+    for verb in ("train", "eval", "pack", "inspect", "zoo", "classify", "bench"):
         assert verb in listing
         status, out, _ = run(verb, "--help")
         assert status == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 from PIL import Image
 
 from xnornet import Model, format
+from xnornet.zoo import Entry
+from xnornet.zoo.index import write_entries
 
 from .networks import tiny_model
 
@@ -59,6 +63,40 @@ def test_inference_without_torch(clean: Path, tmp_path: Path) -> None:
         ["bench", "--list-kernels"],
     ):
         assert _run(clean / "xnornet", *verb, cwd=tmp_path)
+
+
+def test_the_wheel_holds_the_published_models(clean: Path) -> None:
+    (wheel,) = clean.parents[1].glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("xnornet/zoo/")}
+    ours = {f"xnornet/zoo/{path.name}" for path in (ROOT / "src" / "xnornet" / "zoo").iterdir() if path.is_file()}
+    assert "xnornet/zoo/index.json" in ours
+    assert packed == ours
+
+
+def test_models_by_name(clean: Path, tmp_path: Path) -> None:
+    """One is entered in the installed package, as a release would have it; there is nowhere to fetch it from."""
+    assert _run(clean / "xnornet", "zoo", "--json", cwd=tmp_path)
+    folder = Path(
+        _run(clean / "python", "-c", "from xnornet.zoo import index; print(index.FOLDER)", cwd=tmp_path).strip()
+    )
+    before = (folder / "index.json").read_bytes()
+    file = folder / "tiny-animals.safetensors"
+    size = format.write(tiny_model(), file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        write_entries([Entry("tiny-animals", file.name, digest, size, True, "animals", 3, 0.5, "Random.")], folder)
+        Image.fromarray(np.zeros((12, 12), np.uint8)).save(tmp_path / "a.png")
+        answer = json.loads(_run(clean / "xnornet", "classify", "tiny-animals", "a.png", "--json", cwd=tmp_path))
+        assert {label for label, _ in answer[0]["classes"]} == {"cat", "dog", "größe"}
+        assert "bundled" in _run(clean / "xnornet", "zoo", cwd=tmp_path)
+        code = (
+            "import sys, xnornet; xnornet.load('tiny-animals'); assert not {'torch', 'urllib.request'} & {*sys.modules}"
+        )
+        _run(clean / "python", "-c", code, cwd=tmp_path)
+    finally:
+        (folder / "index.json").write_bytes(before)
+        file.unlink()
 
 
 def test_training_verbs_say_what_is_missing(clean: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from .engine import Model, load
-from .errors import DataError, FormatError, TrainingError, UnsupportedError, UsageError, XnornetError
+from .errors import DataError, FetchError, FormatError, TrainingError, UnsupportedError, UsageError, XnornetError
 from .preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "DataError",
+    "FetchError",
     "FormatError",
     "Model",
     "Preprocess",

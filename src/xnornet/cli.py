@@ -10,16 +10,16 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from . import __version__
 from .errors import UsageError, XnornetError
-from .files import replacing
 from .terminal import (
     console,
+    located,
     need_training_extra,
     numbers_of,
     overrides_of,
@@ -28,12 +28,6 @@ from .terminal import (
     show,
     status_line,
 )
-
-if TYPE_CHECKING:
-    from .convert.compare import Comparison
-    from .data import Split
-    from .evaluate import Evaluation
-    from .graph import PackedModel
 
 __all__ = ["app", "main"]
 
@@ -47,7 +41,8 @@ app = typer.Typer(
 
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-PackedFile = Annotated[Path, typer.Argument(metavar="FILE", help="A packed model (.safetensors).")]
+FILE = typer.Argument(metavar="FILE", help="A packed model (.safetensors), or the name of a published one.")
+PackedFile = Annotated[Path, FILE]
 
 
 def main() -> None:
@@ -177,7 +172,7 @@ def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     from .format import read
     from .summary import summarise
 
-    model = read(file)
+    model = read(located(file))
     summary = summarise(model)
     if as_json:
         facts = {"labels": list(model.labels), "provenance": dict(model.provenance), "input": list(model.input_shape)}
@@ -189,6 +184,25 @@ def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     for key, value in model.provenance.items():
         shown = f"{len(value)} values, see --json" if isinstance(value, dict | list) else value
         console.print(f"{key}: {shown}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def zoo(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this model's card.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the published models, whose names every verb takes for a FILE; or print the card of one.
+
+    Those that do not come with the package are fetched once, from the folder or URL in XNORNET_ZOO.
+
+    Example: `xnornet zoo`, `xnornet zoo NAME`
+    """
+    from .zoo.listing import print_card, print_models
+
+    if name is None:
+        print_models(as_json)
+    else:
+        print_card(name, as_json)
 
 
 @app.command()
@@ -205,7 +219,7 @@ def classify(
     """
     from .engine import load
 
-    results = load(file, threads=threads).classify(list(images), top=top)
+    results = load(located(file), threads=threads).classify(list(images), top=top)
     if as_json:
         print_json([{"image": str(i), "classes": r} for i, r in zip(images, results, strict=True)])
         return
@@ -224,33 +238,24 @@ def data_(
 
     Example: `xnornet data ~/imagenet --check`
     """
-    import numpy as np
-
     from .data import open_dataset
     from .data.check import check as look
+    from .data.describe import describe
 
     source = open_dataset(data)
-    records: dict[str, Any] = {"data": source.name, "classes": list(source.class_names), "splits": {}}
+    splits: dict[str, Any] = {}
     faults = 0
     for which, split in source.splits.items():
-        counts = np.bincount(split.labels, minlength=len(source.class_names))
-        record: dict[str, Any] = {"images": len(split), "per_class": counts.tolist()}
-        line = f"{which}: {len(split):,} images of {len(counts)} classes, {counts.min():,} to {counts.max():,} of each"
+        found = None
         if check:
             with progress_bar(which) as progress:
                 found = look(split, progress)
             faults += len(found.unreadable)
-            record |= {"unreadable": list(found.unreadable), "smaller_side": found.sizes}
-            line += f"; {len(found.unreadable):,} unreadable"
-            if found.sizes is not None:
-                line += "; smaller side {} to {} pixels, median {}".format(*(found.sizes[i] for i in (0, 2, 1)))
-        records["splits"][which] = record
-        if not as_json:
+        splits[which], lines = describe(which, split, len(source.class_names), found)
+        for line in [] if as_json else lines:
             console.print(line, soft_wrap=True, markup=False)
-            for fault in record.get("unreadable", []):
-                console.print(fault, soft_wrap=True, markup=False)
     if as_json:
-        print_json(records)
+        print_json({"data": source.name, "classes": list(source.class_names), "splits": splits})
     return 1 if faults else 0
 
 
@@ -274,7 +279,7 @@ def evaluate(
     from .evaluate import evaluate as run
     from .format import read
 
-    packed = read(file)
+    packed = read(located(file))
     trained_on = packed.provenance.get("data")
     if data is None and not isinstance(trained_on, str):
         raise UsageError(f"{file} does not say what it was trained on; give --data")
@@ -285,27 +290,25 @@ def evaluate(
     records: dict[str, Any] = {"file": str(file), "data": source.name, **result.records()}
     comparison = None
     if against_torch is not None:
-        comparison = _compare(against_torch, packed, split, result, batch)
+        need_training_extra()
+        from .convert.compare import compare_checkpoint
+
+        with progress_bar("torch") as progress:
+            comparison = compare_checkpoint(against_torch, packed, split, result, batch=batch, progress=progress)
         records["against_torch"] = comparison.records()
     if as_json:
         print_json(records)
         return
-    top5 = f", top-5 {records['top5']:.2%}" if records["top5"] is not None else ""
-    speed = f"{records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
-    console.print(f"engine: top-1 {result.accuracy():.2%}{top5} on {result.images:,} images, {speed}", soft_wrap=True)
+    console.print(result.line(threads), soft_wrap=True)
     if result.unreadable:
         console.print(result.unreadable, soft_wrap=True, markup=False)
     if comparison is not None:
-        console.print(
-            f"torch: top-1 {comparison.top1_torch:.2%}; {comparison.disagreements} images differ in top-1 "
-            f"({comparison.ties} by a tie), median logit difference {comparison.median_difference:.1e}",
-            soft_wrap=True,
-        )
+        console.print(comparison.line(), soft_wrap=True)
 
 
 @app.command()
 def bench(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A packed model (.safetensors).")] = None,
+    file: Annotated[Path | None, FILE] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
     threads: Threads = 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time spent on each implementation.")] = 2.0,
@@ -329,6 +332,7 @@ def bench(
     from .bench import tables
 
     names = None if peers is None else [name for name in peers.split(",") if name not in ("", "none")]
+    packed = None if file is None else located(file)
     with status_line() as progress:
         if list_kernels:
             table = tables.kernels()
@@ -340,12 +344,14 @@ def bench(
             table = tables.single_layers(
                 layer, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
             )
-        elif file is None:
+        elif packed is None:
             raise UsageError("bench needs a FILE, --layer, --net or --list-kernels")
         elif per_layer:
-            table = tables.layers(file, threads=threads, batch=batch)
+            table = tables.layers(packed, threads=threads, batch=batch)
         else:
-            table = tables.networks(file, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress)
+            table = tables.networks(
+                packed, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
+            )
     show(table, as_json)
 
 
@@ -384,8 +390,16 @@ def reproduce(
     shown = pictures if pictures is not None else folder
     if what not in FIGURES:
         changes = {**overrides_of(overrides or []), **({} if epochs is None else {"epochs": str(epochs)})}
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
+        need_training_extra()
+        from .reproduce.table import make
+
         how = {"data": data, "out": out or Path("runs/tables"), "seeds": numbers_of(seeds), "overrides": changes}
-        _reproduce_table(what, folder, shown, only or [], as_json, **how, jobs=jobs, times=times)
+        text, rows = make(what, only=only or (), results=folder, pictures=shown, **how, jobs=jobs, times=times)
+        if as_json:
+            print_json(rows)
+        else:
+            console.print(text, soft_wrap=True, markup=False)
         return
     from .bench.figures import reproduce as run
     from .bench.plots import draw
@@ -396,37 +410,6 @@ def reproduce(
     show(table, as_json)
     if not as_json:
         console.print(f"drawn: {', '.join(map(str, drawn))}", soft_wrap=True)
-
-
-def _reproduce_table(what: str, results: Path, pictures: Path, only: list[str], as_json: bool, **how: Any) -> None:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
-    need_training_extra()
-    from .reproduce.comparisons import comparison
-    from .reproduce.report import draw_curves, markdown
-    from .reproduce.training import reproduce as run
-
-    compared = comparison(what).only(only) if only else comparison(what)
-    rows = {}
-    for row in run(compared, results=results, **how):
-        rows[row["line"], row["seed"]] = row
-        with replacing(results / f"{what}.md") as temporary:
-            temporary.write_text(markdown(compared, list(rows.values())))
-        draw_curves(compared, results / f"{what}-curves.csv", pictures / f"{what}.png")
-    if as_json:
-        print_json(list(rows.values()))
-    else:
-        console.print(markdown(compared, list(rows.values())), soft_wrap=True, markup=False)
-
-
-def _compare(checkpoint: Path, packed: PackedModel, split: Split, engine: Evaluation, batch: int) -> Comparison:
-    need_training_extra()
-    from .convert.compare import compare, torch_evaluation
-    from .train.checkpoint import load_module
-
-    module, _ = load_module(checkpoint)
-    with progress_bar("torch") as progress:
-        torch_ = torch_evaluation(module, split, packed, batch=batch, progress=progress)
-    return compare(engine, torch_, packed, split)
 
 
 if __name__ == "__main__":

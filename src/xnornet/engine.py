@@ -91,7 +91,7 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None,
     """Open a packed file.
 
     Args:
-        path: the file.
+        path: the file, or the name of a published model (`xnornet zoo` lists them).
         threads: how many threads one run may use.
         isa: a name from `available_isas()`; None: the one XNORNET_ISA names, else the best this CPU has.
         stem: how a first convolution computes on uint8 pixels: "float", or "integer", faster, with weights rounded to
@@ -100,10 +100,13 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None,
     Raises:
         FormatError: it is not a packed file, or a damaged one.
         UnsupportedError: this CPU lacks the instruction set asked for.
+        UsageError: it is neither a file nor a published model.
+        FetchError: it is a published model that cannot be fetched.
     """
     from .format import read
+    from .zoo import locate
 
-    return Model(read(Path(path)), threads, isa=isa, stem=stem)
+    return Model(read(locate(path)), threads, isa=isa, stem=stem)
 
 
 class Model:

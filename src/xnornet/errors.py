@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DataError", "FormatError", "TrainingError", "UnsupportedError", "UsageError", "XnornetError"]
+__all__ = ["DataError", "FetchError", "FormatError", "TrainingError", "UnsupportedError", "UsageError", "XnornetError"]
 
 
 class XnornetError(Exception):
@@ -19,6 +19,10 @@ class UnsupportedError(XnornetError):
 
 class DataError(XnornetError):
     """A data set or an image that cannot be read."""
+
+
+class FetchError(XnornetError):
+    """A published model that cannot be had: nowhere to fetch it from, no answer, other bytes, no room for it."""
 
 
 class UsageError(XnornetError):

@@ -61,6 +61,13 @@ class Evaluation:
             "images_per_second": self.images / self.seconds if self.seconds else None,
         }
 
+    def line(self, threads: int) -> str:
+        """For people, who gave the engine so many threads."""
+        records = self.records()
+        top5 = f", top-5 {records['top5']:.2%}" if records["top5"] is not None else ""
+        speed = f"{records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
+        return f"engine: top-1 {records['top1']:.2%}{top5} on {self.images:,} images, {speed}"
+
 
 def evaluate(
     model: Model, split: Split, class_names: tuple[str, ...], *, batch: int = 64, progress: Progress | None = None

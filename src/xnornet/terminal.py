@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "console",
+    "located",
     "need_training_extra",
     "numbers_of",
     "overrides_of",
@@ -61,6 +63,19 @@ def numbers_of(text: str) -> list[int]:
         return [int(number) for number in text.split(",") if number]
     except ValueError as error:
         raise UsageError(f"--seeds {text}: needs whole numbers, separated by commas") from error
+
+
+def located(file: Path) -> Path:
+    """The packed file that is meant by a path or by the name of a published model, fetched if need be.
+
+    Raises UsageError, FetchError.
+    """
+    from .zoo import locate
+
+    if file.is_file():
+        return file
+    with progress_bar(file.name) as progress:
+        return locate(file, progress)
 
 
 def need_training_extra() -> None:

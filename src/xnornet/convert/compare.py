@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from ..data import Split, Unreadable
 from ..evaluate import Evaluation, Progress, batches
 from ..graph import PackedModel
 from ..ops import Quantize, Sign
+from ..train.checkpoint import load_module
 
-__all__ = ["Comparison", "compare", "is_tie", "torch_evaluation"]
+__all__ = ["Comparison", "compare", "compare_checkpoint", "is_tie", "torch_evaluation"]
 
 # A float sum of a few thousand products, taken in another order, moves by about this much of the sum's usual size.
 TIE = 1e-5
@@ -59,6 +61,13 @@ class Comparison:
             "same": self.same,
         }
 
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"torch: top-1 {self.top1_torch:.2%}; {self.disagreements} images differ in top-1 "
+            f"({self.ties} by a tie), median logit difference {self.median_difference:.1e}"
+        )
+
 
 @torch.no_grad()
 def torch_evaluation(
@@ -100,6 +109,20 @@ def compare(engine: Evaluation, torch_: Evaluation, packed: PackedModel, split: 
         ties=ties,
         median_difference=float(np.median(relative)),
     )
+
+
+def compare_checkpoint(
+    checkpoint: Path,
+    packed: PackedModel,
+    split: Split,
+    engine: Evaluation,
+    *,
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Hold the engine's evaluation against the checkpoint that was packed. Raises FormatError as `load_module`."""
+    module, _ = load_module(checkpoint)
+    return compare(engine, torch_evaluation(module, split, packed, batch=batch, progress=progress), packed, split)
 
 
 def is_tie(packed: PackedModel, pixels: npt.NDArray[np.uint8]) -> bool:

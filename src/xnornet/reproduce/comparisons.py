@@ -52,11 +52,17 @@ class Comparison:
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def only(self, words: Sequence[str]) -> Comparison:
-        """The lines whose label holds one of the words, and their teachers. Raises UsageError: there are none."""
-        chosen = [line for line in self.lines if any(word in line.label for word in words)]
+        """The lines whose label is one of the words, or holds one that is no label, and their teachers.
+
+        Raises:
+            UsageError: there are none.
+        """
+        labels = {line.label for line in self.lines}
+        chosen = [
+            line for line in self.lines if any(w == line.label or (w not in labels and w in line.label) for w in words)
+        ]
         if not chosen:
-            labels = "; ".join(line.label for line in self.lines)
-            raise UsageError(f"no line of '{self.name}' holds {' or '.join(words)}; there are {labels}")
+            raise UsageError(f"no line of '{self.name}' holds {' or '.join(words)}; there are {'; '.join(labels)}")
         needed = {line.label for line in chosen} | {line.teacher for line in chosen}
         return replace(self, lines=tuple(line for line in self.lines if line.label in needed))
 

@@ -1,0 +1,61 @@
+"""From what the user wrote to a packed file: a path, or the name of a published model."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from .fetch import Progress
+    from .index import Entry
+
+__all__ = ["locate", "where"]
+
+
+def locate(which: str | PathLike[str], progress: Progress | None = None) -> Path:
+    """The packed file that is meant. A file always wins over a model of the same name.
+
+    Args:
+        which: a path, or a name. What can only be a path is returned as it is, whether there is such a file or not.
+        progress: told the bytes fetched and those in all.
+
+    Raises:
+        UsageError: neither a file nor a known name.
+        FetchError: the model is not in the package, and cannot be fetched.
+    """
+    path, name = Path(which), os.fspath(which)
+    if (os.path.exists(path) and not path.is_dir()) or os.sep in name or name.endswith(".safetensors"):
+        return path
+    from . import index
+
+    models = index.entries()
+    if name not in models:
+        if os.path.exists(path):
+            return path
+        remedy = f", or give one of {', '.join(models)}" if models else " (no models are published yet)"
+        raise UsageError(f"'{name}' is neither a file nor a published model; check the path{remedy}")
+    entry = models[name]
+    if (bundled := index.FOLDER / entry.file).exists():
+        return bundled
+    from .fetch import cache_path, fetch, holds
+
+    cached = cache_path(entry)
+    if not holds(cached, entry):
+        fetch(entry, cached, progress)
+    return cached
+
+
+def where(entry: Entry) -> str:
+    """Where a model would come from: "bundled", "cached", "fetchable", or "needs XNORNET_ZOO"."""
+    from . import index
+    from .fetch import cache_path, holds, source
+
+    if (index.FOLDER / entry.file).exists():
+        return "bundled"
+    if holds(cache_path(entry), entry):
+        return "cached"
+    return "fetchable" if source() else "needs XNORNET_ZOO"
