@@ -6,19 +6,23 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("lightning")
 
 from xnornet import cli
-from xnornet.errors import UsageError
+from xnornet.errors import TrainingError, UsageError
 from xnornet.models import MODELS
 from xnornet.nn import method
 from xnornet.reproduce import training
-from xnornet.reproduce.comparisons import COMPARISONS, comparison
+from xnornet.reproduce.comparisons import COMPARISONS, Comparison, Line, comparison
 from xnornet.reproduce.report import markdown
+from xnornet.reproduce.training import reproduce
+from xnornet.train.checkpoint import load_record
 from xnornet.train.recipes import recipe
 
+from .test_data import write_idx
 from .training import shrink
 
 
@@ -81,6 +85,74 @@ def test_makes_every_run_once(
     monkeypatch.setattr(training, "train", None)  # a second run has nothing to train
     run("--seeds", "3")
     assert (tmp_path / "fashion.csv").read_bytes() == written
+
+
+def write_data(folder: Path) -> None:
+    folder.mkdir()
+    for split in ("train", "t10k"):
+        write_idx(
+            folder / f"{split}-images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (60, 28, 28), np.uint8)
+        )
+        write_idx(folder / f"{split}-labels-idx1-ubyte", (np.arange(60) % 10).astype(np.uint8))
+
+
+def test_runs_at_once_and_one_that_teaches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each run is a process of its own; the pupil waits for its teacher; times come when all is done."""
+    write_data(tmp_path / "data")
+    lines = (
+        Line("float", "fashion-float"),
+        Line("xnor", "fashion-xnor", {"method": "xnor-cbap"}),
+        Line("taught", "fashion-xnor", teacher="float"),
+    )
+    compared = Comparison("three", "Three", lines, seeds=(5,))
+
+    def rows(times: bool, only: Comparison = compared) -> list[dict[str, str]]:
+        changes = dict(change.split("=") for change in TINY)
+        folders = {"out": tmp_path / "runs", "results": tmp_path}
+        list(reproduce(only, data=str(tmp_path / "data"), overrides=changes, jobs=2, times=times, **folders))
+        with (tmp_path / "three.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    made = rows(times=False)
+    assert {row["line"] for row in made} == {"float", "xnor", "taught"}
+    assert all(row["engine_ms"] == row["times_machine"] == "" for row in made)
+    assert {row["short_of"] for row in made} == {"2 of 25 epochs"}
+    assert "epoch   2/2" in (tmp_path / "runs" / "fashion-xnor-taught-seed5" / "train.log").read_text()
+    record = load_record(tmp_path / "runs" / "fashion-xnor-taught-seed5" / "last.ckpt")
+    assert record.recipe["teacher"] == str(tmp_path / "runs" / "fashion-float-seed5" / "last.ckpt")
+    assert "epoch" not in capsys.readouterr().out
+    timed = rows(times=True)
+    assert [(row["line"], row["commit"]) for row in timed] == [(row["line"], row["commit"]) for row in made]
+    assert all(float(row["engine_ms"]) > 0 and float(row["float_ms"]) > 0 for row in timed)
+
+
+def test_a_run_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    write_data(tmp_path / "data")
+    lines = (Line("bad", "fashion-float", {"lr": "1e30"}), Line("good", "fashion-float"))
+    changes = dict(change.split("=") for change in TINY)
+    folders = {"out": tmp_path / "runs", "results": tmp_path}
+    two = Comparison("two", "Two", lines, seeds=(0,))
+    with pytest.raises(TrainingError, match="training diverged"):
+        list(reproduce(two, data=str(tmp_path / "data"), overrides=changes, jobs=2, times=False, **folders))
+    with (tmp_path / "two.csv").open(newline="") as file:
+        assert [row["line"] for row in csv.DictReader(file)] == ["good"]
+
+
+def test_lines_are_chosen_by_label_or_part_of_it() -> None:
+    cifar = comparison("cifar10")
+    assert [line.label for line in cifar.only(["VGG, BWN"]).lines] == ["VGG, BWN"]
+    taught = [line.label for line in cifar.only(["XNOR-Net, taught"]).lines]
+    assert taught == ["VGG, float", "VGG, XNOR-Net, taught by float"]
+    with pytest.raises(UsageError, match="no line of 'cifar10' holds MNIST; there are VGG, float; "):
+        cifar.only(["MNIST"])
+
+
+def test_teachers_come_before_their_pupils() -> None:
+    for compared in COMPARISONS.values():
+        known = {""}
+        for line in compared.lines:
+            assert line.teacher in known
+            known.add(line.label)
 
 
 def test_the_table_gives_means_and_the_papers_numbers() -> None:

@@ -107,6 +107,28 @@ def test_a_run_told_to_end_saves_first(tiny_data, tmp_path, monkeypatch):
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
 
 
+def test_epochs_between_those_saved_and_tested(tiny_data, tmp_path, monkeypatch):
+    options = {**TINY, "epochs": 4, "test_epochs": 2, "checkpoint_epochs": 3}
+    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=options)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 11)  # the last step of the last of four epochs
+        with pytest.raises(Interruption):
+            train("fashion-xnor", out=tmp_path / "parts", overrides=options)
+    assert load_record(tmp_path / "parts" / "last.ckpt").epoch == 3
+    resumed = train("fashion-xnor", out=tmp_path / "parts", overrides=options, resume=True)
+    assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
+    with (tmp_path / "parts" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["train_top1"] != "", row["test_top1"] != "") for row in rows] == [
+        ("1", True, False),
+        ("2", True, True),
+        ("3", True, False),
+        ("4", True, True),
+    ]
+    with pytest.raises(UsageError, match="test_epochs=3: epochs=4 is not a multiple"):
+        train("fashion-xnor", out=tmp_path / "other", overrides={**options, "test_epochs": 3})
+
+
 def test_resuming_a_finished_run_does_nothing(tiny_data, tmp_path):
     first = train("fashion-float", out=tmp_path, overrides=TINY)
     before = first.checkpoint.stat().st_mtime_ns

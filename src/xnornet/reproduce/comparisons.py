@@ -57,7 +57,7 @@ class Comparison:
         Raises:
             UsageError: there are none.
         """
-        labels = {line.label for line in self.lines}
+        labels = [line.label for line in self.lines]
         chosen = [
             line for line in self.lines if any(w == line.label or (w not in labels and w in line.label) for w in words)
         ]

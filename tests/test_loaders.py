@@ -1,0 +1,65 @@
+"""All of a split in memory, decoded by several processes or by one."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from xnornet.data import Unreadable
+from xnornet.data.idx import ArraySplit
+from xnornet.errors import DataError
+from xnornet.preprocess import Preprocess
+from xnornet.train import loaders
+from xnornet.train.loaders import decode
+
+PREPROCESS = Preprocess(mode="L", size=(6, 6), mean=(0.5,), std=(0.5,))
+
+
+class Faulty(ArraySplit):
+    """Some images cannot be read."""
+
+    def __getitem__(self, index):
+        if index in (3, 40):
+            raise DataError(f"image {index} is damaged")
+        return super().__getitem__(index)
+
+
+@pytest.fixture
+def split(monkeypatch):
+    monkeypatch.setattr(loaders, "_PIECE", 16)  # so that there is work for several processes
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 6, 6), np.uint8)
+    return Faulty(pixels, list(range(50)))
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_processes_decode_what_one_would(split, replace):
+    found, seen = [], []
+    for workers in (1, 3):
+        seen.append(Unreadable(1000))
+        found.append(decode(split, PREPROCESS, seen[-1], replace=replace, workers=workers))
+    (pixels, labels), (same_pixels, same_labels) = found
+    assert torch.equal(pixels, same_pixels)
+    assert torch.equal(labels, same_labels)
+    assert seen[0].summary() == seen[1].summary()
+    assert len(seen[0]) == 2
+    good = [i for i in range(50) if i not in (3, 40)]
+    assert labels.tolist() == ([4 if i == 3 else 41 if i == 40 else i for i in range(50)] if replace else good)
+    np.testing.assert_array_equal(pixels[labels.tolist().index(7)].numpy()[:, :, 0], np.asarray(split[7][0]))
+
+
+def test_processes_end_although_training_catches_the_signal_to_end(split):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # as Lightning does
+    try:
+        pixels, _ = decode(split, PREPROCESS, Unreadable(1000), replace=True, workers=2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert pixels.shape == (50, 6, 6, 1)
+    pixels[0] = 0  # the memory is ours
+
+
+def test_too_many_that_cannot_be_read_are_refused_from_any_process(split):
+    with pytest.raises(DataError, match="image 3 is damaged"):
+        decode(split, PREPROCESS, Unreadable(len(split)), replace=True, workers=2)
