@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from xnornet.data import ImageData
 from xnornet.errors import UsageError
 from xnornet.preprocess import Preprocess
 from xnornet.train import data as train_data
 from xnornet.train.augment import Augmentation, pad_crop_flip
 from xnornet.train.data import ImageDataModule
-from xnornet.train.loaders import MemoryLoader
+from xnornet.train.loaders import MemoryLoader, StreamLoader
 from xnornet.train.order import BatchOrder, EpochOrder, EvaluationOrder, uniforms
 from xnornet.train.recipes import recipe
 
@@ -248,3 +249,52 @@ def test_streamed_batches_equal_those_from_memory(tiny_data, monkeypatch, worker
         for (pixels, labels), (pixels2, labels2) in zip(here, there, strict=True):
             assert torch.equal(pixels, pixels2)
             assert torch.equal(labels, labels2)
+
+
+def photos(sizes):
+    """Slopes of these (width, height), each shifted in blue, as a data set."""
+    images = [slopes(width, height) + np.array([0, 0, 3 * i], np.uint8) for i, (width, height) in enumerate(sizes)]
+
+    class Photos:
+        labels = tuple(range(len(images)))
+
+        def __len__(self):
+            return len(images)
+
+        def __getitem__(self, index):
+            return Image.fromarray(images[index]), index
+
+    return ImageData("photos", tuple(map(str, range(len(images)))), {"train": Photos(), "test": Photos()})
+
+
+@pytest.mark.parametrize("short_side", [9, 10])
+def test_photos_of_one_size_are_cropped_in_memory_where_they_would_be_streamed(short_side, monkeypatch):
+    chosen = replace(PHOTO, batch_size=4, short_side=(short_side, short_side), flip=True)
+    module = ImageDataModule(photos([(24, 20)] * 13), chosen)
+    monkeypatch.setattr(train_data, "cores", lambda: 0)
+    loader = module.train_dataloader()
+    assert isinstance(loader, MemoryLoader)
+    here = list(loader)
+    monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
+    there = list(module.train_dataloader())
+    assert len(here) == len(there) == 3
+    for (pixels, labels), (pixels2, labels2) in zip(here, there, strict=True):
+        assert torch.equal(labels, labels2)
+        assert pixels.shape == pixels2.shape == (4, 8, 6, 3)
+        # The same place and side; a resampled part sees nothing beyond its border, which a part of the whole does.
+        inner = (slice(None), slice(1, -1), slice(1, -1))
+        assert (pixels[inner].int() - pixels2[inner].int()).abs().max() <= 1
+        assert (pixels.int() - pixels2.int()).abs().max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("sizes", "changes"),
+    [
+        ([(24, 20)] * 5 + [(20, 24)], {}),
+        ([(24, 20)] * 6, {"short_side": (9, 12)}),
+        ([(24, 20)] * 6, {"crop": "area"}),
+    ],
+)
+def test_photos_that_are_scaled_anew_or_differ_are_streamed(sizes, changes):
+    chosen = replace(PHOTO, **{"batch_size": 2, "short_side": (9, 9), **changes})
+    assert isinstance(ImageDataModule(photos(sizes), chosen).train_dataloader(), StreamLoader)

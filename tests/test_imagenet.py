@@ -9,16 +9,19 @@ import pytest
 from PIL import Image
 
 from xnornet import Model
+from xnornet.convert.compare import compare, torch_evaluation
 from xnornet.convert.from_checkpoint import pack_checkpoint
 from xnornet.data import Subset, open_dataset
 from xnornet.data.idx import ArraySplit
 from xnornet.evaluate import evaluate
+from xnornet.train.checkpoint import load_module
 from xnornet.train.recipes import RECIPES, recipe
 from xnornet.train.run import train
 from xnornet.train.schedules import learning_rate
 
 IMAGES = 1_281_167
 TRAINING = Path(__file__).parents[1] / "docs" / "training.md"
+IMAGENETTE = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenette"
 
 
 def test_imagenets_recipes_crop_photos_and_take_the_classes_from_the_data(tmp_path):
@@ -42,6 +45,25 @@ def test_imagenets_recipes_crop_photos_and_take_the_classes_from_the_data(tmp_pa
     data = open_dataset(tmp_path / "photos")
     accuracy = evaluate(Model(packed), data.split("test"), data.class_names).accuracy()
     assert accuracy == pytest.approx(result.test_top1, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IMAGENETTE.is_dir(), reason="Imagenette is not beside the repository (shared/data/imagenette)")
+@pytest.mark.parametrize("name", ["alexnet-xnor", "alexnet-bwn", "resnet18-xnor", "resnet18-bwn"])
+def test_networks_trained_on_photos_are_the_same_in_the_engine(name, tmp_path, monkeypatch):
+    """At full size, with what training makes of scales, thresholds and statistics; every step moves all weights."""
+    data = open_dataset(IMAGENETTE)
+    few = {"train": Subset(data.split("train"), 160), "test": Subset(data.split("test"), 200)}
+    monkeypatch.setattr("xnornet.train.run.open_dataset", lambda spec: replace(data, splits=few))
+    changes = {"batch_size": 32, "epochs": 2, "test_epochs": 2, "lr": 1e-3}
+    result = train(f"imagenet-{name}", out=tmp_path / "run", overrides=changes)
+    packed = pack_checkpoint(result.checkpoint, tmp_path / "m.safetensors")
+    module, _ = load_module(result.checkpoint)
+    engine = evaluate(Model(packed, threads=2), few["test"], data.class_names)
+    found = compare(engine, torch_evaluation(module, few["test"], packed), packed, few["test"])
+    assert found.images == 200
+    assert found.same, found
+    assert found.top1_engine > 0.1  # it learned something: chance is 10 % of ten classes
 
 
 def test_a_limit_takes_the_first_images_of_all_classes_alike():

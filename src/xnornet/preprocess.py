@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import DataError
 
-__all__ = ["Box", "ImageLike", "Preprocess", "open_image"]
+__all__ = ["Box", "ImageLike", "Preprocess", "open_image", "upright_size"]
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -154,6 +154,13 @@ def _upright(picture: Image.Image) -> Image.Image:
     if picture.getexif().get(_ORIENTATION, 1) == 1:
         return picture
     return ImageOps.exif_transpose(picture)
+
+
+def upright_size(image: ImageLike) -> tuple[int, int]:
+    """(width, height) in pixels, turned as its camera was held; not decoded. Raises DataError as `open_image`."""
+    picture = open_image(image)
+    width, height = picture.size
+    return (height, width) if picture.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 
 
 def _convert(picture: Image.Image, mode: str) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..preprocess import Box, ImageLike, Preprocess
 from .recipes import Recipe
 
-__all__ = ["Augmentation", "pad_crop_flip"]
+__all__ = ["Augmentation", "crop_flip", "pad_crop_flip"]
 
 Draws = npt.NDArray[np.float64]
 _TRIES = 10  # at an Inception crop that lies within the image
@@ -25,7 +25,8 @@ class Augmentation:
     """From an image and its numbers to a training image of the network's size.
 
     Small images (`crop` "none") are prepared as for evaluation, once, and then padded, cropped and mirrored in
-    batches. Photos are cropped while they are decoded, since every epoch needs other pixels of them.
+    batches. Photos are cropped while they are decoded, since every epoch needs other pixels of them; or, where they
+    are all scaled alike and fit into memory, they are scaled once and cropped in batches too.
     """
 
     recipe: Recipe
@@ -49,11 +50,21 @@ class Augmentation:
         pixels = self.preprocess.patch(image, lambda width, height: self._box(width, height, draws))
         return pixels[:, ::-1] if self.recipe.flip and draws[2] < 0.5 else pixels
 
-    def batch(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """What is left to be done, for many images: uint8 (N, H, W, C) and (N, DRAWS) -> (N, H, W, C)."""
-        if not self.repeats:
-            return pixels
-        return pad_crop_flip(pixels, draws, self.recipe.pad_crop, self.recipe.flip)
+    def kept(self, width: int, height: int) -> Preprocess | None:
+        """How an image of this size is prepared, once, so that the pixels of all epochs can be cut out of the result;
+        None: every epoch scales it anew."""
+        if self.repeats:
+            return self.preprocess
+        smallest, largest = self.recipe.short_side
+        if self.recipe.crop != "random" or smallest != largest:
+            return None
+        return replace(self.preprocess, size=self._scaled(width, height, smallest), resize=None)
+
+    def from_kept(self, pixels: Tensor, draws: Tensor) -> Tensor:
+        """Training images out of what was kept, for many: uint8 (N, h, w, C) and (N, 3 or more) -> (N, H, W, C)."""
+        if self.repeats:
+            return pad_crop_flip(pixels, draws, self.recipe.pad_crop, self.recipe.flip)
+        return crop_flip(pixels, draws, self.preprocess.size, self.recipe.flip)
 
     def _box(self, width: int, height: int, draws: Draws) -> Box:
         """The part of the image to cut out, at pixels of the image or of the scaled image: no needless blur."""
@@ -67,11 +78,16 @@ class Augmentation:
                     left, top = _place(draws[1], width - w), _place(draws[0], height - h)
                     return left, top, left + w, top + h
         smallest, largest = self.recipe.short_side
-        scale = (smallest + _place(draws[3], largest - smallest)) / min(width, height)
-        scaled_width, scaled_height = max(wide, round(width * scale)), max(high, round(height * scale))
+        scaled_height, scaled_width = self._scaled(width, height, smallest + _place(draws[3], largest - smallest))
         x, y = width / scaled_width, height / scaled_height
         left, top = _place(draws[1], scaled_width - wide), _place(draws[0], scaled_height - high)
         return left * x, top * y, (left + wide) * x, (top + high) * y
+
+    def _scaled(self, width: int, height: int, short_side: int) -> tuple[int, int]:
+        """(height, width) of an image whose smaller side has so many pixels; no less than the network takes."""
+        high, wide = self.preprocess.size
+        scale = short_side / min(width, height)
+        return max(high, round(height * scale)), max(wide, round(width * scale))
 
 
 def _place(draw: float, last: int) -> int:
@@ -92,13 +108,28 @@ def pad_crop_flip(pixels: Tensor, draws: Tensor, padding: int, flip: bool) -> Te
     """
     if not padding and not flip:
         return pixels
-    count, height, width, _ = pixels.shape
-    device = pixels.device
     padded = torch.nn.functional.pad(pixels, (0, 0, padding, padding, padding, padding))
-    top, left = (draws[:, :2] * (2 * padding + 1)).long().unbind(1)
+    return crop_flip(padded, draws, (pixels.shape[1], pixels.shape[2]), flip)
+
+
+def crop_flip(pixels: Tensor, draws: Tensor, size: tuple[int, int], flip: bool) -> Tensor:
+    """Cut a part of one size out of each image at a place of its own, mirror half of them.
+
+    Args:
+        pixels: (N, h, w, C), any dtype.
+        draws: as of `pad_crop_flip`.
+        size: (H, W), no more than (h, w).
+
+    Returns:
+        (N, H, W, C).
+    """
+    height, width = size
+    count, device = len(pixels), pixels.device
+    top = (draws[:, 0] * (pixels.shape[1] - height + 1)).long()
+    left = (draws[:, 1] * (pixels.shape[2] - width + 1)).long()
     rows = top.unsqueeze(1) + torch.arange(height, device=device)
     columns = left.unsqueeze(1) + torch.arange(width, device=device)
     if flip:
         columns = torch.where(draws[:, 2:3] < 0.5, columns.flip(1), columns)
     image = torch.arange(count, device=device).view(-1, 1, 1)
-    return padded[image, rows.unsqueeze(2), columns.unsqueeze(1)]
+    return pixels[image, rows.unsqueeze(2), columns.unsqueeze(1)]

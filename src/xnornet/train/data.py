@@ -5,7 +5,9 @@ Batches hold uint8 pixels until they are on the training device, and are normali
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from ..cpus import cores
 from ..data import ImageData, Split, Subset, Unreadable
 from ..errors import DataError, UsageError
+from ..preprocess import Preprocess, upright_size
 from .augment import Augmentation
 from .loaders import Batch, MemoryLoader, StreamLoader, decode
 from .order import BatchOrder, EpochOrder, EvaluationOrder
@@ -73,15 +76,16 @@ class ImageDataModule(L.LightningDataModule):
             **self._processes,
         )
         augmentation = Augmentation(self.recipe)
-        if augmentation.repeats and self._fits(split):
-            return MemoryLoader(self._decode(split, "train", replace=True), batches, augmentation)
+        kept = self._kept(split, augmentation)
+        if kept is not None:
+            return MemoryLoader(self._decode(split, "train", kept, replace=True), batches, augmentation)
         return self._stream(split, "train", batches, augmentation)
 
     def val_dataloader(self) -> Any:
         split = self.data.split("test")
         size = max(1, self.recipe.batch_size // (self.recipe.accumulate * self._processes["world"]))
-        if self._fits(split):
-            tensors = self._decode(split, "test", replace=False)
+        if self._fits(len(split), self.recipe.preprocess):
+            tensors = self._decode(split, "test", self.recipe.preprocess, replace=False)
             return MemoryLoader(tensors, EvaluationOrder(len(tensors[1]), size, **self._processes))
         return self._stream(split, "test", EvaluationOrder(len(split), size, **self._processes))
 
@@ -125,17 +129,23 @@ class ImageDataModule(L.LightningDataModule):
         here = 1 if self.trainer is None else self.trainer.num_devices
         return max(min(1, cores()), cores() // here)
 
-    def _fits(self, split: Split) -> bool:
-        """May all of the decoded split stay in the memory of the training device?"""
+    def _kept(self, split: Split, augmentation: Augmentation) -> Preprocess | None:
+        """How training images are prepared once and for all, if all of them are alike and fit; None: they do not."""
+        size = None if augmentation.repeats else next(upright_sizes(split), None)
+        kept = augmentation.kept(*(size or (1, 1)))
+        if kept is None or not self._fits(len(split), kept):
+            return None
+        return kept if augmentation.repeats or all(other == size for other in upright_sizes(split)) else None
+
+    def _fits(self, images: int, kept: Preprocess) -> bool:
+        """May so many decoded images stay in the memory of the training device?"""
         limit = IN_MEMORY_BYTES
         if self._device.type == "cuda" and self._processes["world"] == 1:  # several would each decode all of it
             limit = max(limit, torch.cuda.mem_get_info(self._device)[0] // 8)
-        return len(split) * math.prod(self.recipe.preprocess.output_shape) <= limit
+        return images * math.prod(kept.output_shape) <= limit
 
-    def _decode(self, split: Split, which: str, *, replace: bool) -> Batch:
-        pixels, labels = decode(
-            split, self.recipe.preprocess, self._note(split, which), replace=replace, workers=self._workers
-        )
+    def _decode(self, split: Split, which: str, kept: Preprocess, *, replace: bool) -> Batch:
+        pixels, labels = decode(split, kept, self._note(split, which), replace=replace, workers=self._workers)
         return pixels.to(self._device), labels.to(self._device)
 
     def _stream(
@@ -148,3 +158,10 @@ class ImageDataModule(L.LightningDataModule):
 
     def _note(self, split: Split, which: str) -> Unreadable:
         return self.unreadable.setdefault(which, Unreadable(len(split)))
+
+
+def upright_sizes(split: Split) -> Iterator[tuple[int, int]]:
+    """(width, height) of every image that can be opened, in order; none is decoded."""
+    for index in range(len(split)):
+        with contextlib.suppress(DataError):
+            yield upright_size(split[index][0])

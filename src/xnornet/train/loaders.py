@@ -64,7 +64,7 @@ class MemoryLoader(Sized):
         for index, numbers in zip(torch.split(images, sizes), draws, strict=True):
             pixels = self.pixels[index]
             if self.augmentation is not None and numbers is not None:
-                pixels = self.augmentation.batch(pixels, numbers)
+                pixels = self.augmentation.from_kept(pixels, numbers)
             yield pixels, self.labels[index]
 
 
@@ -141,13 +141,18 @@ class _Decoder(Dataset[tuple[Tensor, Tensor, Faults]]):
         pixels = torch.empty((len(images), *self.preprocess.output_shape), dtype=torch.uint8)
         for place, (image, _) in enumerate(images):
             pixels.numpy()[place] = image
-        if self.augmentation is not None and draws is not None and len(images) == len(draws):
-            pixels = self.augmentation.batch(pixels, torch.from_numpy(draws))
+        if (
+            self.augmentation is not None
+            and self.augmentation.repeats
+            and draws is not None
+            and len(images) == len(draws)
+        ):
+            pixels = self.augmentation.from_kept(pixels, torch.from_numpy(draws))
         return pixels, torch.tensor([label for _, label in images], dtype=torch.int64), faults
 
 
 def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, replace: bool, workers: int) -> Batch:
-    """All of a split, as for evaluation; images that cannot be read are replaced by others, or left out.
+    """All of a split, prepared alike; images that cannot be read are replaced by others, or left out.
 
     By several processes where there is enough to do: in threads, sixteen cores decode small images no faster than two,
     since too little of the work is outside Python's lock.
