@@ -61,7 +61,7 @@ xnornet classify {entry.name} photo.png
 {figures(row, entry.bytes)}
 
 From {line}seed {row["seed"]} of `{results}`; times are for one image on one thread.
-Machine: {row["machine"]}. Commit: {row["commit"]}.
+Trained on: {row["trained_on"]}; timed on: {row["times_machine"]}. Commit: {row["commit"]}.
 {_among(row, seeds)}
 
 ## How it was made

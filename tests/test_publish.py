@@ -71,7 +71,8 @@ class Run:
             "float_bytes": summarise(model).float_bytes,
             "engine_ms": "0.0123",
             "float_ms": "0.4567",
-            "machine": "a CPU, 2 cores",
+            "trained_on": "a GPU",
+            "times_machine": "a CPU, 2 cores",
             "commit": "abc1234",
             "command": "xnornet train animals-xnor seed=1 teacher=/home/me/runs/teacher.ckpt",
         }
@@ -126,7 +127,7 @@ def test_a_bundled_model(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         "| ms an image, engine | 0.0123 |",
         "| ms an image, the same architecture in float32 PyTorch | 0.4567 |",
         "From line `XNOR-Net`, seed 1 of `animals.csv`",
-        "Machine: a CPU, 2 cores. Commit: abc1234.",
+        "Trained on: a GPU; timed on: a CPU, 2 cores. Commit: abc1234.",
         f"0.00 % (seed 0), {100 * trained.top1:.2f} % (seed 1), 100.00 % (seed 2); this one is not the best of these.",
         "| architecture | small_convnet width=8 norm=True |",
         "| training images shown | 12,345 |",
@@ -244,7 +245,8 @@ def test_the_packages_cards_are_those_of_the_results(scripts: ModuleType) -> Non
         (row,) = (row for row in _read(ROOT / results) if wanted.items() <= row.items())
         assert figures(row, entry.bytes) in entry.card, entry.name
         assert entry.test_top1 == float(row["test_top1_engine"])
-        assert f"Machine: {row['machine']}. Commit: {row['commit']}." in entry.card
+        where = f"Trained on: {row['trained_on']}; timed on: {row['times_machine']}. Commit: {row['commit']}."
+        assert where in entry.card
 
 
 def _read(path: Path) -> list[dict[str, str]]:
