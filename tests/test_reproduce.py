@@ -169,6 +169,7 @@ def test_the_table_gives_means_and_the_papers_numbers() -> None:
         "data": "photos",
         "epochs": "4",
         "model_options": "",
+        "short_of": "",
         "trained_on": "a CPU",
     }
     table = markdown(compared, [{**row, "test_top1_engine": "0.5"}, {**row, "test_top1_engine": "0.6"}])

@@ -372,6 +372,7 @@ def reproduce(
         list[str] | None, typer.Option(metavar="TEXT", help="Tables: lines that hold TEXT; repeat.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Tables: runs at once, to fill a large GPU.")] = 1,
+    new: Annotated[bool, typer.Option("--new/--no-new", help="Tables: make the runs that are missing.")] = True,
     times: Annotated[bool, typer.Option(help="Tables: measure milliseconds an image at the end.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -395,7 +396,7 @@ def reproduce(
         from .reproduce.table import make
 
         how = {"data": data, "out": out or Path("runs/tables"), "seeds": numbers_of(seeds), "overrides": changes}
-        text, rows = make(what, only=only or (), results=folder, pictures=shown, **how, jobs=jobs, times=times)
+        text, rows = make(what, only=only or (), results=folder, pictures=shown, **how, jobs=jobs, new=new, times=times)
         if as_json:
             print_json(rows)
         else:

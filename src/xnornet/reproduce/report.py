@@ -18,6 +18,7 @@ def markdown(compared: Comparison, rows: Sequence[Row]) -> str:
     """The table: mean of the seeds and their spread, the paper's numbers beside it."""
     top5 = any(row["test_top5_engine"] for row in rows)
     paper = any(line.paper for line in compared.lines)
+    short = any(row["short_of"] for row in rows)
     head = [
         compared.title,
         "top-1, %",
@@ -28,11 +29,13 @@ def markdown(compared: Comparison, rows: Sequence[Row]) -> str:
         "smaller than float",
         "ms, engine",
         "ms, float PyTorch",
+        *(["short of its recipe"] if short else []),
     ]
     lines = [head, ["---"] * len(head)]
     for line in compared.lines:
         mine = [row for row in rows if row["line"] == line.label]
         if not mine:
+            lines.append([line.label, "not run", *[""] * (len(head) - 2)])
             continue
         cells = [line.label, _spread(mine, "test_top1_engine")]
         if top5:
@@ -41,7 +44,8 @@ def markdown(compared: Comparison, rows: Sequence[Row]) -> str:
             cells.append(" / ".join("-" if p is None else f"{p:g}" for p in line.paper) if line.paper else "")
         packed, float_ = int(mine[0]["packed_bytes"]), int(mine[0]["float_bytes"])
         times = [_median(mine, column) for column in ("engine_ms", "float_ms")]
-        lines.append([*cells, str(len(mine)), f"{packed:,}", f"{float_ / packed:.1f}x", *times])
+        lacks = ["; ".join(sorted({str(row["short_of"]) for row in mine} - {""}))] if short else []
+        lines.append([*cells, str(len(mine)), f"{packed:,}", f"{float_ / packed:.1f}x", *times, *lacks])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return "\n\n".join([table, *_notes(compared, rows)]) + "\n"
 
@@ -56,8 +60,6 @@ def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
         "rounding. Times are for one image on one thread.",
         f"Trained on: {'; '.join(settings)}. Hardware: {'; '.join(sorted({str(row['trained_on']) for row in rows}))}.",
     ]
-    if short := [f"{row['line']}, seed {row['seed']}: {row['short_of']}" for row in rows if row.get("short_of")]:
-        notes.append(f"Short of the recipe: {'; '.join(short)}.")
     if machines := sorted({str(row["times_machine"]) for row in rows if row.get("times_machine")}):
         notes.append(f"Milliseconds on: {'; '.join(machines)}.")
     if any(line.paper for line in compared.lines):

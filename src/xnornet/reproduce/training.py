@@ -45,6 +45,7 @@ def reproduce(
     seeds: Sequence[int] = (),
     overrides: Mapping[str, str] | None = None,
     jobs: int = 1,
+    new: bool = True,
     times: bool = True,
     report: Callable[[str], None] = lambda line: print(line + "\n", end="", flush=True),
 ) -> Iterator[Row]:
@@ -61,6 +62,7 @@ def reproduce(
         overrides: of all recipes.
         jobs: runs at once, where more than one each in a process of its own, which prints into its run folder: one
             small network leaves a large GPU idle half of the time.
+        new: make the runs that have no row yet.
         times: measure milliseconds an image, once all runs are done, of those that have none yet.
         report: says what begins.
 
@@ -72,11 +74,14 @@ def reproduce(
             all others are done.
     """
     runs = _Runs(compared, data, out, results, overrides or {}, jobs, report)
-    rows, failed = [], []
+    rows: list[Row] = []
+    failed: list[XnornetError] = []
     with ThreadPoolExecutor(jobs) as pool:
         begun: dict[tuple[str, int], Future[Row]] = {}
         for seed in seeds or compared.seeds:
             for line in compared.lines:
+                if not new and runs.known(line, seed) is None:
+                    continue
                 begun[line.label, seed] = pool.submit(runs.row, line, seed, begun.get((line.teacher, seed)))
         try:
             for future in as_completed(begun.values()):
@@ -126,11 +131,15 @@ class _Runs:
         """What the run changes in its recipe."""
         return {**line.overrides, **self.overrides, **self._teacher(line, seed), "seed": str(seed)}
 
+    def known(self, line: Line, seed: int) -> Row | None:
+        """The row that there is of a run."""
+        same = (line.label, str(seed))
+        return next((row for row in _read(self.table) if (row["line"], row["seed"]) == same), None)
+
     def row(self, line: Line, seed: int, teacher: Future[Row] | None = None) -> Row:
         """Of a run: the one there is, or a new one, which waits for its teacher."""
-        known = [row for row in _read(self.table) if (row["line"], row["seed"]) == (line.label, str(seed))]
-        if known:
-            return known[0]
+        if (known := self.known(line, seed)) is not None:
+            return known
         if teacher is not None:
             teacher.result()
         self.report(f"{line.label}, seed {seed}")
