@@ -107,6 +107,7 @@ def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     network, x = small_network(), pixels(9)
     expected = Model(network).run(x)
     model = Model(network)
+    assert 0 < model._plan.weight_bytes < 2 * model._plan.arena_bytes
     monkeypatch.setattr("xnornet.engine._ARENA_BYTES", 2 * model._plan.arena_bytes)
     np.testing.assert_allclose(model.run(x), expected, rtol=1e-5, atol=1e-5)
 

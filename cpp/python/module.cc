@@ -292,7 +292,8 @@ void bind_plan(nb::module_& m) {
       .def("profile", &profile, arg("x"), arg("repeat"))
       .def_prop_ro("isa", [](const Plan& plan) { return plan.kernels().name; })
       .def_prop_ro("threads", &Plan::threads)
-      .def_prop_ro("arena_bytes", &Plan::arena_bytes);
+      .def_prop_ro("arena_bytes", &Plan::arena_bytes)
+      .def_prop_ro("weight_bytes", &Plan::weight_bytes);
 }
 
 // A whole convolution of the baseline; all arrays channels last, and of the right sizes.

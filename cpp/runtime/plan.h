@@ -30,6 +30,11 @@ class Plan {
   const KernelSet& kernels() const { return kernels_; }
   int threads() const { return team_.threads(); }
   size_t arena_bytes() const { return schedule_.arena_bytes; }
+  uint64_t weight_bytes() const {
+    uint64_t sum = 0;
+    for (const auto& step : steps()) sum += step->weight_bytes;
+    return sum;
+  }
 
  private:
   struct Workspace;
