@@ -78,3 +78,34 @@ def test_demo_table_is_the_committed_one() -> None:
         demo["machine"],
     ):
         assert figure in table, figure
+
+
+def test_the_page_on_cifar10_shows_the_committed_table() -> None:
+    pytest.importorskip("torch")
+    from xnornet.reproduce.comparisons import comparison
+    from xnornet.reproduce.report import markdown
+
+    with (RESULTS / "cifar10.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = markdown(comparison("cifar10"), rows).strip()
+    page = (ROOT / "docs" / "cifar10.md").read_text()
+    assert table == (RESULTS / "cifar10.md").read_text().strip()
+    assert table in page
+    error = {row["line"]: f"{100 - 100 * float(row['test_top1_engine']):.2f} %" for row in rows}
+    for line in error:
+        assert error[line] in page, line
+    times = {row["line"]: float(row["float_ms"]) / float(row["engine_ms"]) for row in rows if row["engine_ms"]}
+    assert f"{times['VGG, XNOR-Net']:.0f} times faster" in page
+    assert f"network {times['VGG, BWN']:.1f} times" in page
+    for row in rows:
+        name = {
+            "VGG, float": "float",
+            "VGG, BWN": "BWN, binary weights",
+            "VGG, XNOR-Net": "XNOR-Net, binary weights and",
+        }
+        begin = f"| {name.get(row['line'], row['line'].removeprefix('VGG, '))}"
+        shown = next(line for line in README.splitlines() if line.startswith(begin) and "bytes" in line)
+        assert f"| {error[row['line']].removesuffix(' %')} |" in shown
+        assert f"{int(row['packed_bytes']):,} bytes" in shown
+        for column in ("engine_ms", "float_ms"):
+            assert not row[column] or f"| {float(row[column]):.3g} |" in shown

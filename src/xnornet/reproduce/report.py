@@ -117,9 +117,8 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
     # The first epochs would squeeze the rest.
     low = sorted(tests)[len(tests) // 10] if tests else 0
     axes.set(xlabel="epoch", ylabel="top-1, %", ylim=(max(0, low - 5), 100), xlim=(1, None))
-    axes.set_title(
-        f"{compared.title}: test (solid), training (dashed), {len(seeds)} seed{'s' * (len(seeds) != 1)}", fontsize=9
-    )
+    shown = f"test (solid), training (dashed), {len(seeds)} seed{'s' * (len(seeds) != 1)}"
+    axes.set_title(f"{compared.title}\n{shown}", fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
     with replacing(picture) as temporary:
