@@ -57,7 +57,7 @@ def piece_avx2() -> None:
     os.environ["XNORNET_ISA"] = "avx2"
     layers(LAYERS, NARROW_PEERS)
     for name in ("alexnet", "resnet18"):
-        network(name, peers=NARROW_PEERS)
+        network(name, peers=(*NARROW_PEERS, "openvino-int8", "xnornet-integer-stem"))
 
 
 def piece_networks() -> None:

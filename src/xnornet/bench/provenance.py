@@ -12,11 +12,16 @@ __all__ = ["machine", "revision"]
 
 
 def machine() -> str:
-    """The CPU's name and how many cores this process may use."""
+    """The CPU's name, its family and model where the system tells them, and how many cores this process may use.
+
+    Virtual machines shorten names until they say little: "AMD EPYC" is Zen 3, 4 or 5, which differ in what they count
+    fast; family and model tell.
+    """
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name}, {cores()} cores"
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    kind = f" (family {found['cpu family']}, model {found['model']})" if {"cpu family", "model"} <= found.keys() else ""
+    return f"{found.get('model name', platform.machine())}{kind}, {cores()} cores"
 
 
 def revision() -> str:
