@@ -92,7 +92,7 @@ def times_of(threads: str, batch: str) -> str:
 def held_back(isa: str) -> str:
     if isa != "avx2":
         return ""
-    return "On the same CPU with our kernels and oneDNN's (PyTorch, OpenVINO) held back to AVX2."
+    return "On the CPU named below, a Zen 4, with our kernels and oneDNN's (PyTorch, OpenVINO) held back to AVX2."
 
 
 def where(rows: Iterable[Row]) -> str:

@@ -90,8 +90,19 @@ accuracy. Multiply-accumulates (MACs) count padded taps, and a Winograd convolut
 
 
 def networks() -> str:
-    rows = read("networks.csv")
-    parts = ["## Networks", "Whole networks of 1000 classes at 224 x 224 pixels with random weights."]
+    said = "Whole networks of 1000 classes at 224 x 224 pixels with random weights."
+    zen4 = "The same on Zen 4, whose cores carry out 512-bit instructions in two halves."
+    return "\n\n".join(
+        [
+            networks_of("networks.csv", "## Networks", said),
+            networks_of("networks-zen4.csv", "## Networks on an older CPU", zen4),
+        ]
+    )
+
+
+def networks_of(name: str, title: str, said: str) -> str:
+    rows = read(name)
+    parts = [title, said] if rows else []
     for isa, threads, batch in unique((row["isa"], row["threads"], row["batch"]) for row in rows):
         chosen = [r for r in rows if (r["isa"], r["threads"], r["batch"]) == (isa, threads, batch)]
         for names in (("alexnet", "resnet18"), ("googlenet", "vgg19")):
@@ -320,7 +331,7 @@ def table_of(name: str, title: str, text: str) -> str:
 def limits() -> str:
     """Every case in which somebody else is faster than our binary network or layer."""
     found = []
-    for name in ("networks.csv", "layers.csv", "fig4.csv"):
+    for name in ("networks.csv", "networks-zen4.csv", "layers.csv", "fig4.csv"):
         rows = read(name)
         for isa, case, threads, batch in unique((r["isa"], r["case"], r["threads"], r["batch"]) for r in rows):
             chosen = [r for r in rows if (r["isa"], r["threads"], r["batch"]) == (isa, threads, batch)]
@@ -332,7 +343,8 @@ def limits() -> str:
                     f"{NAMES[r['implementation']]} by {number(ours) / number(r):.2f}x"
                     for r in sorted(winners, key=number)
                 )
-                where_ = f"{NETWORKS.get(case, case)} ({times_of(threads, batch)}, {isa})"
+                older = ", Zen 4" if name == "networks-zen4.csv" else ""
+                where_ = f"{NETWORKS.get(case, case)} ({times_of(threads, batch)}, {isa}{older})"
                 found.append(f"* {where_}: {said}")
     parts = ["## Where a peer is faster"]
     if found:
