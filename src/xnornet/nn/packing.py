@@ -121,7 +121,8 @@ def unpack(bits: Tensor, layout: Layout, zero: float, one: float, dtype: torch.d
     if torch.compiler.is_compiling():
         places = torch.arange(8, device=bits.device)
         return layout.restore(torch.where((bits[:, None] >> places) & 1 == 1, one, zero).to(dtype))
-    numbers = torch.bitwise_right_shift(bits, _shifts(bits.device)).bitwise_and_(1).to(dtype)
+    shifted = torch.bitwise_right_shift(bits, _shifts(bits.device))
+    numbers = shifted.bitwise_and_(constant(1, torch.uint8, bits.device)).to(dtype)
     return layout.restore(torch.add(constant(zero, dtype, bits.device), numbers, alpha=one - zero, out=numbers))
 
 

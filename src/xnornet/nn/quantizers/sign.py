@@ -40,7 +40,7 @@ class SteSign(InputQuantizer):
         self.clip = clip
 
     def codes(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_exporting() or not (torch.is_grad_enabled() and x.requires_grad):
             return sign(x)
         out: Tensor = _SteSign.apply(x, self.clip)  # type: ignore[no-untyped-call]
         return out
