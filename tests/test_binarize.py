@@ -2,6 +2,7 @@
 
 import copy
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from xnornet import Model
 from xnornet.convert import lower
-from xnornet.nn import BinaryConv2d, BinaryLinear, Method, binarize_, clip_weights_, method
+from xnornet.nn import BinaryConv2d, BinaryLinear, Method, SteSign, binarize_, clip_weights_, method
 
 
 class Block(nn.Module):
@@ -226,6 +227,51 @@ def test_traps_are_warned_about():
 
     with pytest.warns(UserWarning, match="b: behind values that are never negative"):
         binarize_(Functional(), "xnor", example_input=torch.randn(3, 4))
+
+
+def chain(*front):
+    return nn.Sequential(nn.Linear(4, 4), *front, nn.Linear(4, 4), nn.Linear(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("front", "method_name", "trap"),
+    [
+        ((SteSign(), nn.Dropout(0.5)), "xnor", r"3: dropout makes signs \+2 and -2, where .* passes no gradient"),
+        ((SteSign(), nn.Dropout(0.5), nn.Identity(), nn.Dropout(0.5)), "xnor", r"5: dropout makes signs \+4"),
+        ((SteSign(), nn.Dropout(0.5)), "bwn", None),
+        ((SteSign(), nn.Dropout(0.0)), "xnor", None),
+        ((nn.Dropout(0.5), SteSign()), "xnor", None),
+        ((nn.BatchNorm1d(4), nn.Dropout(0.5)), "xnor", r"3: what dropout in front of it drops becomes \+1"),
+        ((nn.Dropout(0.5), nn.BatchNorm1d(4)), "xnor", None),
+        ((nn.BatchNorm1d(4), nn.Dropout(0.5)), "kbit:2,2", None),
+    ],
+)
+def test_dropout_in_front_of_signs_is_warned_about(front, method_name, trap):
+    network = chain(*front)
+    if trap is None:
+        assert not binarize_(network, method_name).traps
+        return
+    with pytest.warns(UserWarning, match=trap):
+        report = binarize_(network, method_name)
+    assert len(report.traps) == 1
+
+
+@pytest.mark.parametrize(("dropped", "learns"), [(0.5, False), (0.0, True)])
+def test_dropout_behind_signs_stops_the_gradient(dropped, learns):
+    """What the warning says."""
+    torch.manual_seed(0)
+    network = chain(SteSign(), nn.Dropout(dropped))
+    with warnings.catch_warnings(record=True):
+        binarize_(network, "xnor")
+    network(torch.randn(8, 4)).sum().backward()
+    assert bool((network[0].weight.grad != 0).any()) == learns
+
+
+def test_dropout_within_the_clip_lets_signs_learn():
+    wide = Method("x", "scaled_sign", "ste_sign:1.25")
+    with pytest.warns(UserWarning, match="becomes"):
+        (trap,) = binarize_(chain(SteSign(), nn.Dropout(0.1)), wide).traps
+    assert "no gradient" not in trap
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .layers import BinaryConv2d, BinaryLinear
 from .methods import Method
 from .methods import method as method_named
+from .quantizers import InputQuantizer
 
 __all__ = ["BinarizeReport", "LayerReport", "Skip", "binarize_"]
 
@@ -163,7 +164,7 @@ def binarize_(
             adopted.adopt(layer, **its.quantizers())
         notes = ["first layer: its input stays real"] if its is not chosen else []
         traps += [f"{found.name}: {warning.message}" for warning in caught]
-        traps += [f"{found.name}: {trap}" for trap in _traps(found, its, behind.get(found.names[0]))]
+        traps += [f"{found.name}: {trap}" for trap in _traps(found, its, behind.get(found.names[0], (None, 0.0)))]
         rows.append(LayerReport(found.name, kind, weights, True, "; ".join(notes)))
     for trap in traps:
         warnings.warn(trap, stacklevel=2)
@@ -249,29 +250,44 @@ def _obstacle(layer: nn.Module) -> str | None:
     return None
 
 
-def _behind(module: nn.Module) -> dict[str, nn.Module]:
-    """The module in front of each member of a Sequential, by path; dropout, pooling and flattening looked through."""
-    transparent = (nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity)
-    before: dict[str, nn.Module] = {}
+def _behind(module: nn.Module) -> dict[str, tuple[nn.Module, float]]:
+    """What stands in front of each member of a Sequential, by path: the module, and the share that dropout drops on the
+    way. Dropout, pooling and flattening are looked through."""
+    dropout = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
+    transparent = (*dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity)
+    before: dict[str, tuple[nn.Module, float]] = {}
     for path, sequence in module.named_modules():
         if isinstance(sequence, nn.Sequential):
-            previous: nn.Module | None = None
+            previous, kept = None, 1.0
             for name, part in sequence.named_children():
                 if previous is not None:
-                    before[f"{path}.{name}" if path else name] = previous
-                previous = previous if isinstance(part, transparent) else part
+                    before[f"{path}.{name}" if path else name] = previous, 1 - kept
+                if isinstance(part, dropout):
+                    kept *= 1 - part.p
+                elif not isinstance(part, transparent):
+                    previous, kept = part, 1.0
     return before
 
 
-def _traps(found: _Candidate, method: Method, previous: nn.Module | None) -> Iterator[str]:
-    layer = found.layer
+def _traps(found: _Candidate, method: Method, behind: tuple[nn.Module | None, float]) -> Iterator[str]:
+    layer, (previous, dropped) = found.layer, behind
     if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 and method.binary_weights:
         yield "a depthwise filter has few weights to share one scale, and loses much by signs; consider skipping it"
     quantizer = layer.input_quantizer
-    if isinstance(quantizer, nn.Module) and quantizer.signed and not any(True for _ in quantizer.parameters()):
+    if not isinstance(quantizer, InputQuantizer):
+        return
+    if quantizer.signed and not any(True for _ in quantizer.parameters()):
         seen = found.smallest_input is not None and found.smallest_input >= 0
         if isinstance(previous, _NEVER_NEGATIVE) or seen:
             source = (
                 type(previous).__name__ if isinstance(previous, _NEVER_NEGATIVE) else "values that are never negative"
             )
             yield f"behind {source} all signs are +1; put a BatchNorm in front of it, or use method 'bwn'"
+    signs = isinstance(previous, InputQuantizer) and previous.bits == 1 and previous.signed
+    if signs and dropped < 1 and 1 / (1 - dropped) > getattr(quantizer, "clip", 1.0):
+        yield (
+            f"dropout makes signs +{1 / (1 - dropped):.3g} and -{1 / (1 - dropped):.3g}, where this layer's estimator "
+            "passes no gradient: nothing in front of it learns; put dropout in front of the norm"
+        )
+    elif dropped and quantizer.bits == 1 and quantizer.signed:
+        yield "what dropout in front of it drops becomes +1; put dropout in front of the norm"

@@ -6,13 +6,24 @@ names them instead of spelling them out in several tensor operations; everywhere
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["depending", "exporting", "feature_scale", "input_scale", "pad", "quantize", "round_half_up", "sign"]
+__all__ = [
+    "constant",
+    "depending",
+    "exporting",
+    "feature_scale",
+    "input_scale",
+    "pad",
+    "quantize",
+    "round_half_up",
+    "sign",
+]
 
 
 def exporting() -> bool:
@@ -32,7 +43,20 @@ def sign(x: Tensor) -> Tensor:
 
     `torch.sign` maps 0 to 0, which would make three values out of two (paper, section 3.1). A NaN becomes +1 or -1.
     """
-    return _sign_op(x) if exporting() else _sign(x)
+    if torch.compiler.is_compiling():
+        return _sign_op(x) if exporting() else _sign(x)
+    # Adding makes both zeros positive. Two passes over one new tensor: what costs time on a CPU is new memory.
+    positive = x.detach() + 0.0
+    return torch.copysign(constant(1.0, x.dtype, x.device), positive, out=positive)
+
+
+_ONE = torch.ones(())
+
+
+@functools.cache
+def constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number as a tensor without dimensions, made once: small layers take no longer than to make one."""
+    return _ONE.to(device, dtype) * value
 
 
 def quantize(x: Tensor, bits: int, signed: bool) -> Tensor:
@@ -92,8 +116,7 @@ def pad(x: Tensor, padding: Sequence[int], value: float) -> Tensor:
 
 
 def _sign(x: Tensor) -> Tensor:
-    # Comparing makes both zeros positive. In place, as what costs time on a CPU is new memory: five times as fast as
-    # choosing (torch.where) or copying signs.
+    # Comparing makes both zeros positive, which no compiler simplifies away.
     return (x >= 0).to(x.dtype).mul_(2).sub_(1)
 
 

@@ -9,21 +9,22 @@ bit.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from . import functional as B
 from . import products
 from . import quantizers as Q
-from .quantizers import GradientQuantizer, InputQuantizer, WeightQuantizer
+from .products import Operands
+from .quantizers import GradientQuantizer, InputQuantizer, ScaledSign, SteSign, WeightQuantizer
 from .quantizers.base import per_filter
 
 __all__ = ["BinaryConv2d", "BinaryLinear", "InputScale", "clip_weights_"]
 
 InputScale = Literal["none", "k", "k-gradient"]
+Quantizer = TypeVar("Quantizer", bound=nn.Module)
 
 
 class _BinaryLayer(nn.Module):
@@ -33,6 +34,7 @@ class _BinaryLayer(nn.Module):
     weight_quantizer: WeightQuantizer | None
     gradient_quantizer: GradientQuantizer | None
     input_scale: InputScale
+    weight: Tensor  # latent
 
     def _configure(
         self,
@@ -56,7 +58,7 @@ class _BinaryLayer(nn.Module):
             raise ValueError(f"input_scale '{input_scale}' scales binary inputs; this layer has no input quantizer")
         self.input_scale = input_scale
         self._set_padding(padding_value)
-        latent = self._latent
+        latent = self.weight
         if self.weight_quantizer is not None:
             if fresh:
                 self.weight_quantizer.initialise_(latent)
@@ -102,22 +104,34 @@ class _BinaryLayer(nn.Module):
         super().reset_parameters()  # type: ignore[misc]
         quantizer: WeightQuantizer | None = getattr(self, "weight_quantizer", None)  # torch calls this in __init__
         if quantizer is not None:
-            quantizer.initialise_(self._latent)
-
-    @property
-    def _latent(self) -> Tensor:
-        return self.get_parameter("weight")
+            quantizer.initialise_(self.weight)
 
     @property
     def lr_scale(self) -> float:
         """Factor on the learning rate of the latent weights; 1 but for BinaryConnect and its kin."""
-        return 1.0 if self.weight_quantizer is None else self.weight_quantizer.lr_scale(self._latent)
+        return 1.0 if self.weight_quantizer is None else self.weight_quantizer.lr_scale(self.weight)
 
     @property
     def _steps(self) -> int:
         return 1 if self.input_quantizer is None else self.input_quantizer.steps
 
-    def _input(self, x: Tensor) -> Tensor:
+    def _operands(self, x: Tensor, padded: bool) -> tuple[Tensor, Tensor, Tensor | None, Operands]:
+        """(input, weight, scale of the sums (out,), how to multiply): quantized here, or left to the product.
+
+        The scale is None for 1, or where it is in the weight already; `padded`: the codes are wanted, to be padded.
+        """
+        inputs, weights, latent = self.input_quantizer, self.weight_quantizer, self.weight
+        keeps = torch.is_grad_enabled() and (x.requires_grad or latent.requires_grad)
+        if not keeps or B.exporting():
+            return self._codes(x), *self._weight(), products.PLAIN
+        clip = None if padded or not _untouched(inputs, SteSign) else inputs.clip
+        one = inputs is None or inputs.steps == 1
+        form = weights if one and self.training and _untouched(weights, ScaledSign) else None
+        operands = Operands(None if inputs is None else inputs.storage, clip, form, self._input_gradient)
+        weight, scale = self._weight() if form is None else (latent, None)
+        return x if clip is not None else self._codes(x), weight, scale, operands
+
+    def _codes(self, x: Tensor) -> Tensor:
         """The input's codes, or the input itself where it is not quantized."""
         if self.input_quantizer is None:
             return x
@@ -125,8 +139,8 @@ class _BinaryLayer(nn.Module):
         return codes
 
     def _weight(self) -> tuple[Tensor, Tensor | None]:
-        """(weight, scale of the sums (out,)), the scale None for 1, or where it is in the weight already."""
-        latent, steps = self._latent, self._steps
+        """(weight, scale of the sums (out,)), as `_operands`."""
+        latent, steps = self.weight, self._steps
         if self.training or self.weight_quantizer is None:
             real = latent if self.weight_quantizer is None else self.weight_quantizer(latent)
             return real if steps == 1 else real / steps, None
@@ -156,7 +170,7 @@ class _BinaryLayer(nn.Module):
     def clip_weights_(self) -> None:
         """Put the latent weights back where the method wants them: by default into [-1, 1], for the STE's sake."""
         if self.weight_quantizer is not None:
-            self.weight_quantizer.constrain_(self._latent)
+            self.weight_quantizer.constrain_(self.weight)
 
     def _describe(self) -> str:
         return "" if self.input_scale == "none" else f", input_scale={self.input_scale!r}"
@@ -212,22 +226,15 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
         return top, bottom, left, right
 
     def forward(self, x: Tensor) -> Tensor:
-        codes = self._input(x)
-        weight, scale = self._weight()
         top, bottom, left, right = self.explicit_padding
-        if self.padding_value:
+        uneven = (top, left) != (bottom, right)  # odd "same" padding, which the product does not know
+        codes, weight, scale, operands = self._operands(x, padded=uneven or self.padding_value != 0)
+        if uneven or self.padding_value:
             codes = B.pad(codes, self.explicit_padding, float(self.padding_value))
-            top = bottom = left = right = 0
-        quantize = self._input_gradient
-        storage = codes.dtype if self.input_quantizer is None else self.input_quantizer.storage
-        if (top, left) != (bottom, right):  # odd "same" padding: zeros, which are no codes of signs
-            codes, storage = B.pad(codes, self.explicit_padding, 0.0), codes.dtype
             top = left = 0
-        if quantize is None and storage == codes.dtype:
-            out = F.conv2d(codes, weight, None, self.stride, (top, left), self.dilation, self.groups)
-        else:
-            geometry = (self.stride, (top, left), self.dilation, self.groups)
-            out = products.conv2d(codes, weight, *geometry, storage, quantize)
+            if not self.padding_value:
+                operands = operands._replace(storage=None)  # zeros are no codes of signs
+        out = products.conv2d(codes, weight, self.stride, (top, left), self.dilation, self.groups, operands)
         out = self._backward_through(out)
         if scale is not None:
             out = out * scale.view(-1, 1, 1)
@@ -264,14 +271,8 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
         self._configure(input_quantizer, weight_quantizer, input_scale, gradient_quantizer)
 
     def forward(self, x: Tensor) -> Tensor:
-        codes = self._input(x)
-        weight, scale = self._weight()
-        quantize = self._input_gradient
-        if self.input_quantizer is None and quantize is None:
-            out = F.linear(codes, weight)
-        else:
-            storage = codes.dtype if self.input_quantizer is None else self.input_quantizer.storage
-            out = products.linear(codes, weight, storage, quantize)
+        codes, weight, scale, operands = self._operands(x, padded=False)
+        out = products.linear(codes, weight, operands)
         out = self._backward_through(out)
         if scale is not None:
             out = out * scale
@@ -281,6 +282,13 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
 
     def extra_repr(self) -> str:
         return super().extra_repr() + self._describe()
+
+
+def _untouched(quantizer: nn.Module | None, kind: type[Quantizer]) -> TypeGuard[Quantizer]:
+    """Whether a product may do this quantizer's work: it is of this very class, and no hook wants to see its call."""
+    if type(quantizer) is not kind:
+        return False
+    return not (quantizer._forward_hooks or quantizer._forward_pre_hooks or quantizer._backward_hooks)
 
 
 def clip_weights_(module: nn.Module) -> None:

@@ -1,133 +1,188 @@
-"""Convolution and matrix product of codes: as torch's, but they keep the codes in few bits for the backward pass.
+"""Convolution and matrix product of quantized operands: as torch's, but they keep few bits for the backward pass.
 
-torch's own operators keep their float input, four bytes an element. Codes of +1 and -1 take a bit, codes of more bits
-one or two bytes; the backward pass makes floats of them again.
+torch's own operators keep their float input, four bytes an element, and their weight, a float tensor of its own where
+it is computed from a latent one. Here codes of +1 and -1 take a bit, codes of more bits a byte or two, and the weight
+is computed again from the latent one, which is kept anyway.
+
+Where a quantizer allows it, its work is done within the product, forward and backward: in one autograd function rather
+than three, and over memory that is there already. On a CPU new memory costs more than most operators that fill it, as
+its pages are mapped at first touch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from .functional import exporting
-from .packing import Layout, pack, unpack
+from .packing import Layout, masked, pack, signs, unpack
 
-__all__ = ["conv2d", "linear"]
+__all__ = ["PLAIN", "Operands", "WeightForm", "conv2d", "linear"]
 
 Quantize = Callable[[Tensor], Tensor]
 
 
+class WeightForm(Protocol):
+    """What a product has to know of a weight quantizer to do its work; weights are (out, ...)."""
+
+    def value(self, weight: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The quantized weight in new memory, and the scale, which is kept for another call and for `gradient_`."""
+
+    def gradient_(self, weight: Tensor, scale: Tensor, value: Tensor, g: Tensor) -> Tensor:
+        """dC/dW of g = dC/dvalue; g and value may be overwritten."""
+
+
+class Operands(NamedTuple):
+    """How a product takes its operands, and how it keeps them for the backward pass.
+
+    Attributes:
+        storage: what holds the input: None: it is kept as it is; bool for +1 and -1, a bit each; or a type of numbers.
+        clip: the input is real, and its signs are multiplied, with the straight-through estimator of this clip, as
+            `SteSign`; storage is bool then. None: the input is multiplied as it is.
+        weights: the weight is latent, and this form of it is multiplied. None: it is multiplied as it is.
+        quantize: applied to the gradient from which the input's gradient is computed.
+    """
+
+    storage: torch.dtype | None = None
+    clip: float | None = None
+    weights: WeightForm | None = None
+    quantize: Quantize | None = None
+
+
+PLAIN = Operands()  # torch's own operators
+
+
 def conv2d(
-    codes: Tensor,
+    x: Tensor,
     weight: Tensor,
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     groups: int,
-    storage: torch.dtype,
-    quantize: Quantize | None = None,
+    operands: Operands,
 ) -> Tensor:
-    """`torch.nn.functional.conv2d` of whole numbers.
+    """`torch.nn.functional.conv2d` of quantized operands; differentiable once.
 
     Args:
-        codes: (N, in, H, W) whole numbers.
-        weight: (out, in / groups, height, width), real.
+        x: (N, in, H, W).
+        weight: (out, in / groups, height, width).
         stride, padding, dilation: (height, width).
         groups: of the channels.
-        storage: what holds the codes until the backward pass: bool for +1 and -1, a bit each; else a type of numbers.
-        quantize: applied to the gradient from which the codes' gradient is computed.
+        operands: what is made of x and weight, and kept of them.
 
     Returns:
-        (N, out, out height, out width); where codes take part, differentiable with respect to both.
+        (N, out, out height, out width).
     """
-    if not _keeps(codes, weight):
-        return F.conv2d(codes, weight, None, stride, padding, dilation, groups)
-    geometry = (list(stride), list(padding), list(dilation), groups)
-    out: Tensor = _Conv2d.apply(codes, weight, storage, geometry, quantize)  # type: ignore[no-untyped-call]
+    if operands == PLAIN:
+        return F.conv2d(x, weight, None, stride, padding, dilation, groups)
+    geometry = (stride, padding, dilation, groups)
+    out: Tensor = _Conv2d.apply(x, weight, operands, geometry)  # type: ignore[no-untyped-call]
     return out
 
 
-def linear(codes: Tensor, weight: Tensor, storage: torch.dtype, quantize: Quantize | None = None) -> Tensor:
-    """`torch.nn.functional.linear` of whole numbers, as `conv2d`: (..., in), (out, in) -> (..., out)."""
-    if not _keeps(codes, weight):
-        return F.linear(codes, weight)
-    out: Tensor = _Linear.apply(codes, weight, storage, quantize)  # type: ignore[no-untyped-call]
+def linear(x: Tensor, weight: Tensor, operands: Operands) -> Tensor:
+    """`torch.nn.functional.linear` of quantized operands, as `conv2d`: (..., in), (out, in) -> (..., out)."""
+    if operands == PLAIN:
+        return F.linear(x, weight)
+    out: Tensor = _Linear.apply(x, weight, operands)  # type: ignore[no-untyped-call]
     return out
 
 
-def _keeps(codes: Tensor, weight: Tensor) -> bool:
-    """Whether the backward pass needs the codes, which it does for the weight's gradient."""
-    return torch.is_grad_enabled() and weight.requires_grad and not exporting()
+def _begin(ctx: Any, x: Tensor, weight: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:
+    """(input, weight) as they are multiplied; what is kept of them is saved."""
+    ctx.operands, ctx.dtype, ctx.layout = operands, x.dtype, Layout.of(x)
+    wanted, storage = ctx.needs_input_grad, operands.storage
+    codes, kept, outside, value, scale = x, None, None, weight, None
+    if operands.clip is not None:
+        codes, kept, outside = signs(x, operands.clip, ctx.layout)
+    elif wanted[1]:
+        kept = x if storage is None else pack(x > 0, ctx.layout, spend=True) if storage == torch.bool else x.to(storage)
+    if operands.weights is not None:
+        value, scale = operands.weights.value(weight)
+    ctx.save_for_backward(kept if wanted[1] else None, outside if wanted[0] else None, weight, scale)
+    return codes, value
 
 
-def _compress(codes: Tensor, storage: torch.dtype) -> tuple[Tensor, Layout | None]:
-    """What is kept, and how the codes lay in memory where it does not show that."""
-    if storage != torch.bool:
-        return codes.to(storage), None
-    layout = Layout.of(codes)
-    return pack(codes < 0, layout), layout
+def _expand(ctx: Any, kept: Tensor | None, grad: Tensor) -> Tensor:
+    """The input as it was multiplied, or, where its shape alone matters, just memory."""
+    if kept is None:
+        return grad.new_empty(ctx.layout.shape)
+    if ctx.operands.storage == torch.bool:
+        return unpack(kept, ctx.layout, -1.0, 1.0, grad.dtype)
+    return _as(kept, grad.dtype)
 
 
-def _expand(kept: Tensor, layout: Layout | None, dtype: torch.dtype) -> Tensor:
-    return kept.to(dtype) if layout is None else unpack(kept, layout, 1.0, -1.0, dtype)
+def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x if x.dtype == dtype else x.to(dtype)
+
+
+def _gradients(
+    ctx: Any, saved: Sequence[Tensor], codes: Tensor, value: Tensor, of_codes: Tensor | None, of_value: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Those of input and weight, from those of what was multiplied; all arguments may be overwritten."""
+    kept, outside, weight, scale = saved
+    weights = ctx.operands.weights
+    if of_codes is not None:
+        if outside is not None:
+            of_codes = masked(of_codes, outside, ctx.layout, None if kept is None else codes)
+        of_codes = _as(of_codes, ctx.dtype)
+    if of_value is not None:
+        of_value = _as(of_value, weight.dtype)
+        if weights is not None:
+            of_value = weights.gradient_(weight, scale, value, of_value)
+    return of_codes, of_value
 
 
 class _Conv2d(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, codes: Tensor, weight: Tensor, storage: torch.dtype, geometry: Any, quantize: Any) -> Tensor:
-        kept, ctx.layout = _compress(codes, storage)
-        ctx.save_for_backward(kept, weight)
-        ctx.geometry, ctx.dtype, ctx.quantize = geometry, codes.dtype, quantize
-        stride, padding, dilation, groups = geometry
-        return F.conv2d(codes, weight, None, stride, padding, dilation, groups)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, operands: Operands, geometry: Any) -> Tensor:
+        codes, value = _begin(ctx, x, weight, operands)
+        ctx.geometry = geometry
+        return F.conv2d(codes, value, None, *geometry)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        kept, weight = ctx.saved_tensors
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (grad,) = grads  # under autocast of fewer bits than the weight
+        kept, _, weight, scale = saved = ctx.saved_tensors
+        weights, quantize, wanted = ctx.operands.weights, ctx.operands.quantize, ctx.needs_input_grad
         stride, padding, dilation, groups = ctx.geometry
-        codes = _expand(kept, ctx.layout, grad.dtype)
-        wanted = ctx.needs_input_grad
+        codes = _expand(ctx, kept, grad)
+        value = weight if weights is None else weights.value(weight, scale)[0]
+        multiplied = _as(value, grad.dtype)
 
-        def product(grad: Tensor, mask: tuple[bool, bool, bool]) -> tuple[Tensor, Tensor, Tensor]:
-            done: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-                grad, codes, weight.to(grad.dtype), None, stride, padding, dilation, False, [0, 0], groups, mask
+        def product(grad: Tensor, input: bool, weight: bool) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+            done: tuple[Tensor | None, Tensor | None, Tensor | None] = torch.ops.aten.convolution_backward(
+                grad, codes, multiplied, None, stride, padding, dilation, False, [0, 0], groups, (input, weight, False)
             )
             return done
 
-        of_codes, of_weight, _ = product(grad, (wanted[0] and ctx.quantize is None, wanted[1], False))
-        if wanted[0] and ctx.quantize is not None:
-            of_codes, _, _ = product(ctx.quantize(grad), (True, False, False))
-        return (
-            of_codes.to(ctx.dtype) if wanted[0] else None,
-            of_weight.to(weight.dtype) if wanted[1] else None,
-            None,
-            None,
-            None,
-        )
+        of_codes, of_value, _ = product(grad, wanted[0] and quantize is None, wanted[1])
+        if wanted[0] and quantize is not None:
+            of_codes, _, _ = product(quantize(grad), True, False)
+        return *_gradients(ctx, saved, codes, value, of_codes, of_value), None, None
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, codes: Tensor, weight: Tensor, storage: torch.dtype, quantize: Any) -> Tensor:
-        kept, ctx.layout = _compress(codes, storage)
-        ctx.save_for_backward(kept, weight)
-        ctx.dtype, ctx.quantize = codes.dtype, quantize
-        return F.linear(codes, weight)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, operands: Operands) -> Tensor:
+        return F.linear(*_begin(ctx, x, weight, operands))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        kept, weight = ctx.saved_tensors
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (grad,) = grads
-        of_codes = of_weight = None
-        if ctx.needs_input_grad[0]:
-            few = grad if ctx.quantize is None else ctx.quantize(grad)
-            of_codes = (few @ weight.to(grad.dtype)).to(ctx.dtype)
-        if ctx.needs_input_grad[1]:
-            codes = _expand(kept, ctx.layout, grad.dtype)
-            of_weight = (grad.flatten(0, -2).T @ codes.flatten(0, -2)).to(weight.dtype)
-        return of_codes, of_weight, None, None
+        kept, _, weight, scale = saved = ctx.saved_tensors
+        weights, quantize, wanted = ctx.operands.weights, ctx.operands.quantize, ctx.needs_input_grad
+        codes = _expand(ctx, kept, grad)
+        value = weight if weights is None else weights.value(weight, scale)[0]
+        of_codes = of_value = None
+        if wanted[0]:
+            of_codes = (grad if quantize is None else quantize(grad)) @ _as(value, grad.dtype)
+        if wanted[1]:
+            of_value = grad.reshape(-1, grad.shape[-1]).T @ codes.reshape(-1, codes.shape[-1])
+        return *_gradients(ctx, saved, codes, value, of_codes, of_value), None

@@ -33,7 +33,8 @@ class _Quantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, bits: int, signed: bool) -> Tensor:
         ctx.layout, ctx.steps = Layout.of(x), 2**bits - 1
-        ctx.save_for_backward(pack((x <= 1).logical_and_(x >= (-1 if signed else 0)), ctx.layout))
+        inside = (x <= 1).logical_and_(x >= (-1 if signed else 0))
+        ctx.save_for_backward(pack(inside.logical_not_(), ctx.layout, spend=True))
         return depending(quantize(x, bits, signed), x)
 
     @staticmethod

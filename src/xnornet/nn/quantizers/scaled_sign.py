@@ -8,56 +8,91 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from ..functional import sign
+from ..functional import constant, sign
 from .base import WEIGHT_QUANTIZERS, WeightQuantizer, per_filter
 
 __all__ = ["GRADIENTS", "LearnedSign", "ScaledSign"]
 
 
 # Gradients of W~ = alpha * sign(W), alpha = mean |W| (paper, eq. 6), with respect to the latent W: each takes
-# (W, alpha, g = dC/dW~). n is the fan-in, c the channels of a filter, s = 1[|W| <= 1].
-def _exact(weight: Tensor, scale: Tensor, g: Tensor) -> Tensor:
+# (W, alpha (out, 1, ...), g = dC/dW~, W~) and may write over g and W~. n is the fan-in, c the channels of a filter,
+# s = 1[|W| <= 1].
+def _exact(weight: Tensor, scale: Tensor, g: Tensor, value: Tensor) -> Tensor:
     """``sign(W_i)/n * sum_j g_j sign(W_j) + alpha * s_i * g_i``: the Jacobian, with the STE for sign'."""
-    signs = sign(weight)
-    shared = (g * signs).flatten(1).mean(dim=1)
-    return signs * per_filter(shared, weight) + _magnitude(weight, scale, g)
+    signs = _signs(weight, value)
+    g = g.mul_(signs)  # and again at the end: signs * signs is 1
+    shared = g.sum(dim=tuple(range(1, g.dim())), keepdim=True)
+    return _inside(weight, g).mul_(scale).add_(shared, alpha=1 / _fan_in(weight)).mul_(signs)
 
 
-def _paper(weight: Tensor, scale: Tensor, g: Tensor) -> Tensor:
+def _paper(weight: Tensor, scale: Tensor, g: Tensor, value: Tensor) -> Tensor:
     """``g_i * (1/n + alpha * s_i)``: as the paper prints it (section 2.1; the stray factor left out)."""
-    return g / weight[0].numel() + _magnitude(weight, scale, g)
+    through = _inside(weight, g, value)
+    return g.mul_(1 / _fan_in(weight)).addcmul_(through, scale)
 
 
-def _ste(weight: Tensor, scale: Tensor, g: Tensor) -> Tensor:
+def _ste(weight: Tensor, scale: Tensor, g: Tensor, value: Tensor) -> Tensor:
     """``s_i * g_i``: alpha is treated as a constant and its factor left out (ReActNet's code)."""
-    del scale
-    return g * (weight.abs() <= 1)
+    del scale, value
+    return _inside(weight, g)
 
 
-def _magnitude(weight: Tensor, scale: Tensor, g: Tensor) -> Tensor:
+def _magnitude(weight: Tensor, scale: Tensor, g: Tensor, value: Tensor) -> Tensor:
     """``alpha * s_i * g_i``: alpha is treated as a constant (Bi-Real Net's, as Larq has it)."""
-    return per_filter(scale, weight) * g * (weight.abs() <= 1)
+    del value
+    return _inside(weight, g).mul_(scale)
 
 
-def _code_adam(weight: Tensor, scale: Tensor, g: Tensor) -> Tensor:
+def _code_adam(weight: Tensor, scale: Tensor, g: Tensor, value: Tensor) -> Tensor:
     """``g_i * (alpha * 1[|W_i| < 1] + 1/n) * (1 - 1/c)``: the authors' released code, Adam's branch.
 
     There all gradients of the model are then multiplied by 1e9, which makes Adam's eps and weight decay vanish: give
     Adam a tiny eps and no decay instead. ``1 - 1/c`` goes with `center` and is left out, as that is, where c = 1.
     """
-    inside = weight.abs() < 1
     channels = weight.shape[1]
     projected = 1 - 1 / channels if channels > 1 else 1.0
-    return g * (per_filter(scale, weight) * inside + 1 / weight[0].numel()) * projected
+    through = _inside(weight, g, value, edge=False)
+    return g.mul_(1 / _fan_in(weight)).addcmul_(through, scale).mul_(projected)
 
 
-def _code_sgd(weight: Tensor, scale: Tensor, g: Tensor) -> Tensor:
+def _code_sgd(weight: Tensor, scale: Tensor, g: Tensor, value: Tensor) -> Tensor:
     """``n`` times "code-adam": the released code's SGD branch, tuned to its AlexNet; a ResNet diverges with it."""
-    return _code_adam(weight, scale, g) * weight[0].numel()
+    return _code_adam(weight, scale, g, value).mul_(_fan_in(weight))
 
 
-GRADIENTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+def _signs(weight: Tensor, value: Tensor) -> Tensor:
+    """sign(W), over ``alpha * sign(W)``, which keeps it even where alpha is 0."""
+    if torch.compiler.is_compiling():
+        return sign(weight)
+    return torch.copysign(constant(1.0, value.dtype, value.device), value, out=value)
+
+
+def _inside(weight: Tensor, g: Tensor, into: Tensor | None = None, edge: bool = True) -> Tensor:
+    """g where |W| <= 1, or without the edge < 1, else 0; over `into`, by default over g."""
+    if torch.compiler.is_compiling():
+        magnitude = weight.abs()
+        return g * (magnitude <= 1 if edge else magnitude < 1)
+    # One pass, where making a mask and multiplying takes three and two tensors. This operator leaves its ends out.
+    end = 1 + torch.finfo(weight.dtype).eps if edge else 1.0
+    out: Tensor = torch.ops.aten.hardtanh_backward.grad_input(
+        g, weight, -end, end, grad_input=g if into is None else into
+    )
+    return out
+
+
+def _mean(x: Tensor) -> Tensor:
+    """That of each filter, (out, ...) -> (out, 1, ...)."""
+    return x.mean(dim=tuple(range(1, x.dim())), keepdim=True)
+
+
+def _fan_in(weight: Tensor) -> int:
+    return weight.numel() // len(weight)
+
+
+Gradient = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+GRADIENTS: dict[str, Gradient] = {
     "exact": _exact,
     "paper": _paper,
     "ste": _ste,
@@ -69,16 +104,18 @@ GRADIENTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 class _ScaledSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, gradient: str) -> Tensor:
-        scale = mean_magnitude(weight)
-        ctx.gradient = gradient
+    def forward(ctx: Any, weight: Tensor, quantizer: ScaledSign) -> Tensor:
+        value, scale = quantizer.value(weight)
+        ctx.quantizer = quantizer
         ctx.save_for_backward(weight, scale)
-        return sign(weight) * per_filter(scale, weight)
+        return value
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         weight, scale = ctx.saved_tensors
-        return GRADIENTS[ctx.gradient](weight, scale, grads[0]), None
+        value, _ = ctx.quantizer.value(weight, scale)
+        return ctx.quantizer.gradient_(weight, scale, value, grads[0].clone()), None
 
 
 def mean_magnitude(weight: Tensor) -> Tensor:
@@ -124,8 +161,26 @@ class ScaledSign(WeightQuantizer):
         weight = weight.detach()
         return sign(weight), mean_magnitude(weight)
 
+    def value(self, weight: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(``alpha * sign(W)`` in new memory, alpha (out, 1, ...)), alpha taken as it is where it is given."""
+        if torch.compiler.is_compiling():
+            scale = _mean(weight.abs()) if scale is None else scale
+            return sign(weight) * scale, scale
+        if scale is None:
+            value = weight.abs()
+            scale = _mean(value)
+            torch.add(weight, 0.0, out=value)
+        else:
+            value = weight + 0.0
+        # Adding has made both zeros positive.
+        return torch.copysign(scale, value, out=value), scale
+
+    def gradient_(self, weight: Tensor, scale: Tensor, value: Tensor, g: Tensor) -> Tensor:
+        """dC/dW of g = dC/dvalue; writes over g and value."""
+        return GRADIENTS[self.gradient](weight, scale, g, value)
+
     def forward(self, weight: Tensor) -> Tensor:
-        out: Tensor = _ScaledSign.apply(weight, self.gradient)  # type: ignore[no-untyped-call]
+        out: Tensor = _ScaledSign.apply(weight, self)  # type: ignore[no-untyped-call]
         return out
 
     def extra_repr(self) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..functional import depending, exporting, sign
-from ..packing import Layout, masked, pack, unpack
+from ..packing import Layout, masked, signs
 from .base import INPUT_QUANTIZERS, InputQuantizer
 
 __all__ = ["ApproxSign", "RSign", "SteSign"]
@@ -17,12 +17,10 @@ __all__ = ["ApproxSign", "RSign", "SteSign"]
 class _SteSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, clip: float) -> Tensor:
-        layout = Layout.of(x)
-        ctx.layout = layout
-        ctx.save_for_backward(pack((x <= clip).logical_and_(x >= -clip), layout))
-        if torch.compiler.is_compiling():
-            return depending(sign(x), x)
-        return unpack(pack(x < 0, layout), layout, 1.0, -1.0, x.dtype)  # sign(x), in half the time on a CPU
+        ctx.layout = Layout.of(x)
+        codes, _, outside = signs(x, clip, ctx.layout, keep=False)
+        ctx.save_for_backward(outside)
+        return depending(codes, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -42,7 +40,7 @@ class SteSign(InputQuantizer):
         self.clip = clip
 
     def codes(self, x: Tensor) -> Tensor:
-        if exporting():
+        if exporting() or not (torch.is_grad_enabled() and x.requires_grad):
             return sign(x)
         out: Tensor = _SteSign.apply(x, self.clip)  # type: ignore[no-untyped-call]
         return out
