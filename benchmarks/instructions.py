@@ -2,9 +2,9 @@
 
     python benchmarks/instructions.py    # needs valgrind; minutes
 
-Builds the engine with symbols, runs each network once under callgrind, which knows AVX2 but not AVX-512, and adds up the
-instructions of `Plan::run` by function. Counts repeat exactly, whatever else the machine does; they are not times: an
-instruction of the inner products does more, and waits longer, than one of a copy.
+Builds the engine with symbols, runs each network once under callgrind, which knows AVX2 but not AVX-512, and adds up
+the instructions of `Plan::run` by function. Counts repeat exactly, whatever else the machine does. They are not times:
+an instruction of the inner products does more, and waits longer, than one of a copy.
 """
 
 from __future__ import annotations
@@ -88,7 +88,10 @@ def count(site: Path, packed: Path, counts: Path) -> None:
 def parts(counts: Path) -> dict[str, int]:
     """Instructions by part."""
     listed = subprocess.run(
-        ["callgrind_annotate", "--threshold=100", str(counts)], check=True, capture_output=True, text=True
+        ["callgrind_annotate", "--threshold=100", "--auto=no", "--inclusive=no", str(counts)],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     found = dict.fromkeys((part for part, _ in PARTS), 0)
     for number, function in re.findall(r"^ *([\d,]+) \([ \d.]+%\) +(\S.*)$", listed, re.MULTILINE):

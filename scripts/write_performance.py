@@ -68,7 +68,18 @@ POINT = "3x3:256x14x14:256"  # the paper's layer
 
 def page() -> str:
     """The whole page."""
-    parts = [introduction(), networks(), layers(), figures(), memory(), roofline(), training(), limits(), again()]
+    parts = [
+        introduction(),
+        networks(),
+        layers(),
+        figures(),
+        memory(),
+        roofline(),
+        instructions(),
+        training(),
+        limits(),
+        again(),
+    ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
@@ -310,6 +321,24 @@ def roofline() -> str:
             lines.append(line([row["layer"], row["kernel"], short(row["ms"]), share, *rates, row["bound"], over]))
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, where(rows)])
+
+
+def instructions() -> str:
+    rows = read("instructions.csv")
+    if not rows:
+        return ""
+    names = unique(row["network"] for row in rows)
+    share = {(row["network"], row["part"]): float(row["share"]) for row in rows}
+    lines = [heading(["instructions of a run", *(NETWORKS[name] for name in names)])]
+    lines += [
+        line([part, *(f"{100 * share[name, part]:.1f} %" for name in names)])
+        for part in unique(row["part"] for row in rows)
+    ]
+    text = (
+        "### Where the rest goes\n\n"
+        "What a step takes beyond its floor goes to what stands around its inner loop. Counted by callgrind, with AVX2:"
+    )
+    return "\n\n".join([text, "\n".join(lines), where(rows)])
 
 
 def training() -> str:
