@@ -25,7 +25,7 @@ from xnornet.nn import method
 RESULTS = Path(__file__).parent / "results" / "training_cost.csv"
 SHAPES = ((64, 56), (128, 28), (256, 14), (512, 7))  # channels, pixels: the 3 x 3 layers of ResNet-18
 METHODS = ("float", "bwn", "xnor")
-SECONDS = 1.0  # for each case and method
+SECONDS = 3.0  # for each case and method
 
 
 def block(name: str, channels: int) -> nn.Module:
