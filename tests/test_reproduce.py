@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +125,22 @@ def test_runs_at_once_and_one_that_teaches(tmp_path: Path, capsys: pytest.Captur
     timed = rows(times=True)
     assert [(row["line"], row["commit"]) for row in timed] == [(row["line"], row["commit"]) for row in made]
     assert all(float(row["engine_ms"]) > 0 and float(row["float_ms"]) > 0 for row in timed)
+
+
+def test_runs_one_by_one_can_be_interrupted(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They train in the main thread, where an interruption arrives, and a later call goes on from there."""
+
+    def interrupted(*args: object, **kwargs: object) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        raise KeyboardInterrupt
+
+    changes = dict(change.split("=") for change in TINY)
+    how = {"out": tmp_path / "runs", "results": tmp_path, "overrides": changes, "seeds": (1,), "times": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(reproduce(comparison("fashion"), **how))
+    assert len(list(reproduce(comparison("fashion"), **how))) == 1
 
 
 def test_a_run_that_fails_leaves_the_others(tmp_path: Path) -> None:

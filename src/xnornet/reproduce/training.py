@@ -70,31 +70,16 @@ def reproduce(
         The rows, old and new, as they are there; once more where times come in.
 
     Raises:
-        UsageError, DataError, TrainingError: as `xnornet.train.train`; of several runs that fail, the first one's, when
-            all others are done.
+        UsageError, DataError, TrainingError: as `xnornet.train.train`; with several jobs when all others are done.
     """
     runs = _Runs(compared, data, out, results, overrides or {}, jobs, report)
+    wanted = [(line, seed) for seed in seeds or compared.seeds for line in compared.lines]
+    wanted = [run for run in wanted if new or runs.known(*run) is not None]
     rows: list[Row] = []
-    failed: list[XnornetError] = []
-    with ThreadPoolExecutor(jobs) as pool:
-        begun: dict[tuple[str, int], Future[Row]] = {}
-        for seed in seeds or compared.seeds:
-            for line in compared.lines:
-                if not new and runs.known(line, seed) is None:
-                    continue
-                begun[line.label, seed] = pool.submit(runs.row, line, seed, begun.get((line.teacher, seed)))
-        try:
-            for future in as_completed(begun.values()):
-                if isinstance(error := future.exception(), XnornetError):
-                    failed.append(error)
-                else:
-                    rows.append(future.result())
-                    yield rows[-1]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    if failed:
-        raise failed[0]
+    # One by one in this thread, the main one, which is where an interruption arrives.
+    for row in runs.at_once(wanted, jobs) if jobs > 1 else (runs.row(*run) for run in wanted):
+        rows.append(row)
+        yield row
     if times:
         yield from runs.timed(rows)
 
@@ -160,6 +145,25 @@ class _Runs:
             write_csv(self.curves, [*_read(self.curves), *history])
             write_csv(self.table, [*_read(self.table), row])
         return row
+
+    def at_once(self, wanted: Sequence[tuple[Line, int]], jobs: int) -> Iterator[Row]:
+        """Rows as they are there; the first error, when all others are done."""
+        failed: list[XnornetError] = []
+        with ThreadPoolExecutor(jobs) as pool:
+            begun: dict[tuple[str, int], Future[Row]] = {}
+            for line, seed in wanted:
+                begun[line.label, seed] = pool.submit(self.row, line, seed, begun.get((line.teacher, seed)))
+            try:
+                for future in as_completed(begun.values()):
+                    if isinstance(error := future.exception(), XnornetError):
+                        failed.append(error)
+                    else:
+                        yield future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        if failed:
+            raise failed[0]
 
     def timed(self, rows: Sequence[Row]) -> Iterator[Row]:
         """Those rows that had no milliseconds an image and whose packed network is at hand, timed one after another."""
