@@ -221,6 +221,15 @@ def test_impossible_crops_are_refused():
     assert PHOTO.override({"short_side": "8, 20"}).short_side == (8, 20)
 
 
+def test_all_sizes_of_photos_follow_the_image_size():
+    sizes = recipe("imagenet-resnet18-xnor").override({"image_size": "128"})
+    assert (sizes.preprocess.size, sizes.preprocess.resize, sizes.short_side) == ((128, 128), 146, (146, 274))
+    for changes in ({"image_size": 128, "short_side": "130,140"}, {"short_side": "130,140", "image_size": 128}):
+        assert recipe("imagenet-alexnet-xnor").override(changes).short_side == (130, 140)
+    with pytest.raises(UsageError, match="image_size=0: input size"):
+        PHOTO.override({"image_size": "0"})
+
+
 # --- batches ---
 
 

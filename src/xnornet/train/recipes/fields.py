@@ -168,6 +168,8 @@ class Recipe:
 
         Args:
             changes: by attribute name; text is parsed as the attribute's type. "model.OPTION" goes to the model.
+                "image_size" is the side of the network's input in pixels: sizes of images before the crop keep their
+                proportion to it, `short_side` unless it is given too.
 
         Raises:
             UsageError: an unknown key (the message lists those there are), or a value of the wrong type.
@@ -177,13 +179,26 @@ class Recipe:
         plain: dict[str, Any] = {}
         options = dict(self.model_options)
         for key, value in changes.items():
-            if key.startswith("model."):
+            if key == "image_size":
+                plain = {**self._of_size(_parse(key, value, int)), **plain}
+            elif key.startswith("model."):
                 options[key.removeprefix("model.")] = _guess(value)
             elif key in keys:
                 plain[key] = _parse(key, value, kinds[key])
             else:
-                raise UsageError(f"unknown option '{key}'; there are {', '.join(keys)}, model.OPTION")
+                raise UsageError(f"unknown option '{key}'; there are {', '.join(keys)}, image_size, model.OPTION")
         return replace(self, **plain, model_options=options)
+
+    def _of_size(self, side: int) -> dict[str, Any]:
+        """What changes for images of so many pixels, all sizes in proportion."""
+        old = self.preprocess
+        scale = side / min(old.size)
+        resize = None if old.resize is None else round(old.resize * scale)
+        try:
+            preprocess = replace(old, size=(round(old.size[0] * scale), round(old.size[1] * scale)), resize=resize)
+        except ValueError as error:
+            raise UsageError(f"image_size={side}: {error}") from error
+        return {"preprocess": preprocess, "short_side": tuple(round(n * scale) for n in self.short_side)}
 
 
 def _parse(key: str, value: Any, kind: Any) -> Any:
