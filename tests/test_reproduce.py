@@ -117,11 +117,12 @@ def test_runs_at_once_and_one_that_teaches(tmp_path: Path, capsys: pytest.Captur
     made = rows(times=False)
     assert {row["line"] for row in made} == {"float", "xnor", "taught"}
     assert all(row["engine_ms"] == row["times_machine"] == "" for row in made)
-    assert {row["short_of"] for row in made} == {"2 of 25 epochs"}
+    assert {row["short_of"] for row in made} == {"2 of 25 epochs, width 4"}
+    printed = capsys.readouterr().out
+    assert all(printed.count(f"{line.label}, seed 5: epoch   2/2  loss") == 1 for line in lines)
     assert "epoch   2/2" in (tmp_path / "runs" / "fashion-xnor-taught-seed5" / "train.log").read_text()
     record = load_record(tmp_path / "runs" / "fashion-xnor-taught-seed5" / "last.ckpt")
     assert record.recipe["teacher"] == str(tmp_path / "runs" / "fashion-float-seed5" / "last.ckpt")
-    assert "epoch" not in capsys.readouterr().out
     timed = rows(times=True)
     assert [(row["line"], row["commit"]) for row in timed] == [(row["line"], row["commit"]) for row in made]
     assert all(float(row["engine_ms"]) > 0 and float(row["float_ms"]) > 0 for row in timed)

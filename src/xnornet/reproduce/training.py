@@ -6,7 +6,7 @@ import csv
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -60,11 +60,12 @@ def reproduce(
         results: folder of ``NAME.csv``, one row a run, and ``NAME-curves.csv``, one row an epoch of each run.
         seeds: instead of the comparison's.
         overrides: of all recipes.
-        jobs: runs at once, where more than one each in a process of its own, which prints into its run folder: one
-            small network leaves a large GPU idle half of the time.
+        jobs: runs at once, where more than one each in a process of its own with its share of the cores: one small
+            network leaves a large GPU idle half of the time, and two cores, each with a network of its own, are a
+            little faster than both with one. What they print goes into ``train.log`` of the run folder.
         new: make the runs that have no row yet.
         times: measure milliseconds an image, once all runs are done, of those that have none yet.
-        report: says what begins.
+        report: says what begins and, of runs at once, how each epoch went.
 
     Yields:
         The rows, old and new, as they are there; once more where times come in.
@@ -103,7 +104,7 @@ class _Runs:
         self.table = results / f"{compared.name}.csv"
         self.curves = results / f"{compared.name}-curves.csv"
         self.overrides = overrides
-        self.apart = jobs > 1
+        self.jobs = jobs
         self.report = report
         self._files = Lock()
 
@@ -127,20 +128,11 @@ class _Runs:
             return known
         if teacher is not None:
             teacher.result()
-        self.report(f"{line.label}, seed {seed}")
+        name = f"{line.label}, seed {seed}"
+        self.report(name)
         folder = self.folder(line, seed)
         what = (line, self.data, folder, self.changes(line, seed))
-        if self.apart:
-            folder.mkdir(parents=True, exist_ok=True)
-            with ProcessPoolExecutor(1, get_context("spawn")) as process:  # a fork cannot use a GPU
-                try:
-                    row, history = process.submit(_run, *what, log=folder / "train.log").result()
-                except BrokenProcessPool as error:
-                    raise TrainingError(
-                        f"{line.label}, seed {seed}: its process ended; see {folder}/train.log"
-                    ) from error
-        else:
-            row, history = _run(*what)
+        row, history = _run(*what) if self.jobs == 1 else self._apart(name, folder, what)
         with self._files:
             write_csv(self.curves, [*_read(self.curves), *history])
             write_csv(self.table, [*_read(self.table), row])
@@ -164,6 +156,25 @@ class _Runs:
                 raise
         if failed:
             raise failed[0]
+
+    def _apart(self, name: str, folder: Path, what: tuple[Any, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """`_run` in a process of its own; the lines of its epochs are reported as they come."""
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "train.log"
+        log.touch()
+        with ProcessPoolExecutor(1, get_context("spawn")) as process, log.open() as lines:  # a fork cannot use a GPU
+            lines.seek(0, os.SEEK_END)  # behind what an interrupted run printed
+            run = process.submit(_run, *what, log=log, threads=max(1, cores() // self.jobs))
+            done = False
+            while not done:
+                done = bool(wait([run], timeout=0.5).done)
+                for line in lines:
+                    if line.startswith("epoch"):
+                        self.report(f"{name}: {line.rstrip()}")
+            try:
+                return run.result()
+            except BrokenProcessPool as error:
+                raise TrainingError(f"{name}: its process ended; see {log}") from error
 
     def timed(self, rows: Sequence[Row]) -> Iterator[Row]:
         """Those rows that had no milliseconds an image and whose packed network is at hand, timed one after another."""
@@ -202,9 +213,16 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 
 def _run(
-    line: Line, data: str | None, folder: Path, changes: Mapping[str, str], log: Path | None = None
+    line: Line,
+    data: str | None,
+    folder: Path,
+    changes: Mapping[str, str],
+    log: Path | None = None,
+    threads: int | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Train, pack and evaluate: the row of the run, and those of its epochs. What is printed goes into `log`."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     if log is not None:
         with log.open("a") as file:
             for stream in (sys.stdout, sys.stderr):
@@ -265,10 +283,16 @@ def _row(
 
 
 def _short_of(record: Record) -> str:
-    """What the run lacks of its recipe: fewer epochs, or images."""
+    """What the run lacks of its recipe: fewer epochs or images, smaller photos, another network."""
     full = recipe_named(str(record.recipe["name"]))
     parts = [f"{record.epoch} of {full.epochs} epochs"] if record.epoch < full.epochs else []
-    return ", ".join([*parts, f"{record.recipe['limit_train']} images"] if record.recipe["limit_train"] else parts)
+    if record.recipe["limit_train"]:
+        parts.append(f"{record.recipe['limit_train']} images")
+    if record.preprocess.size != full.preprocess.size:
+        parts.append(f"{record.preprocess.size[0]} pixels, not {full.preprocess.size[0]}")
+    options = record.recipe["model_options"]
+    changed = [f"{key} {value}" for key, value in options.items() if full.model_options.get(key) != value]
+    return ", ".join([*parts, *changed])
 
 
 def _milliseconds(value: float | None) -> str:
