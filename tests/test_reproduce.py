@@ -171,12 +171,14 @@ def test_teachers_come_before_their_pupils() -> None:
         for line in compared.lines:
             assert line.teacher in known
             known.add(line.label)
+        assert all(known.issuperset(pair) for pair in compared.pairs)
 
 
 def test_the_table_gives_means_and_the_papers_numbers() -> None:
     compared = comparison("table3")
     row = {
         "line": "BWN, learned scale",
+        "seed": "0",
         "test_top5_engine": "0.9",
         "packed_bytes": "1000",
         "float_bytes": "31500",
@@ -197,6 +199,24 @@ def test_the_table_gives_means_and_the_papers_numbers() -> None:
         "| 1,000 | 31.5x | 0.5 | 2 |"
     )
     assert "differ in the class of 2 images in all, 2 of them by a tie" in table
+    assert "less that of" not in table
+
+
+def test_the_table_says_how_far_lines_are_apart_seed_by_seed() -> None:
+    compared = comparison("table3")
+    about = dict.fromkeys(("test_top5_engine", "engine_ms", "float_ms", "data", "epochs", "short_of", "trained_on"), "")
+    about |= dict.fromkeys(("packed_bytes", "float_bytes", "disagreements", "ties"), "1")
+    measured = {("B-A-C-P", 0): 0.7, ("C-B-A-P", 0): 0.6, ("B-A-C-P", 1): 0.75, ("C-B-A-P", 2): 0.1}
+    rows = [
+        {**about, "line": f"XNOR-Net, {order}", "seed": seed, "test_top1_engine": top1}
+        for (order, seed), top1 in measured.items()
+    ]
+    assert "| XNOR-Net, B-A-C-P | XNOR-Net, C-B-A-P | +10.00 | +13.90 | 1 |" in markdown(compared, rows)
+    rows.append({**rows[0], "line": "XNOR-Net, C-B-A-P", "seed": 1, "test_top1_engine": 0.7})
+    table = markdown(compared, rows)
+    assert "| XNOR-Net, B-A-C-P | XNOR-Net, C-B-A-P | +7.50 (+5.00 to +10.00) | +13.90 | 2 |" in table
+    assert "BWN, scale by eq. 6 | BWN" not in table
+    assert "less that of" not in markdown(compared.only(["B-A-C-P"]), rows[:1])
 
 
 @pytest.mark.parametrize("bad", ["a", "1;2"])

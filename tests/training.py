@@ -8,8 +8,8 @@ import torch
 from xnornet.data import ImageData, Split
 from xnornet.data.idx import ArraySplit
 
-# Three steps an epoch on the data of `shrink`. Not narrower: oneDNN (of torch 2.13, with AVX2 alone) hangs or writes where
-# it should not in 1x1 convolutions of stride 2 over 4 channels, which are a ResNet's shortcuts.
+# Three steps an epoch on the data of `shrink`. Not narrower: oneDNN (of torch 2.13, with AVX2 alone) hangs or writes
+# where it should not in 1x1 convolutions of stride 2 over 4 channels, which are a ResNet's shortcuts.
 TINY = {"epochs": 3, "batch_size": 20, "model.width": 8}
 
 

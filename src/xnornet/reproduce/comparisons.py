@@ -43,6 +43,7 @@ class Comparison:
         lines: in the table's order.
         paper_data: what the paper's numbers were measured on, and by whom.
         seeds: of the runs.
+        pairs: labels of lines of which the first should be better, or as good.
     """
 
     name: str
@@ -50,6 +51,11 @@ class Comparison:
     lines: tuple[Line, ...]
     paper_data: str = ""
     seeds: tuple[int, ...] = (0, 1, 2)
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    def line(self, label: str) -> Line:
+        """The line of a label. Raises KeyError."""
+        return {line.label: line for line in self.lines}[label]
 
     def only(self, words: Sequence[str]) -> Comparison:
         """The lines whose label is one of the words, or holds one that is no label, and their teachers.
@@ -64,7 +70,11 @@ class Comparison:
         if not chosen:
             raise UsageError(f"no line of '{self.name}' holds {' or '.join(words)}; there are {'; '.join(labels)}")
         needed = {line.label for line in chosen} | {line.teacher for line in chosen}
-        return replace(self, lines=tuple(line for line in self.lines if line.label in needed))
+        return replace(
+            self,
+            lines=tuple(line for line in self.lines if line.label in needed),
+            pairs=tuple(pair for pair in self.pairs if needed.issuperset(pair)),
+        )
 
 
 _IMAGENET = "the paper's, on ImageNet (ILSVRC 2012)"
@@ -101,6 +111,17 @@ COMPARISONS = {
                 Line("ResNet-18, XNOR-Net", "cifar10-resnet18-xnor"),
             ),
             "on CIFAR-10: the paper's for BWN and XNOR-Net, their authors' for the baselines",
+            pairs=(
+                ("VGG, BWN", "VGG, float"),
+                ("VGG, BWN", "VGG, BinaryConnect"),
+                ("VGG, XNOR-Net", "VGG, BinaryNet"),
+                ("VGG, XNOR-Net, taught by float", "VGG, XNOR-Net"),
+                ("VGG, XNOR-Net", "VGG, XNOR-Net in the order C-B-A-P"),
+                ("VGG, BWN", "VGG, BWN, learned scale"),
+                ("ResNet-18, Bi-Real", "ResNet-18, float"),
+                ("ResNet-18, Bi-Real", "ResNet-18, XNOR-Net"),
+                ("ResNet-18, Bi-Real, taught by float", "ResNet-18, Bi-Real"),
+            ),
         ),
         Comparison(
             "table1",
@@ -113,6 +134,7 @@ COMPARISONS = {
                 Line("full precision", "imagenet-alexnet-float", paper=(56.6, 80.2)),
             ),
             _IMAGENET,
+            pairs=(("BWN", "full precision"), ("BWN", "BinaryConnect"), ("XNOR-Net", "BinaryNet")),
         ),
         Comparison(
             "table2",
@@ -125,6 +147,11 @@ COMPARISONS = {
                 Line("GoogLeNet variant, full precision", "imagenet-googlenet-float", paper=(71.3, 90.0)),
             ),
             _IMAGENET,
+            pairs=(
+                ("ResNet-18, BWN", "ResNet-18, full precision"),
+                ("ResNet-18, XNOR-Net", "ResNet-18, full precision"),
+                ("GoogLeNet variant, BWN", "GoogLeNet variant, full precision"),
+            ),
         ),
         Comparison(
             "table3",
@@ -136,6 +163,7 @@ COMPARISONS = {
                 Line("XNOR-Net, B-A-C-P", "imagenet-alexnet-xnor", paper=_XNOR),
             ),
             _IMAGENET,
+            pairs=(("BWN, scale by eq. 6", "BWN, learned scale"), ("XNOR-Net, B-A-C-P", "XNOR-Net, C-B-A-P")),
         ),
     )
 }

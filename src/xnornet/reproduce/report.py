@@ -15,7 +15,7 @@ __all__ = ["draw_curves", "markdown"]
 
 
 def markdown(compared: Comparison, rows: Sequence[Row]) -> str:
-    """The table: mean of the seeds and their spread, the paper's numbers beside it."""
+    """The table: mean of the seeds and their spread, the paper's numbers beside it; then how far lines are apart."""
     top5 = any(row["test_top5_engine"] for row in rows)
     paper = any(line.paper for line in compared.lines)
     short = any(row["short_of"] for row in rows)
@@ -46,8 +46,28 @@ def markdown(compared: Comparison, rows: Sequence[Row]) -> str:
         times = [_median(mine, column) for column in ("engine_ms", "float_ms")]
         lacks = ["; ".join(sorted({str(row["short_of"]) for row in mine} - {""}))] if short else []
         lines.append([*cells, str(len(mine)), f"{packed:,}", f"{float_ / packed:.1f}x", *times, *lacks])
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return "\n\n".join([table, *_notes(compared, rows)]) + "\n"
+    return "\n\n".join([_table(lines), *_notes(compared, rows), *_differences(compared, rows)]) + "\n"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _differences(compared: Comparison, rows: Sequence[Row]) -> list[str]:
+    """A table of the pairs, where there are any: top-1 of the one less that of the other, seed by seed."""
+    lines = []
+    for first, second in compared.pairs:
+        one, other = _top1_by_seed(rows, first), _top1_by_seed(rows, second)
+        points = [one[seed] - other[seed] for seed in one if seed in other]
+        a, b = compared.line(first).paper, compared.line(second).paper
+        paper = f"{a[0] - b[0]:+.2f}" if a and b else ""
+        if points:
+            spread = f" ({min(points):+.2f} to {max(points):+.2f})" if len(points) > 1 else ""
+            lines.append([first, second, f"{statistics.mean(points):+.2f}{spread}", paper, str(len(points))])
+    if not lines:
+        return []
+    head = ["top-1 of", "less that of", "points", "the paper's", "seeds"]
+    return [_table([head, ["---"] * len(head), *lines])]
 
 
 def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
@@ -65,6 +85,11 @@ def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
     if any(line.paper for line in compared.lines):
         notes.append(f"The paper's column: {compared.paper_data}.")
     return notes
+
+
+def _top1_by_seed(rows: Sequence[Row], label: str) -> dict[str, float]:
+    """Per cent."""
+    return {str(row["seed"]): 100 * float(row["test_top1_engine"]) for row in rows if row["line"] == label}
 
 
 def _spread(rows: Sequence[Row], column: str) -> str:
