@@ -154,6 +154,31 @@ COMPARISONS = {
             ),
         ),
         Comparison(
+            "resnet18",
+            "ResNet-18 with 1-bit weights and inputs: the paper's block, later ones, and a teacher",
+            (
+                Line("full precision", "imagenet-resnet18-float", paper=(69.3, 89.2)),
+                Line("XNOR-Net", "imagenet-resnet18-xnor", paper=(51.2, 73.2)),
+                Line("XNOR-Net, taught", "imagenet-resnet18-xnor", teacher="full precision"),
+                Line("Bi-Real Net", "imagenet-resnet18-bireal"),
+                Line("Bi-Real Net, taught", "imagenet-resnet18-bireal", teacher="full precision"),
+                Line("ReActNet", "imagenet-resnet18-reactnet"),
+                Line("ReActNet, taught", "imagenet-resnet18-reactnet", teacher="full precision"),
+            ),
+            _IMAGENET,
+            pairs=(
+                ("XNOR-Net", "full precision"),
+                ("XNOR-Net, taught", "full precision"),
+                ("Bi-Real Net", "full precision"),
+                ("Bi-Real Net, taught", "full precision"),
+                ("ReActNet", "full precision"),
+                ("ReActNet, taught", "full precision"),
+                ("XNOR-Net, taught", "XNOR-Net"),
+                ("Bi-Real Net, taught", "Bi-Real Net"),
+                ("ReActNet, taught", "ReActNet"),
+            ),
+        ),
+        Comparison(
             "table3",
             "Table 3: AlexNet, how the scale is found, and the order of a block",
             (

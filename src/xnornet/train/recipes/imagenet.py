@@ -77,9 +77,15 @@ _ALEXNET_CODE = (
 
 # ResNet-18. The paper does not say which optimiser; SGD is that of fb.resnet.torch, whose network it names.
 _RESNET: dict[str, Any] = {"batch_size": 256, "short_side": (256, 480)}
+_LINEAR: dict[str, Any] = {"epochs": 90, "schedule": "linear", **_RESNET}
 _RESNET18 = (
     *_recipes("resnet18", ("float",), epochs=90, optimiser="sgd", lr=0.1, weight_decay=1e-4, **_RESNET),
-    *_recipes("resnet18", ("bwn", "xnor"), epochs=90, schedule="linear", **_RESNET),
+    *_recipes("resnet18", ("bwn", "xnor"), **_LINEAR),
+)
+# ResNet-18 with later blocks, on the same budget; Bi-Real's authors take Adam at 1e-3 falling linearly too.
+_LATER = (
+    *(replace(r, name="imagenet-resnet18-bireal") for r in _recipes("birealnet18", ("bireal",), **_LINEAR)),
+    *(replace(r, name="imagenet-resnet18-reactnet") for r in _recipes("reactnet18", ("reactnet",), **_LINEAR)),
 )
 _FIFTY_EIGHT: dict[str, Any] = {
     "variant": "-paper",
@@ -108,4 +114,4 @@ _GOOGLENET = _recipes(
     weight_decay=5e-4,
 )
 
-IMAGENET = (*_ALEXNET, *_ALEXNET_PAPER, *_ALEXNET_CODE, *_RESNET18, *_RESNET18_PAPER, *_GOOGLENET)
+IMAGENET = (*_ALEXNET, *_ALEXNET_PAPER, *_ALEXNET_CODE, *_RESNET18, *_LATER, *_RESNET18_PAPER, *_GOOGLENET)
