@@ -84,8 +84,14 @@ def test_makes_every_run_once(
     assert (tmp_path / "fashion.md").read_text().strip() in first
 
     monkeypatch.setattr(training, "train", None)  # a second run has nothing to train
-    run("--seeds", "3")
+    run("--seeds", "3", "checkpoint_minutes=1")
     assert (tmp_path / "fashion.csv").read_bytes() == written
+    run("--seeds", "3", "lr=0.1", "--no-new")
+    monkeypatch.setattr("sys.argv", [*command, "--seeds", "3", "lr=0.1"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "has a run of 'XNOR, binary weights and inputs', seed 3, with lr=0.003, not 0.1" in capsys.readouterr().err
 
 
 def write_data(folder: Path) -> None:

@@ -28,7 +28,7 @@ from ..files import write_csv
 from ..summary import summarise
 from ..train.checkpoint import Record, load_module, load_record
 from ..train.recipes import recipe as recipe_named
-from ..train.run import train
+from ..train.run import MAY_DIFFER, train
 from .comparisons import Comparison, Line, Row
 
 __all__ = ["reproduce"]
@@ -71,11 +71,14 @@ def reproduce(
         The rows, old and new, as they are there; once more where times come in.
 
     Raises:
+        UsageError: there are rows of runs with other values, and new ones are to be made.
         UsageError, DataError, TrainingError: as `xnornet.train.train`; with several jobs when all others are done.
     """
     runs = _Runs(compared, data, out, results, overrides or {}, jobs, report)
     wanted = [(line, seed) for seed in seeds or compared.seeds for line in compared.lines]
     wanted = [run for run in wanted if new or runs.known(*run) is not None]
+    if new:
+        runs.check(wanted)
     rows: list[Row] = []
     # One by one in this thread, the main one, which is where an interruption arrives.
     for row in runs.at_once(wanted, jobs) if jobs > 1 else (runs.row(*run) for run in wanted):
@@ -83,6 +86,9 @@ def reproduce(
         yield row
     if times:
         yield from runs.timed(rows)
+
+
+_Job = tuple[Line, str | None, Path, dict[str, str]]  # the line, the data, the run folder, what changes in the recipe
 
 
 class _Runs:
@@ -114,13 +120,27 @@ class _Runs:
         return self.out / f"{_file_name(line.recipe + ''.join(changed))}-seed{seed}"
 
     def changes(self, line: Line, seed: int) -> dict[str, str]:
-        """What the run changes in its recipe."""
-        return {**line.overrides, **self.overrides, **self._teacher(line, seed), "seed": str(seed)}
+        """What the run changes in its recipe, but for its teacher."""
+        return {**line.overrides, **self.overrides, "seed": str(seed)}
 
     def known(self, line: Line, seed: int) -> Row | None:
         """The row that there is of a run."""
         same = (line.label, str(seed))
         return next((row for row in _read(self.table) if (row["line"], row["seed"]) == same), None)
+
+    def check(self, wanted: Sequence[tuple[Line, int]]) -> None:
+        """Rows that there are must come from runs like those that are wanted: a table compares. Raises UsageError."""
+        for line, seed in wanted:
+            if (row := self.known(line, seed)) is None:
+                continue
+            begun = dict(word.partition("=")[::2] for word in row["command"].split()[3:])
+            was, wants = (recipe_named(line.recipe).override(c) for c in (begun, self.changes(line, seed)))
+            for key in vars(was).keys() - MAY_DIFFER - {"teacher"}:  # whose path may have changed
+                if (old := getattr(was, key)) != (asked := getattr(wants, key)):
+                    raise UsageError(
+                        f"{self.table} has a run of '{line.label}', seed {seed}, with {key}={old}, not {asked}: give "
+                        "another --results, or the same values, or --no-new to show what there is"
+                    )
 
     def row(self, line: Line, seed: int, teacher: Future[Row] | None = None) -> Row:
         """Of a run: the one there is, or a new one, which waits for its teacher."""
@@ -131,7 +151,7 @@ class _Runs:
         name = f"{line.label}, seed {seed}"
         self.report(name)
         folder = self.folder(line, seed)
-        what = (line, self.data, folder, self.changes(line, seed))
+        what = (line, self.data, folder, {**self.changes(line, seed), **self._teacher(line, seed)})
         row, history = _run(*what) if self.jobs == 1 else self._apart(name, folder, what)
         with self._files:
             write_csv(self.curves, [*_read(self.curves), *history])
@@ -157,7 +177,7 @@ class _Runs:
         if failed:
             raise failed[0]
 
-    def _apart(self, name: str, folder: Path, what: tuple[Any, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def _apart(self, name: str, folder: Path, what: _Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """`_run` in a process of its own; the lines of its epochs are reported as they come."""
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / "train.log"
