@@ -18,6 +18,10 @@ NOTES = {
         "https://www.cs.toronto.edu/~kriz/cifar.html. It states no licence, for the images or the labels; the images "
         "were collected from the web, as a labelled part of the since withdrawn Tiny Images."
     ),
+    "imagenette": (
+        "Imagenette (fast.ai), https://github.com/fastai/imagenette, under the Apache licence 2.0: ten classes of "
+        "ImageNet, whose photos are from the web, their rights with their owners, and given for research and teaching."
+    ),
     "fashionmnistmini": (
         "a part of Fashion-MNIST (Zalando SE, MIT licence), bundled with this package; see "
         "`src/xnornet/data/fashion-mnist-mini/README.md`."
