@@ -19,15 +19,16 @@ from xnornet.models import MODELS, create, default_classes, image_size, options,
 from xnornet.nn import BinaryConv2d, BinaryLinear, Method, method
 from xnornet.summary import summarise
 
-# Narrow networks of small images: the shapes are odd on purpose, where the architecture allows.
+# Narrow networks of small images: the shapes are odd on purpose, where the architecture allows. ResNets are wide enough
+# for oneDNN with AVX2 (see `tests/training.py`).
 SMALL: dict[str, dict[str, int]] = {
     "alexnet": {"image_size": 67, "width": 12},
     "birealnet18": {"width": 4},
     "googlenet": {"width": 4},
     "nin": {"width": 12},
     "reactnet18": {"width": 4},
-    "resnet18": {"width": 4},
-    "resnet20": {"width": 4},
+    "resnet18": {"width": 8},
+    "resnet20": {"width": 8},
     "small_convnet": {"image_size": 15, "width": 4},
     "vgg19": {"image_size": 32, "width": 4},
     "vgg_small": {"image_size": 9, "width": 8},

@@ -97,6 +97,24 @@ def test_convolutions(data):
     gradients_agree(layer, x, plain)
 
 
+@pytest.mark.parametrize("channels", [2, 3, 4, 7])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_narrow_layers_of_single_pixels(channels, clip):
+    """Where oneDNN writes outside its memory: often enough that it would be seen."""
+    quantizer = None if clip is None else SteSign(clip)
+    layer = BinaryConv2d(channels, 8, 1, stride=2, bias=False, input_quantizer=quantizer)
+    layer.to(memory_format=torch.channels_last)
+    x = torch.randn(6, channels, 10, 10).to(memory_format=torch.channels_last).requires_grad_()
+
+    def plain(x):
+        codes = x if clip is None else plain_signs(x, clip)
+        weight = plain_weight(layer.weight, layer.weight_quantizer.gradient)
+        return torch.einsum("nihw,oi->nohw", codes[:, :, ::2, ::2], weight.flatten(1))
+
+    for _ in range(5):
+        gradients_agree(layer, x, plain)
+
+
 @given(
     st.lists(st.integers(1, 5), min_size=0, max_size=3),
     *(st.integers(1, 9), st.integers(1, 9)),
