@@ -80,17 +80,40 @@ def test_demo_table_is_the_committed_one() -> None:
         assert figure in table, figure
 
 
-def test_the_page_on_cifar10_shows_the_committed_table() -> None:
+@pytest.mark.parametrize(
+    ("page", "folder", "name"),
+    [
+        ("cifar10", ".", "cifar10"),
+        ("cifar10", "reduced", "cifar10"),
+        ("imagenette", "reduced", "table1"),
+        ("imagenette", "reduced/lr-0.003", "table1"),
+        ("imagenette", "reduced", "table3"),
+        ("imagenette", "reduced", "resnet18"),
+    ],
+)
+def test_pages_show_the_committed_tables(page: str, folder: str, name: str) -> None:
     pytest.importorskip("torch")
     from xnornet.reproduce.comparisons import comparison
     from xnornet.reproduce.report import markdown
 
-    with (RESULTS / "cifar10.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    table = markdown(comparison("cifar10"), rows).strip()
+    table = (RESULTS / folder / f"{name}.md").read_text().strip()
+    rows = rows_of(RESULTS / folder / f"{name}.csv")
+    compared = comparison(name)
+    labels = {row["line"] for row in rows}
+    shown = [line.label for line in compared.lines if f"| {line.label} |" in table]
+    assert table == markdown(compared.only(shown), rows).strip()
+    assert labels.issubset(shown)
+    assert table in (ROOT / "docs" / f"{page}.md").read_text()
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_the_page_on_cifar10_says_of_its_table() -> None:
+    rows = rows_of(RESULTS / "cifar10.csv")
     page = (ROOT / "docs" / "cifar10.md").read_text()
-    assert table == (RESULTS / "cifar10.md").read_text().strip()
-    assert table in page
     error = {row["line"]: f"{100 - 100 * float(row['test_top1_engine']):.2f} %" for row in rows}
     for line in error:
         assert error[line] in page, line

@@ -73,11 +73,16 @@ def _differences(compared: Comparison, rows: Sequence[Row]) -> list[str]:
 def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
     differing = sum(int(row["disagreements"]) for row in rows)
     ties = sum(int(row["ties"]) for row in rows)
+    agreement = (
+        f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within float "
+        "rounding."
+        if differing
+        else "Engine and PyTorch give every image the same class."
+    )
     settings = sorted({f"{row['data']}, {row['epochs']} epochs" for row in rows})
     notes = [
         "Top-1 of the packed file in the engine on the test split; mean and least to most over the seeds. "
-        f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within float "
-        "rounding. Times are for one image on one thread.",
+        f"{agreement} Times are for one image on one thread.",
         f"Trained on: {'; '.join(settings)}. Hardware: {'; '.join(sorted({str(row['trained_on']) for row in rows}))}.",
     ]
     if machines := sorted({str(row["times_machine"]) for row in rows if row.get("times_machine")}):
@@ -145,7 +150,7 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
     shown = f"test (solid), training (dashed), {len(seeds)} seed{'s' * (len(seeds) != 1)}"
     axes.set_title(f"{compared.title}\n{shown}", fontsize=9)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="best", fontsize=8)
     with replacing(picture) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
     plt.close(figure)
