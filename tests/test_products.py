@@ -97,6 +97,14 @@ def test_convolutions(data):
     gradients_agree(layer, x, plain)
 
 
+def test_a_kernel_larger_than_the_image_is_refused_whatever_its_weights():
+    layer = BinaryConv2d(4, 8, 3, dilation=2)
+    with pytest.raises(RuntimeError, match="[Kk]ernel size"):
+        layer(torch.randn(2, 4, 3, 3))
+    with pytest.raises(RuntimeError, match="channels"):
+        BinaryConv2d(4, 8, 3)(torch.randn(2, 5, 3, 3))
+
+
 @pytest.mark.parametrize("channels", [2, 3, 4, 7])
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_narrow_layers_of_single_pixels(channels, clip):

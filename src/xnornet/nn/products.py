@@ -101,8 +101,8 @@ def _covers(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     forward and backward, torch 2.13 on Zen 3): oneDNN reorders the weights, which are many, for windows that are not
     there. On a GPU this was not measured, and in an exported graph a convolution stays what it is.
     """
-    _, padding, _, groups = geometry
-    whole = groups == 1 and not any(padding) and x.shape[2:] == weight.shape[2:]
+    _, padding, dilation, _ = geometry
+    whole = x.shape[1:] == weight.shape[1:] and not any(padding) and max(dilation) == 1  # so there is one group
     return whole and x.device.type == "cpu" and not exporting()
 
 
@@ -146,8 +146,8 @@ def _convolve_backward(
 
 
 def _breaks(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    """Whether oneDNN may write outside the gradient of this weight: it does (of torch 2.13, on CPUs with AVX2 and no
-    AVX-512) where a 1x1 kernel of stride 2 reads fewer than 8 channels, stored last."""
+    """Whether oneDNN may write outside the gradient of this weight: it was seen to (that of torch 2.13, on a CPU with
+    AVX2 and no AVX-512) where a 1x1 kernel of stride 2 reads fewer than 8 channels, stored last."""
     stride, padding, _, groups = geometry
     narrow = groups == 1 and weight.shape[1] < 8 and tuple(weight.shape[2:]) == (1, 1)
     return narrow and max(stride) > 1 and not any(padding) and x.device.type == "cpu"
