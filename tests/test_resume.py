@@ -155,7 +155,7 @@ def dies(self, batch, batch_idx):
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, batch, batch_idx)
 Classifier.training_step = dies
-options = {"epochs": 3, "model.width": 4, "batch_size": 20, "checkpoint_steps": 1}
+options = {"epochs": 3, "model.width": 8, "batch_size": 20, "checkpoint_steps": 1}
 train("fashion-xnor", data=sys.argv[1], out=sys.argv[2], overrides=options)
 """
 

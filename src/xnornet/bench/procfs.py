@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["memory_left", "processor_seconds", "resident_mib"]
+__all__ = ["memory_left", "processor_flags", "processor_seconds", "resident_mib"]
 
 
 def processor_seconds() -> float:
@@ -31,6 +31,13 @@ def resident_mib(key: str) -> float | None:
 def memory_left() -> float | None:
     """MiB that can be had without swapping."""
     return _line(Path("/proc/meminfo"), "MemAvailable")
+
+
+def processor_flags() -> frozenset[str]:
+    """What the first CPU can do, in the system's names, as "avx2"; none where it does not say."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return frozenset(next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "").split())
 
 
 def _line(path: Path, key: str) -> float | None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...graph import INPUT
 from ..case import Case, Precision
 from .base import Loaded, Peer, PeerUnavailable
+from .int8 import most_code
 from .onnx_graph import save
 
 __all__ = ["Float", "Int8"]
@@ -67,6 +68,7 @@ class Int8(Float):
             per_channel=True,
             activation_type=q.QuantType.QUInt8,
             weight_type=q.QuantType.QInt8,
+            reduce_range=most_code() < 127,
         )
         source.unlink()
         return path

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ... import ops
 from ...graph import INPUT, PackedModel
 from .base import PeerUnavailable
+from .int8 import most_code
 
 __all__ = ["OpenVinoGraph"]
 
@@ -80,7 +81,7 @@ class OpenVinoGraph:
         if self.ranges is None:
             return self.o.constant(np.ascontiguousarray(array))
         most = np.maximum(np.abs(array).max(axis=(1, 2, 3), keepdims=True), 1e-30)
-        scale = (most / 127).astype(np.float32)
+        scale = (most / most_code()).astype(np.float32)
         codes = self.o.constant(np.rint(array / scale).astype(np.int8))
         return self.o.multiply(self.o.convert(codes, "f32"), self.o.constant(scale))
 
