@@ -15,6 +15,7 @@ from .. import reference
 from ..data import Split, Unreadable
 from ..evaluate import Evaluation, Progress, batches
 from ..graph import PackedModel
+from ..nn.functional import exact_float32
 from ..ops import Quantize, Sign
 from ..train.checkpoint import load_module
 
@@ -84,8 +85,7 @@ def torch_evaluation(
     logits, labels, indices = [], [], []
     for pixels, truth, which in batches(split, packed.preprocess, batch, Unreadable(len(split)), progress):
         x = torch.from_numpy(packed.preprocess.normalise(pixels)).permute(0, 3, 1, 2).contiguous()
-        # On a GPU convolutions would drop 13 bits of real inputs (TF32).
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with exact_float32():
             logits.append(module(x.to(device)).float().cpu().numpy())
         labels.append(truth)
         indices.append(which)

@@ -6,8 +6,9 @@ names them instead of spelling them out in several tensor operations; everywhere
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 __all__ = [
     "constant",
     "depending",
+    "exact_float32",
     "exporting",
     "feature_scale",
     "input_scale",
@@ -29,6 +31,14 @@ __all__ = [
 def exporting() -> bool:
     """Whether `torch.export` traces. torch 2.11's `is_exporting` is true of what `torch.compile` traces as well."""
     return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Convolutions of float32 as such: on a GPU they would drop 13 bits of real inputs (TF32), which turns signs."""
+    backend = torch.backends.cudnn
+    with backend.flags(enabled=True, benchmark=backend.benchmark, allow_tf32=False):
+        yield
 
 
 def depending(codes: Tensor, x: Tensor) -> Tensor:

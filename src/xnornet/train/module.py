@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nn import clip_weights_
+from ..nn.functional import exact_float32
 from .data import ImageDataModule
 from .divergence import Divergence
 from .losses import classification, distillation
@@ -66,7 +67,7 @@ class Classifier(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
         # In float32 whatever the precision: binary layers are tested on whole numbers, which 16 bits cannot hold.
-        with torch.autocast(self.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False), exact_float32():
             logits = self.network.forward(images)  # not compiled: that would take longer than all the testing
         self.test_tally.add(classification(self.recipe.loss, logits, labels), logits, labels)
 
