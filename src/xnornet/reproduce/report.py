@@ -71,18 +71,10 @@ def _differences(compared: Comparison, rows: Sequence[Row]) -> list[str]:
 
 
 def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
-    differing = sum(int(row["disagreements"]) for row in rows)
-    ties = sum(int(row["ties"]) for row in rows)
-    agreement = (
-        f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within float "
-        "rounding."
-        if differing
-        else "Engine and PyTorch give every image the same class."
-    )
     settings = sorted({f"{row['data']}, {row['epochs']} epochs" for row in rows})
     notes = [
         "Top-1 of the packed file in the engine on the test split; mean and least to most over the seeds. "
-        f"{agreement} Times are for one image on one thread.",
+        f"{_agreement(rows)} Times are for one image on one thread.",
         f"Trained on: {'; '.join(settings)}. Hardware: {'; '.join(sorted({str(row['trained_on']) for row in rows}))}.",
     ]
     if machines := sorted({str(row["times_machine"]) for row in rows if row.get("times_machine")}):
@@ -90,6 +82,19 @@ def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
     if any(line.paper for line in compared.lines):
         notes.append(f"The paper's column: {compared.paper_data}.")
     return notes
+
+
+def _agreement(rows: Sequence[Row]) -> str:
+    held = [row for row in rows if row["disagreements"]]  # whose networks were at hand in both forms
+    differing, ties = (sum(int(row[column]) for row in held) for column in ("disagreements", "ties"))
+    told = (
+        f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within float "
+        "rounding."
+        if differing
+        else "Engine and PyTorch give every image the same class."
+    )
+    others = sorted({str(row["line"]) for row in rows} - {str(row["line"]) for row in held})
+    return f"{told} Not compared image by image: {'; '.join(others)}." if others else told
 
 
 def _top1_by_seed(rows: Sequence[Row], label: str) -> dict[str, float]:
