@@ -1,7 +1,7 @@
 """Publish a packed model: copy it to where it is had from, write its card, enter it in the index of `xnornet zoo`.
 
     python scripts/publish_model.py PACKED --name NAME --results benchmarks/results/FILE.csv (--bundle | --to FOLDER)
-        [--line LABEL] [--seed N] [--check DATA] [--chosen-on-test] [--data-note TEXT]
+        [--line LABEL] [--seed N] [--check DATA] [--words WORD,WORD,...] [--chosen-on-test] [--data-note TEXT]
 
 With --bundle the file becomes part of the package; with --to it goes to FOLDER, to be served from there (docs/zoo.md).
 No number is typed: all come from the packed file and from its row of the results, and these two must agree. With
@@ -30,7 +30,7 @@ from xnornet.summary import summarise
 from xnornet.zoo.index import FOLDER, Entry, entries, write_entries
 
 ROOT = Path(__file__).resolve().parents[1]
-NEAR = 0.002  # training's own test accuracy and that of the results may come from different devices and precisions
+NEAR = 0.005  # training's own test accuracy and the results' may come from different devices and precisions
 
 
 def main() -> None:
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--line", help="the row's line; needed where recipe and seed leave a choice")
     parser.add_argument("--seed", help="the row's seed; default: the packed file's")
     parser.add_argument("--check", metavar="DATA", help="run the file over this data's test split first")
+    parser.add_argument("--words", help="what classes named by codes are, in order, with commas; appended to the codes")
     parser.add_argument("--chosen-on-test", action="store_true", help="say that it was chosen on its test data")
     parser.add_argument("--data-note", metavar="TEXT", help="source and licence of data that is not known here")
     parser.add_argument("--zoo", type=Path, default=FOLDER, help="folder of the index; default: the package's")
@@ -65,6 +66,7 @@ def publish(
     line: str | None = None,
     seed: str | None = None,
     check: str | None = None,
+    words: str | None = None,
     chosen_on_test: bool = False,
     data_note: str | None = None,
     zoo: Path = FOLDER,
@@ -83,8 +85,9 @@ def publish(
     if check is not None:
         verify(model, row, check)
     provenance = without_folders(dict(model.provenance))
-    if provenance != model.provenance:
-        model = replace(model, provenance=provenance)
+    labels = model.labels if words is None else worded(model.labels, words.split(","))
+    if provenance != model.provenance or labels != model.labels:
+        model = replace(model, provenance=provenance, labels=labels)
         content = format.dumps(model)
     data = data_name(row.get("data") or provenance["data"])
     note = data_note or note_on(data)
@@ -182,6 +185,13 @@ def seeds_of(row: Row, rows: Sequence[Row]) -> list[Row]:
     """The rows that differ from this one in the seed alone, itself among them."""
     same = {key: row.get(key) for key in ("line", "recipe", "method", "model", "model_options", "epochs")}
     return [other for other in rows if all(other.get(key) == value for key, value in same.items())]
+
+
+def worded(labels: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
+    """Each label with what it means behind it. Raises ValueError unless there is a word for each."""
+    if len(words) != len(labels) or not all(word.strip() for word in words):
+        raise ValueError(f"--words {','.join(words)}: {len(words)} for {len(labels)} classes ({', '.join(labels)})")
+    return tuple(f"{label} {word.strip()}" for label, word in zip(labels, words, strict=True))
 
 
 def without_folders(value: Any) -> Any:

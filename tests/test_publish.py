@@ -105,6 +105,18 @@ def trained(tmp_path: Path) -> Run:
 NOTE = ("--data-note", "random pictures, free for all")
 
 
+def test_words_for_classes_named_by_codes(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--words", "a tame lion, a tame wolf,size", "--check", trained.data, *NOTE)
+    done = trained.publish("--name", "animals-xnor", "--bundle", *words)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(index, "FOLDER", trained.zoo)
+    model, source = xnornet.load("animals-xnor"), open_dataset(trained.data)
+    assert model.labels == ["cat a tame lion", "dog a tame wolf", "größe size"]
+    assert evaluate(model, source.split("test"), source.class_names).accuracy() == trained.top1
+    done = trained.publish("--name", "animals-xnor", "--bundle", "--words", "one,two", *NOTE)
+    assert "--words one,two: 2 for 3 classes (cat, dog, größe)" in done.stderr
+
+
 def test_a_bundled_model(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     done = trained.publish("--name", "animals-xnor", "--bundle", "--check", trained.data, *NOTE)
     assert done.returncode == 0, done.stderr

@@ -74,10 +74,13 @@ def evaluate(
 ) -> Evaluation:
     """Run a packed model over a split.
 
+    A label may say more than the data's name of its class, which it then begins with: "n02102040 English springer".
+
     Raises:
         DataError: the data's classes are not the model's, or too many images cannot be read.
     """
-    if tuple(model.labels) != tuple(class_names):
+    names = zip(model.labels, class_names, strict=False)
+    if len(model.labels) != len(class_names) or not all(f"{label} ".startswith(f"{name} ") for label, name in names):
         shown = [", ".join(names[:3]) + ("..." if len(names) > 3 else "") for names in (class_names, model.labels)]
         raise DataError(
             f"the data's {len(class_names)} classes ({shown[0]}) are not the model's {len(model.labels)} ({shown[1]}); "
