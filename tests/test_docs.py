@@ -85,8 +85,10 @@ def test_demo_table_is_the_committed_one() -> None:
     [
         ("cifar10", ".", "cifar10"),
         ("cifar10", "reduced", "cifar10"),
+        ("imagenette", "imagenette", "table1"),
+        ("imagenette", "imagenette", "table3"),
+        ("imagenette", "imagenette", "resnet18"),
         ("imagenette", "reduced", "table1"),
-        ("imagenette", "reduced/lr-0.003", "table1"),
         ("imagenette", "reduced", "table3"),
         ("imagenette", "reduced", "resnet18"),
     ],
@@ -109,6 +111,35 @@ def test_pages_show_the_committed_tables(page: str, folder: str, name: str) -> N
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_learning_rates_on_the_page_on_photos() -> None:
+    page = (ROOT / "docs" / "imagenette.md").read_text()
+    for rate, folder in (("0.001", "."), ("0.003", "lr-0.003"), ("0.01", "lr-0.01")):
+        rows = rows_of(RESULTS / "reduced" / folder / "table1.csv")
+        top1 = {row["line"]: f"{100 * float(row['test_top1_engine']):.2f}" for row in rows if row["seed"] == "0"}
+        shown = [top1.get(line, "") for line in ("BWN", "BinaryConnect", "XNOR-Net", "BinaryNet")]
+        assert f"| {rate} | {' | '.join(shown)} |" in page
+
+
+def test_photos_in_the_readme() -> None:
+    rows = {row["line"]: row for row in rows_of(RESULTS / "imagenette" / "table1.csv")}
+    section = README[README.index("Photos of ten") : README.index("Test accuracy on `fashion")]
+    names = {"full precision": "float", "BWN": "BWN, binary", "XNOR-Net": "XNOR-Net, binary"}
+    for line, row in rows.items():
+        shown = next(text for text in section.splitlines() if text.startswith(f"| {names.get(line, line)}"))
+        assert f"| {100 * float(row['test_top1_engine']):.2f} | {int(row['packed_bytes']):,} bytes |" in shown
+        for column in ("engine_ms", "float_ms"):
+            assert not row[column] or f"| {float(row[column]):.3g} |" in shown
+
+
+def test_what_the_page_on_photos_says_of_training_on_a_gpu() -> None:
+    page = " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
+    rows = rows_of(RESULTS / "training_gpu.csv")
+    pace = {(row["network"], row["method"]): float(row["images_per_second"]) for row in rows}
+    xnor, bwn = (pace["alexnet", method] / pace["alexnet", "float"] for method in ("xnor", "bwn"))
+    assert f"XNOR-Net trained at {xnor:.2f} of float's pace, BWN at {bwn:.2f}" in page
+    assert f"Bi-Real Net at {pace['birealnet18', 'bireal'] / pace['resnet18', 'float']:.2f} of the float" in page
 
 
 def test_what_the_page_on_cifar10_says_of_its_table() -> None:

@@ -15,6 +15,7 @@ from xnornet.train import data as train_data
 from xnornet.train.checkpoint import load_record
 from xnornet.train.module import Classifier
 from xnornet.train.run import train
+from xnornet.train.run_folder import RunFolder
 
 from .test_data import write_idx
 from .training import TINY, assert_same, weights
@@ -129,6 +130,21 @@ def test_epochs_between_those_saved_and_tested(tiny_data, tmp_path, monkeypatch)
         train("fashion-xnor", out=tmp_path / "other", overrides={**options, "test_epochs": 3})
 
 
+@pytest.mark.parametrize(("share", "saved"), [(0.0, [6]), (1e9, [1, 2, 3, 4, 5, 6])])
+def test_dear_checkpoints_are_written_seldom(share, saved, tiny_data, tmp_path, monkeypatch):
+    """The first and the last, where all count as dear and nothing may be spent on others."""
+    monkeypatch.setattr("xnornet.train.run_folder.CHEAP", 0.0)
+    monkeypatch.setattr("xnornet.train.run_folder.SHARE", share)
+    epochs = []
+    save = RunFolder._save
+    monkeypatch.setattr(
+        RunFolder, "_save", lambda self, trainer: (epochs.append(self.record.epoch), save(self, trainer))
+    )
+    train("fashion-float", out=tmp_path, overrides={**TINY, "epochs": 6})
+    assert epochs == sorted({1, *saved})
+    assert load_record(tmp_path / "last.ckpt").epoch == 6
+
+
 def test_resuming_a_finished_run_does_nothing(tiny_data, tmp_path):
     first = train("fashion-float", out=tmp_path, overrides=TINY)
     before = first.checkpoint.stat().st_mtime_ns
@@ -149,6 +165,7 @@ KILLED = """
 import os, signal, sys
 from xnornet.train.module import Classifier
 from xnornet.train.run import train
+from xnornet.train.run_folder import RunFolder
 step = Classifier.training_step
 def dies(self, batch, batch_idx):
     if (self.current_epoch, batch_idx) == (1, 2):

@@ -18,11 +18,15 @@ from .recipes import Recipe
 __all__ = ["RunFolder"]
 
 STEPS_BETWEEN_AGREEMENTS = 20  # of several processes, on whether to save: each costs them a message
+# A checkpoint that takes longer than so many seconds is not written after an epoch where that would cost more than this
+# share of the time: AlexNet's has 700 MB, and a GPU trains an epoch of ten thousand photos in three seconds.
+CHEAP, SHARE = 1.0, 0.1
 
 
 class RunFolder(L.Callback):
     """Keeps `record` and what follows from it: a row an epoch in `metrics.csv` and TensorBoard, and `last.ckpt`,
-    written when an epoch ends and, within epochs, every `checkpoint_minutes` or `checkpoint_steps` of the recipe.
+    written when an epoch ends, unless that would take too much of the time, and, within epochs, every
+    `checkpoint_minutes` or `checkpoint_steps` of the recipe.
 
     Only the first of several processes writes and prints.
 
@@ -34,6 +38,7 @@ class RunFolder(L.Callback):
         self.folder = folder
         self.record = record
         self._saved = self._began = time.perf_counter()
+        self._save_took = 0.0
         self._epochs_here: list[float] = []  # seconds of those that this process has seen from beginning to end
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -92,7 +97,7 @@ class RunFolder(L.Callback):
             train_seconds=self.record.train_seconds + seconds,
             history=(*self.record.history, row),
         )
-        if self._reached(trainer, pl_module.recipe.checkpoint_epochs):
+        if self._reached(trainer, pl_module.recipe.checkpoint_epochs) and self._affordable(trainer):
             self._save(trainer)
         if trainer.is_global_zero:
             self._write_metrics()
@@ -118,12 +123,24 @@ class RunFolder(L.Callback):
         due = waited or trainer.received_sigterm
         if trainer.world_size == 1:
             return due
-        # The clocks of several processes differ: the first one's decides, now and then.
-        return batches % STEPS_BETWEEN_AGREEMENTS == 0 and bool(trainer.strategy.broadcast(due))
+        return batches % STEPS_BETWEEN_AGREEMENTS == 0 and self._agreed(trainer, due)
+
+    def _affordable(self, trainer: L.Trainer) -> bool:
+        """Whether to save after this epoch: not if that is dear and was done lately, but for the last."""
+        lately = SHARE * (time.perf_counter() - self._saved) < self._save_took
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        return self._agreed(trainer, last or trainer.received_sigterm or self._save_took < CHEAP or not lately)
+
+    @staticmethod
+    def _agreed(trainer: L.Trainer, decision: bool) -> bool:
+        """The clocks of several processes differ: the first one's decides."""
+        return decision if trainer.world_size == 1 else bool(trainer.strategy.broadcast(decision))
 
     def _save(self, trainer: L.Trainer) -> None:
+        began = time.perf_counter()
         trainer.save_checkpoint(self.folder / "last.ckpt")
         self._saved = time.perf_counter()
+        self._save_took = self._saved - began
 
     def _print(self, row: dict[str, Any], trainer: L.Trainer) -> None:
         steps = trainer.num_training_batches // trainer.accumulate_grad_batches

@@ -79,8 +79,8 @@ class Recipe:
         sync_batch_norm: batch statistics over all processes, not of each its own.
         seed: decides weights, order and augmentation; on one CPU, with as many threads, runs repeat exactly.
         test_epochs: test after every so many epochs, of which the last is one.
-        checkpoint_epochs: save after every so many epochs, and after the last. A small network on a GPU may take a
-            second for an epoch, and as long to write a checkpoint.
+        checkpoint_epochs: save after every so many epochs, and after the last; less often where that would take more
+            than a tenth of the time.
         checkpoint_minutes, checkpoint_steps: how often to save within an epoch, to resume from there; 0: not.
     """
 
