@@ -91,6 +91,7 @@ def test_demo_table_is_the_committed_one() -> None:
         ("imagenette", "reduced", "table1"),
         ("imagenette", "reduced", "table3"),
         ("imagenette", "reduced", "resnet18"),
+        ("imagenette", "reduced", "table2"),
     ],
 )
 def test_pages_show_the_committed_tables(page: str, folder: str, name: str) -> None:
