@@ -60,6 +60,8 @@ def test_other_classes_and_empty_data_are_refused() -> None:
         evaluate(model, Images(3), ("cat", "dog"))
     with pytest.raises(DataError, match="2 classes|classes"):
         evaluate(model, Images(3), ("dog", "cat", "größe"))
+    with pytest.raises(DataError, match="classes"):  # a label begins with a whole word
+        evaluate(model, Images(3), ("ca", "dog", "größe"))
     with pytest.raises(DataError, match="no images"):
         evaluate(model, Images(0), model.labels)
 

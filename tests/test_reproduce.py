@@ -207,6 +207,11 @@ def test_the_table_gives_means_and_the_papers_numbers() -> None:
     assert "differ in the class of 2 images in all, 2 of them by a tie" in table
     assert "less that of" not in table
 
+    unknown = {**row, "test_top1_engine": "0.5", "disagreements": "", "ties": ""}
+    table = markdown(compared, [unknown])
+    assert "Not compared image by image: BWN, learned scale." in table
+    assert "Engine and PyTorch" not in table
+
 
 def test_the_table_says_how_far_lines_are_apart_seed_by_seed() -> None:
     compared = comparison("table3")

@@ -165,7 +165,6 @@ KILLED = """
 import os, signal, sys
 from xnornet.train.module import Classifier
 from xnornet.train.run import train
-from xnornet.train.run_folder import RunFolder
 step = Classifier.training_step
 def dies(self, batch, batch_idx):
     if (self.current_epoch, batch_idx) == (1, 2):

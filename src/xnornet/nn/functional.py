@@ -36,8 +36,9 @@ def exporting() -> bool:
 @contextlib.contextmanager
 def exact_float32() -> Iterator[None]:
     """Convolutions of float32 as such: on a GPU they would drop 13 bits of real inputs (TF32), which turns signs."""
-    backend = torch.backends.cudnn
-    with backend.flags(enabled=True, benchmark=backend.benchmark, allow_tf32=False):
+    now = torch.backends.cudnn
+    kept = {"enabled": now.enabled, "benchmark": now.benchmark, "deterministic": now.deterministic}
+    with now.flags(**kept, allow_tf32=False):
         yield
 
 

@@ -87,14 +87,17 @@ def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
 def _agreement(rows: Sequence[Row]) -> str:
     held = [row for row in rows if row["disagreements"]]  # whose networks were at hand in both forms
     differing, ties = (sum(int(row[column]) for row in held) for column in ("disagreements", "ties"))
-    told = (
-        f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within float "
-        "rounding."
-        if differing
-        else "Engine and PyTorch give every image the same class."
-    )
-    others = sorted({str(row["line"]) for row in rows} - {str(row["line"]) for row in held})
-    return f"{told} Not compared image by image: {'; '.join(others)}." if others else told
+    told = []
+    if held:
+        told.append(
+            f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within "
+            "float rounding."
+            if differing
+            else "Engine and PyTorch give every image the same class."
+        )
+    if others := sorted({str(row["line"]) for row in rows if not row["disagreements"]}):
+        told.append(f"Not compared image by image: {'; '.join(others)}.")
+    return " ".join(told)
 
 
 def _top1_by_seed(rows: Sequence[Row], label: str) -> dict[str, float]:
