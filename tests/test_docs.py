@@ -123,6 +123,44 @@ def test_learning_rates_on_the_page_on_photos() -> None:
         assert f"| {rate} | {' | '.join(shown)} |" in page
 
 
+def test_what_the_page_on_photos_says_of_its_tables() -> None:
+    page = " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
+    folder = RESULTS / "imagenette"
+    rows = {row["line"]: row for row in rows_of(folder / "table1.csv")}
+    top1 = {line: 100 * float(row["test_top1_engine"]) for line, row in rows.items()}
+    ours, torch = (float(rows["XNOR-Net"][column]) for column in ("engine_ms", "float_ms"))
+    flips = {
+        line: sorted(
+            100 * float(row["flip_ratio"])
+            for row in rows_of(folder / "table1-layers.csv")
+            if (row["line"], row["epoch"]) == (line, "20")
+        )
+        for line in ("BWN", "BinaryConnect")
+    }
+    known = {
+        row["line"]: 100 * float(row["train_top1"])
+        for row in rows_of(folder / "table1-curves.csv")
+        if row["epoch"] == "30"
+    }
+    bwn, binaryconnect = flips["BWN"], flips["BinaryConnect"]
+    resnets = {
+        row["line"]: 100 * float(row["test_top1_engine"]) for row in rows_of(RESULTS / "reduced" / "resnet18.csv")
+    }
+    gap = resnets["full precision"] - resnets["XNOR-Net"]
+    for phrase in (
+        f"{top1['BWN'] - top1['full precision']:+.1f} points, at a thirtieth",
+        f"loses {top1['full precision'] - top1['XNOR-Net']:.1f} points",
+        f"{ours:.2f} ms an image instead of {torch:.1f}: {torch / ours:.1f} times faster",
+        f"by {top1['BinaryConnect'] - top1['BWN']:.1f} and {top1['BinaryNet'] - top1['XNOR-Net']:.1f} points",
+        f"({binaryconnect[0]:.0f} to {binaryconnect[-2]:.0f} % of a layer's, BWN {bwn[0]:.0f} to {bwn[-2]:.0f} %)",
+        f"in the first dense layer {binaryconnect[-1]:.0f} % instead of {bwn[-1]:.0f} %",
+        f"BWN knows {known['BWN']:.0f} % of its training images, BinaryConnect {known['BinaryConnect']:.0f} %",
+        f"XNOR-Net is {gap:.1f} points below float",
+        f"closes {100 * (resnets['Bi-Real Net'] - resnets['XNOR-Net']) / gap:.0f} % of that gap",
+    ):
+        assert phrase in page, phrase
+
+
 def test_photos_in_the_readme() -> None:
     rows = {row["line"]: row for row in rows_of(RESULTS / "imagenette" / "table1.csv")}
     section = README[README.index("Photos of ten") : README.index("Test accuracy on `fashion")]
@@ -139,6 +177,10 @@ def test_what_the_page_on_photos_says_of_training_on_a_gpu() -> None:
     rows = rows_of(RESULTS / "training_gpu.csv")
     pace = {(row["network"], row["method"]): float(row["images_per_second"]) for row in rows}
     xnor, bwn = (pace["alexnet", method] / pace["alexnet", "float"] for method in ("xnor", "bwn"))
+    begin, end = "2026-11-26 18:58:30", "2026-11-26 19:01:30"  # all at once
+    log = [row for row in rows_of(RESULTS / "imagenette" / "gpu.csv") if begin <= row["time"] <= end]
+    assert len(log) > 30
+    assert all(row["busy_percent"] == "100" for row in log)
     assert f"XNOR-Net trained at {xnor:.2f} of float's pace, BWN at {bwn:.2f}" in page
     assert f"Bi-Real Net at {pace['birealnet18', 'bireal'] / pace['resnet18', 'float']:.2f} of the float" in page
 
