@@ -49,6 +49,20 @@ def test_layers_may_scale_their_learning_rate():
         assert rates == pytest.approx({**dict.fromkeys(rates, 0.1), "0.weight": expected})
 
 
+def test_latent_weights_may_learn_at_a_rate_of_their_own():
+    network = nn.Sequential(BinaryLinear(4, 4, weight_quantizer="sign"), BinaryLinear(4, 2), nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="give parameter_groups the lr"):
+        parameter_groups(network[1:], latent_lr=3)
+    kappa = math.sqrt((4 + 4) / 1.5)
+    groups = parameter_groups(network, lr=0.1, latent_lr=3)
+    rates = {name: group["lr"] for group in groups for name in names_of(network, group)}
+    assert rates == pytest.approx({**dict.fromkeys(rates, 0.1), "0.weight": 0.3 * kappa, "1.weight": 0.3})
+    made = optimiser(network, recipe("fashion-xnor").override({"lr": 0.1, "latent_lr": 3}))
+    rates = {name: group["lr"] for group in made.param_groups for name in names_of(network, group)}
+    assert rates["1.weight"] == pytest.approx(0.3)
+    assert rates["1.bias"] == pytest.approx(0.1)
+
+
 def test_traps_of_a_loop_of_ones_own():
     network = create("small_convnet", "xnor", width=4)
     with pytest.warns(UserWarning, match="weight decay 0.01 on latent weights"):

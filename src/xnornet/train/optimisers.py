@@ -29,6 +29,7 @@ def parameter_groups(
     weight_decay: float = 0.0,
     *,
     lr: float | None = None,
+    latent_lr: float = 1.0,
     lr_scale_power: float = 1.0,
     decay_latent: bool = False,
 ) -> list[dict[str, Any]]:
@@ -43,7 +44,8 @@ def parameter_groups(
 
     Args:
         lr: the learning rate; needed where layers have an `lr_scale` of their own (BinaryConnect's Glorot factor),
-            whose latent weights then get groups with ``lr * lr_scale ** lr_scale_power``.
+            whose latent weights then get groups with ``lr * latent_lr * lr_scale ** lr_scale_power``.
+        latent_lr: factor on the learning rate of all latent weights; needs `lr` too.
         lr_scale_power: 1 for Adam, 2 for SGD, as in BinaryConnect.
         decay_latent: decay latent weights all the same, as the released code of XNOR-Net does.
 
@@ -51,7 +53,7 @@ def parameter_groups(
         Groups with "params", "weight_decay", "binary" (whether these are latent weights), and "lr" where it is given.
 
     Raises:
-        ValueError: layers have an `lr_scale`, and `lr` is missing.
+        ValueError: layers have an `lr_scale`, or `latent_lr` is not 1, and `lr` is missing.
     """
     latent = {id(weight) for weight in latent_weights(network)}
     scales: dict[int, float] = {}
@@ -60,7 +62,7 @@ def parameter_groups(
         weight = getattr(layer, "weight", None)
         if isinstance(weight, nn.Parameter):
             if id(weight) in latent:
-                scales[id(weight)] = float(getattr(layer, "lr_scale", 1.0)) ** lr_scale_power
+                scales[id(weight)] = latent_lr * float(getattr(layer, "lr_scale", 1.0)) ** lr_scale_power
             if isinstance(layer, nn.Conv2d | nn.Linear) and (decay_latent or id(weight) not in latent):
                 decayed.add(id(weight))
     groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
@@ -68,7 +70,7 @@ def parameter_groups(
         key = id(parameter)
         groups.setdefault((key in decayed, key in latent, scales.get(key, 1.0)), []).append(parameter)
     if lr is None and any(scale != 1 for _, _, scale in groups):
-        raise ValueError("layers scale their learning rate (`lr_scale`): give parameter_groups the lr")
+        raise ValueError("latent weights have a learning rate of their own (`lr_scale`): give parameter_groups the lr")
     return [
         {
             "params": parameters,
@@ -91,6 +93,7 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         network,
         r.weight_decay,
         lr=r.lr,
+        latent_lr=r.latent_lr,
         lr_scale_power=2 if r.optimiser == "sgd" else 1,
         decay_latent=r.decay_latent,
     )

@@ -19,7 +19,7 @@ _LEAST = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "num_nodes"), 1),
     **dict.fromkeys(("test_epochs", "checkpoint_epochs"), 1),
     **dict.fromkeys(("pad_crop", "limit_train", "seed", "checkpoint_steps", "checkpoint_minutes"), 0),
-    **dict.fromkeys(("lr", "lr_end", "power", "warmup_epochs", "momentum", "adam_eps", "weight_decay"), 0),
+    **dict.fromkeys(("lr", "latent_lr", "lr_end", "power", "warmup_epochs", "momentum", "adam_eps", "weight_decay"), 0),
     **dict.fromkeys(("bop_gamma", "bop_gamma_end", "bop_threshold", "decay_epochs", "gradient_clip"), 0),
     **dict.fromkeys(("label_smoothing", "distillation", "temperature"), 0),
 }
@@ -52,6 +52,8 @@ class Recipe:
         optimiser: "adam" is what binary networks are trained with (paper, section 4.1); "sgd"; or "bop", which flips
             binary weights (`train/bop.py`) and uses Adam for all others.
         lr: learning rate at its highest.
+        latent_lr: factor on the learning rate of latent weights, those behind quantized ones. What turns a sign is a
+            step beside the weight's magnitude, so their rate is another thing than that of float weights and norms.
         lr_end: learning rate at the end of the schedules "cosine", "linear", "polynomial" and "exponential".
         schedule: from `lr` down to `lr_end`, step by step: see `train/schedules.py`; "step" goes by `lr_steps` instead.
         lr_steps: pairs "epochs:factor": once so many epochs are over, the learning rate is `lr` times the factor.
@@ -103,6 +105,7 @@ class Recipe:
     accumulate: int = 1
     optimiser: Optimiser = "adam"
     lr: float = 1e-3
+    latent_lr: float = 1.0
     lr_end: float = 0.0
     schedule: Schedule = "cosine"
     lr_steps: tuple[tuple[float, float], ...] = ()
