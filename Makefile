@@ -64,8 +64,9 @@ bench-engine: install
 	$(BIN)/xnornet reproduce fig4 --results benchmarks/results --pictures docs
 	$(BIN)/python scripts/write_performance.py
 
-# docs/performance.md and its pictures from what benchmarks/results holds.
+# docs/performance.md with its pictures, and the tables of trained networks, from what benchmarks/results holds.
 bench-docs: install
+	$(BIN)/python scripts/write_tables.py
 	$(BIN)/python scripts/write_performance.py --draw
 
 # The engine's tests under the address and undefined-behaviour sanitizers; its C++ tests, which run networks with several

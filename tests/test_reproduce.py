@@ -197,6 +197,7 @@ def test_the_table_gives_means_and_the_papers_numbers() -> None:
         "model_options": "",
         "short_of": "",
         "trained_on": "a CPU",
+        "command": "xnornet train imagenet-alexnet-bwn method=bwn-learned lr=0.1 compile=true epochs=4 seed=0",
     }
     table = markdown(compared, [{**row, "test_top1_engine": "0.5"}, {**row, "test_top1_engine": "0.6"}])
     line = next(line for line in table.splitlines() if line.startswith("| BWN, learned"))
@@ -206,6 +207,12 @@ def test_the_table_gives_means_and_the_papers_numbers() -> None:
     )
     assert "differ in the class of 2 images in all, 2 of them by a tie" in table
     assert "less that of" not in table
+    assert "Changed in all recipes: `method=bwn-learned` `lr=0.1`.\n" in table
+    rates = [
+        {**row, "test_top1_engine": "0.5"},
+        {**row, "test_top1_engine": "0.5", "command": "xnornet train A lr=0.1"},
+    ]
+    assert "Changed in all recipes: `lr=0.1`.\n" in markdown(compared, rates)
 
     unknown = {**row, "test_top1_engine": "0.5", "disagreements": "", "ties": ""}
     table = markdown(compared, [unknown])
@@ -215,7 +222,9 @@ def test_the_table_gives_means_and_the_papers_numbers() -> None:
 
 def test_the_table_says_how_far_lines_are_apart_seed_by_seed() -> None:
     compared = comparison("table3")
-    about = dict.fromkeys(("test_top5_engine", "engine_ms", "float_ms", "data", "epochs", "short_of", "trained_on"), "")
+    about = dict.fromkeys(
+        ("test_top5_engine", "engine_ms", "float_ms", "data", "epochs", "short_of", "trained_on", "command"), ""
+    )
     about |= dict.fromkeys(("packed_bytes", "float_bytes", "disagreements", "ties"), "1")
     measured = {("B-A-C-P", 0): 0.7, ("C-B-A-P", 0): 0.6, ("B-A-C-P", 1): 0.75, ("C-B-A-P", 2): 0.1}
     rows = [

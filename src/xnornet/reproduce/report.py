@@ -9,9 +9,12 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..files import replacing
+from ..train.run import MAY_DIFFER
 from .comparisons import Comparison, Row
 
 __all__ = ["draw_curves", "markdown"]
+
+UNTOLD = {*MAY_DIFFER, "epochs", "seed", "test_epochs"}  # of a command: told elsewhere, or nothing to a result
 
 
 def markdown(compared: Comparison, rows: Sequence[Row]) -> str:
@@ -77,11 +80,23 @@ def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
         f"{_agreement(rows)} Times are for one image on one thread.",
         f"Trained on: {'; '.join(settings)}. Hardware: {'; '.join(sorted({str(row['trained_on']) for row in rows}))}.",
     ]
+    if changed := _changed(rows):
+        notes.append(f"Changed in all recipes: {' '.join(f'`{change}`' for change in changed)}.")
     if machines := sorted({str(row["times_machine"]) for row in rows if row.get("times_machine")}):
         notes.append(f"Milliseconds on: {'; '.join(machines)}.")
     if any(line.paper for line in compared.lines):
         notes.append(f"The paper's column: {compared.paper_data}.")
     return notes
+
+
+def _changed(rows: Sequence[Row]) -> list[str]:
+    """What all rows change in their recipes, but for how a run is carried out."""
+    commands = [str(row["command"]).split()[3:] for row in rows]  # behind "xnornet train RECIPE"
+    return [
+        change
+        for change in (commands[0] if commands else ())
+        if change.partition("=")[0] not in UNTOLD and all(change in command for command in commands)
+    ]
 
 
 def _agreement(rows: Sequence[Row]) -> str:
