@@ -21,6 +21,7 @@ from xnornet.ops import Window
 
 from .engine_cases import channels_first, integers, model_of, random_bits
 from .test_engine_binary import sign, to_float
+from .test_engine_depthwise import depthwise
 from .test_engine_graphs import random_network
 
 _TAGS = {"f": b"F", "i": b"I", "u": b"B"}
@@ -109,6 +110,11 @@ def cases() -> Iterator[bytes]:
         }
         for kind, ops_of_kind in layers.items():
             yield encode(f"{kind} {shape}", model_of((9, 8, channels), ops_of_kind), x, exact=True)
+    for kind in ("conv2d", "binary_weight_conv2d", "binary_conv2d"):
+        for shape, window in (((9, 8, 70), same), ((5, 9, 16), Window((3, 2), (1, 2), (0, 1, 2, 0), (2, 1)))):
+            depthwise_ops = [*depthwise(kind, shape, window, rng, 0), to_float("conv")]
+            x = channels_first(integers(rng, 2, *shape))
+            yield encode(f"depthwise {kind} {shape}", model_of(shape, depthwise_ops), x, exact=True)
     for features, out, batch in [(1, 1, 1), (100, 70, 1), (777, 130, 1), (64, 10, 5), (8197, 40, 1)]:
         x = channels_first(integers(rng, batch, 1, 1, features))
         real = rng.standard_normal(x.shape).astype(np.float32)

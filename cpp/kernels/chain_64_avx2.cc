@@ -3,6 +3,7 @@
 
 #include "kernels/avx2.h"
 #include "kernels/chain_64.h"
+#include "kernels/depthwise_64.h"
 #include "kernels/sign_planes.h"
 
 namespace xnornet {
@@ -49,6 +50,11 @@ void chain_64_avx2(const Stage* stages, int count, char* const* buffers, const T
 
 void max_64_avx2(const float* const* taps, int count, size_t channel, float* out) {
   run_max<Simd>(taps, count, channel, out);
+}
+
+void sdepthwise_1x64_avx2(const float* const* windows, int pixels, size_t channel, const int64_t* taps,
+                          int count, const float* weights, float* out) {
+  run_depthwise<Simd>(windows, pixels, channel, taps, count, weights, out);
 }
 
 void signs_64_avx2(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits) {

@@ -3,6 +3,7 @@
 #include <arm_neon.h>
 
 #include "kernels/chain_64.h"
+#include "kernels/depthwise_64.h"
 #include "kernels/neon.h"
 #include "kernels/sign_planes.h"
 
@@ -100,6 +101,11 @@ void chain_64_neon(const Stage* stages, int count, char* const* buffers, const T
 
 void max_64_neon(const float* const* taps, int count, size_t channel, float* out) {
   run_max<Simd>(taps, count, channel, out);
+}
+
+void sdepthwise_1x64_neon(const float* const* windows, int pixels, size_t channel, const int64_t* taps,
+                          int count, const float* weights, float* out) {
+  run_depthwise<Simd>(windows, pixels, channel, taps, count, weights, out);
 }
 
 void signs_64_neon(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits) {

@@ -90,12 +90,23 @@ struct PixelGemm {
                int32_t* out);
 };
 
+// Float sums of 64 channels, each over its own taps.
+struct Depthwise {
+  const char* name;
+
+  // out[pixel][64], of channels from `channel` on; `taps` in floats from a window's first, weights
+  // [taps][64]. A pixel's sums are the same bits whatever pixels it comes with.
+  void (*sums)(const float* const* windows, int pixels, size_t channel, const int64_t* taps, int count,
+               const float* weights, float* out);
+};
+
 struct KernelSet {
   const char* name;
   const char* const* requires_features;  // names of cpu_features.h, ended by null
   BitGemm bits;
   FloatGemm floats;
   PixelGemm pixels;
+  Depthwise depthwise;
   ChainFn chain;
   MaxFn max;
   SignsFn signs;

@@ -33,6 +33,7 @@ const KernelSet kAvx512 = {
                .wgemm = wgemm_2x64_avx512,
                .wgemm_filters = 64},
     .pixels = {.name = "pgemm_12x32_avx512vnni", .tile = 12, .channels = 32, .gemm = pgemm_12x32_avx512vnni},
+    .depthwise = {.name = "sdepthwise_1x64_avx512", .sums = sdepthwise_1x64_avx512},
     .chain = chain_64_avx512,
     .max = max_64_avx512,
     .signs = signs_64_avx512,

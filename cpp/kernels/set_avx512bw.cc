@@ -34,6 +34,7 @@ const KernelSet kAvx512bw = {
                .wgemm = wgemm_2x64_avx512,
                .wgemm_filters = 64},
     .pixels = {.name = "pgemm_12x32_avx512bw", .tile = 12, .channels = 32, .gemm = pgemm_12x32_avx512bw},
+    .depthwise = {.name = "sdepthwise_1x64_avx512", .sums = sdepthwise_1x64_avx512},
     .chain = chain_64_avx512,
     .max = max_64_avx512,
     .signs = signs_64_avx512,

@@ -18,24 +18,15 @@ uint32_t bits_at(const Shared<uint8_t>& bits, size_t begin, size_t count) {
 
 }  // namespace
 
-size_t FloatConv::padded_bytes(const Conv& conv, const Value& in, bool raw) {
-  if (!raw && !conv.window.has_padding()) return 0;
-  return PaddedImage(conv.window, in, in).elements() * sizeof(float);
-}
-
 FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in_slot, int padded_slot,
                      const KernelSet& kernels, std::shared_ptr<const InputReader> reader)
     : kernels_(kernels),
-      in_(in),
-      out_(out),
-      image_(conv.window, in, out),
-      in_slot_(in_slot),
-      padded_slot_(padded_slot),
+      image_(conv, in, out, in_slot, padded_slot, std::move(reader)),
+      pixels_(out.pixels()),
       groups_(conv.groups),
       group_channels_(conv.group_channels),
       depth_(conv.fan_in()),
-      binary_(conv.binary_weight()),
-      reader_(std::move(reader)) {
+      binary_(conv.binary_weight()) {
   const FloatGemm& k = kernels.floats;
   filters_ = conv.out_channels / conv.groups;
   group_panels_ = (filters_ + kPanel - 1) / kPanel;
@@ -46,11 +37,11 @@ FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in
   pack(conv);
   size_t expanded = binary_ ? most_depth_ * k.channels : 0;
   tabulates_ = binary_ && filters_ >= k.wgemm_filters;
-  if (tabulates_ || (binary_ && out.pixels() == 1))
+  if (tabulates_ || (binary_ && pixels_ == 1))
     expanded = std::max(expanded, words_ * (k.word_inputs + k.wgemm_tile * k.word_floats) + kLine);
   scratch_bytes = (block_ * kPanel + expanded) * sizeof(float);
   kernel = tabulates_ ? k.wgemm_name : k.name;
-  if (binary_ && out.pixels() == 1) single_kernel = k.wgemm_name;
+  if (binary_ && pixels_ == 1) single_kernel = k.wgemm_name;
   weight_bytes = weights_.size();
 }
 
@@ -106,21 +97,9 @@ void FloatConv::pack(const Conv& conv) {
   }
 }
 
-void FloatConv::pad(const Run& run) const {
-  const auto* input = reader_ ? nullptr : reinterpret_cast<const float*>(run.buffers[in_slot_]);
-  const size_t row = static_cast<size_t>(in_.width) * in_.channels;
-  image_.fill(run, reinterpret_cast<float*>(run.buffers[padded_slot_]), [&](size_t image, int y, float* to) {
-    if (reader_) {
-      reader_->read_row(run.input, image, y, to);
-    } else {
-      std::memcpy(to, input + (image * in_.height + y) * row, row * sizeof(float));
-    }
-  });
-}
-
 void FloatConv::run(const Run& run) const {
-  if (padded_slot_ >= 0) pad(run);
-  const size_t pixels = run.batch * out_.pixels(), panels = static_cast<size_t>(groups_) * group_panels_;
+  image_.prepare(run);
+  const size_t pixels = run.batch * pixels_, panels = static_cast<size_t>(groups_) * group_panels_;
   const size_t tile = kernels_.floats.tile, threads = run.threads();
   const bool by_pixels = !panels_are_separate_ || pixels >= 8 * tile * threads || panels < threads;
   // By the whole run, not by a thread's part: the two ways add in another order.
@@ -143,11 +122,6 @@ void FloatConv::tabulate(const float* window, float* row, float* tables) const {
   if (kernels_.floats.tabulate) kernels_.floats.tabulate(row, words_, tables);
 }
 
-const float* FloatConv::window_of(const Run& run, size_t pixel) const {
-  return reinterpret_cast<const float*>(run.buffers[padded_slot_ >= 0 ? padded_slot_ : in_slot_]) +
-         image_.window_of(pixel);
-}
-
 // 1-bit weights as they are: some windows at a time become tables, which all panels read.
 void FloatConv::look_up(const Run& run, int thread, Part pixels, Part panels) const {
   const FloatGemm& k = kernels_.floats;
@@ -164,7 +138,7 @@ void FloatConv::look_up(const Run& run, int thread, Part pixels, Part panels) co
       if (group != tabulated_group) {
         tabulated_group = group;
         for (size_t i = begin; i < end; ++i)
-          tabulate(window_of(run, i) + group * group_channels_, row, tables + (i - begin) * row_floats);
+          tabulate(image_.window(run, i) + group * group_channels_, row, tables + (i - begin) * row_floats);
       }
       const char* weights = weights_.data() + sub_bytes_ * (group * subs_ + in_group * (kPanel / k.channels));
       k.wgemm(tables, words_, static_cast<int>(end - begin), reinterpret_cast<const uint8_t*>(weights),
@@ -184,7 +158,7 @@ void FloatConv::work(const Run& run, int thread, Part pixels, Part panels) const
   for (size_t begin = pixels.begin; begin < pixels.end; begin += block_) {
     const size_t end = std::min(begin + block_, pixels.end);
     const float* windows[kMostBlock];
-    for (size_t pixel = begin; pixel < end; ++pixel) windows[pixel - begin] = window_of(run, pixel);
+    image_.windows(run, begin, end - begin, windows);
     int windows_group = 0;
     for (size_t p = panels.begin; p < panels.end; ++p) {
       const int group = static_cast<int>(p) / group_panels_, in_group = static_cast<int>(p) % group_panels_;

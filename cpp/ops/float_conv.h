@@ -1,14 +1,14 @@
 // Convolutions and dense layers of real inputs, with float or 1-bit weights.
 #pragma once
 
-#include "ops/input.h"
-#include "ops/padded_image.h"
+#include "ops/float_image.h"
+#include "ops/step.h"
 
 namespace xnornet {
 
 class FloatConv : public Step {
  public:
-  // `padded_slot`: a buffer of padded_bytes(...) an image, where needed.
+  // The arguments are those of FloatImage.
   FloatConv(const Conv& conv, const Value& in, const Value& out, int in_slot, int padded_slot,
             const KernelSet& kernels, std::shared_ptr<const InputReader> reader);
 
@@ -16,30 +16,23 @@ class FloatConv : public Step {
 
   void run(const Run& run) const override;
 
-  // Bytes of the copy of an image that the convolution works on; 0: it reads its input in place. A copy is
-  // needed where taps may fall outside, or where the input is still as the caller gave it.
-  static size_t padded_bytes(const Conv& conv, const Value& in, bool raw);
-
  private:
   struct Chunk {  // runs whose weights stay in cache while a block of pixels passes
     int first_run, runs;
     size_t depth_begin, depth;
   };
-  void pad(const Run& run) const;
   void plan_runs(const Conv& conv);
   void pack(const Conv& conv);
   void tabulate(const float* window, float* row, float* tables) const;
   void look_up(const Run& run, int thread, Part pixels, Part panels) const;
-  const float* window_of(const Run& run, size_t pixel) const;
   void work(const Run& run, int thread, Part pixels, Part panels) const;
 
   const KernelSet& kernels_;
-  const Value in_, out_;
-  const PaddedImage image_;
-  const int in_slot_, padded_slot_, groups_, group_channels_;
+  const FloatImage image_;
+  const size_t pixels_;  // of one image's output
+  const int groups_, group_channels_;
   const size_t depth_;  // fan-in
   const bool binary_;
-  std::shared_ptr<const InputReader> reader_;  // where it reads the network's raw input
 
   int filters_, group_panels_;
   bool panels_are_separate_;

@@ -32,6 +32,22 @@ class PaddedImage {
     return image * elements() + (y * width_ + x) * in_.channels;
   }
 
+  // The same of `count` pixels from `begin` on, one after the other, with little to divide: visit(i,
+  // element).
+  template <class Visit>
+  void for_windows(size_t begin, size_t count, Visit visit) const {
+    int x = static_cast<int>(begin % out_.width);
+    for (size_t i = 0, element = count ? window_of(begin) : 0; i < count; ++i) {
+      visit(i, element);
+      if (++x < out_.width) {
+        element += static_cast<size_t>(window_.stride_w) * in_.channels;
+      } else if (i + 1 < count) {
+        x = 0;
+        element = window_of(begin + i + 1);
+      }
+    }
+  }
+
   // Make the copy: `read(image, y, to)` writes a row of the input.
   template <class T, class ReadRow>
   void fill(const Run& run, T* padded, ReadRow read) const {

@@ -335,8 +335,8 @@ NB_MODULE(_core, m) {
       record["name"] = set->name;
       record["missing"] = missing_features(*set);
       nb::list kernels;
-      for (const char* name :
-           {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name, set->pixels.name})
+      for (const char* name : {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name,
+                               set->pixels.name, set->depthwise.name})
         if (name) kernels.append(name);
       record["kernels"] = kernels;
       sets.append(record);

@@ -4,6 +4,7 @@
 
 #include "ops/bit_conv.h"
 #include "ops/border.h"
+#include "ops/depthwise.h"
 #include "ops/elementwise.h"
 #include "ops/float_conv.h"
 #include "ops/pixel_conv.h"
@@ -149,17 +150,29 @@ class Planner {
     const Value &in = f_.values[input], &out = f_.values[draft.value];
     if (conv.binary_input) {
       const Borders borders = make_borders(conv, in, out);
-      auto step =
-          std::make_unique<BitConv>(conv, in, out, slot_of(input), kernels_, borders.classes.of_pixel);
-      fill(draft, Holds::kPopcounts, &borders, nullptr, step->chain);
-      return step;
+      const auto filled = [&](auto step) -> std::unique_ptr<Step> {
+        fill(draft, Holds::kPopcounts, &borders, nullptr, step->chain);
+        return step;
+      };
+      const int slot = slot_of(input);
+      const std::vector<uint32_t>& classes = borders.classes.of_pixel;
+      if (BitDepthwise::suits(conv))
+        return filled(std::make_unique<BitDepthwise>(conv, in, out, slot, kernels_, classes));
+      return filled(std::make_unique<BitConv>(conv, in, out, slot, kernels_, classes));
     }
     const bool raw = f_.root[input] == 0 && f_.raw_input;
-    const size_t padded = FloatConv::padded_bytes(conv, in, raw);
+    const size_t padded = FloatImage::padded_bytes(conv, in, raw);
     const int padded_slot = padded ? arena_.add(padded, d, d) : -1;
-    auto step = std::make_unique<FloatConv>(conv, in, out, slot_of(input), padded_slot, kernels_,
-                                            raw ? reader_ : nullptr);
-    fill(draft, Holds::kF32, nullptr, conv.bias.empty() ? nullptr : &conv.bias, step->chain);
+    const auto reader = raw ? reader_ : nullptr;
+    const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
+    if (FloatDepthwise::suits(conv)) {
+      auto step =
+          std::make_unique<FloatDepthwise>(conv, in, out, slot_of(input), padded_slot, kernels_, reader);
+      fill(draft, Holds::kF32, nullptr, bias, step->chain);
+      return step;
+    }
+    auto step = std::make_unique<FloatConv>(conv, in, out, slot_of(input), padded_slot, kernels_, reader);
+    fill(draft, Holds::kF32, nullptr, bias, step->chain);
     if (!raw || !integer_stem_ || !PixelConv::suits(conv, kernels_, *reader_)) return step;
     auto pixels = std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels_, reader_, std::move(step));
     fill(draft, Holds::kF32, nullptr, nullptr, pixels->chain);

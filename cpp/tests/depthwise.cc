@@ -1,0 +1,43 @@
+// Float sums of 64 channels, each over its own taps, against one value at a time.
+#include <cmath>
+
+#include "tests/test.h"
+
+namespace xnornet {
+
+void test_depthwise(const KernelSet& set, Report& report) {
+  constexpr int kPixels = 5, kStride = 200;
+  const std::vector<std::vector<int64_t>> shapes = {
+      {0}, {0, 7}, {0, 70, 140, 210, 280, 350, 420, 490, 560}, {64, 3, 1000}};
+  for (const auto& taps : shapes) {
+    const int count = static_cast<int>(taps.size());
+    Random random(count);
+    std::vector<float> input(kPixels * kStride + 1000 + 2 * kPanel), weights(count * kPanel);
+    for (float& x : input) x = random.real();
+    for (float& w : weights) w = random.real();
+    std::vector<const float*> windows;
+    for (int p = 0; p < kPixels; ++p) windows.push_back(&input[p * kStride]);
+    for (int pixels = 1; pixels <= kPixels; ++pixels) {
+      for (size_t channel : {0, 64}) {
+        std::vector<float> out(kPixels * kPanel, -7.0f);
+        set.depthwise.sums(windows.data(), pixels, channel, taps.data(), count, weights.data(), out.data());
+        for (int p = 0; p < kPixels; ++p) {
+          for (int c = 0; c < kPanel; ++c) {
+            double expected = 0, size = 0;
+            for (int t = 0; t < count; ++t) {
+              const double product = double{windows[p][channel + taps[t] + c]} * weights[t * kPanel + c];
+              expected += product;
+              size += std::fabs(product);
+            }
+            const float got = out[p * kPanel + c];
+            const bool good = p < pixels ? std::fabs(got - expected) <= 1e-6 * size : got == -7.0f;
+            report.check(good, "%s: pixel %d of %d, channel %zu + %d, %d taps: %g, expected %g",
+                         set.depthwise.name, p, pixels, channel, c, count, got, expected);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace xnornet
