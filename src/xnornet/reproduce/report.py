@@ -100,7 +100,7 @@ def _changed(rows: Sequence[Row]) -> list[str]:
 
 
 def _agreement(rows: Sequence[Row]) -> str:
-    held = [row for row in rows if row["disagreements"]]  # whose networks were at hand in both forms
+    held = [row for row in rows if row["disagreements"] != ""]  # whose networks were at hand in both forms
     differing, ties = (sum(int(row[column]) for row in held) for column in ("disagreements", "ties"))
     told = []
     if held:
@@ -110,7 +110,7 @@ def _agreement(rows: Sequence[Row]) -> str:
             if differing
             else "Engine and PyTorch give every image the same class."
         )
-    if others := sorted({str(row["line"]) for row in rows if not row["disagreements"]}):
+    if others := sorted({str(row["line"]) for row in rows if row["disagreements"] == ""}):
         told.append(f"Not compared image by image: {'; '.join(others)}.")
     return " ".join(told)
 
