@@ -58,6 +58,7 @@ def test_overrides_are_typed():
         ({"lr_steps": "3:0.1"}, "schedule=cosine: has no lr_steps"),
         ({"lr_steps": "3"}, "lr_steps=.*: needs 2 values"),
         ({"schedule": "exponential"}, "needs lr_end above 0"),
+        ({"optimiser": "bop", "latent_lr": "3"}, "latent_lr=3.0: optimiser=bop flips binary weights at bop_gamma"),
         ({"accumulate": "3"}, "accumulate=3: batch_size=100 is not a multiple of it"),
         ({"distillation": "2"}, "distillation=2.0: a share of the loss"),
         ({"precision": "bf16"}, "precision=bf16: one of 32-true, bf16-mixed, 16-mixed"),

@@ -163,6 +163,8 @@ class Recipe:
             raise UsageError("schedule=exponential: needs lr_end above 0")
         if (self.schedule == "step") != bool(self.lr_steps):
             raise UsageError(f"schedule={self.schedule}: {'needs' if self.schedule == 'step' else 'has no'} lr_steps")
+        if self.optimiser == "bop" and self.latent_lr != 1:
+            raise UsageError(f"latent_lr={self.latent_lr}: optimiser=bop flips binary weights at bop_gamma: change it")
         if self.nesterov and not self.momentum:
             raise UsageError("nesterov=true: needs momentum above 0")
 
