@@ -149,6 +149,32 @@ def test_how_far_latent_weights_step() -> None:
     assert phrase in " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
 
 
+def test_what_the_page_on_photos_says_of_sgd() -> None:
+    page = " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
+    folder = RESULTS / "reduced"
+    adam, sgd = (
+        {row["line"]: 100 * float(row["test_top1_engine"]) for row in rows_of(where / "table2.csv")}
+        for where in (folder, folder / "sgd")
+    )
+    bwn, float_ = "GoogLeNet variant, BWN", "GoogLeNet variant, full precision"
+    resnet, googlenet = adam["ResNet-18, full precision"] - adam["ResNet-18, BWN"], adam[float_] - adam[bwn]
+    layers = {where.name: rows_of(where / "table2-layers.csv") for where in (folder, folder / "sgd")}
+    flips = {
+        (which, epoch): 100 * statistics.median(float(row["flip_ratio"]) for row in rows if row["epoch"] == epoch)
+        for which, rows in layers.items()
+        for epoch in ("1", "6")
+    }
+    alphas = [float(row["alpha_mean"]) for row in layers["sgd"]]
+    for phrase in (
+        f"BWN is {resnet:.1f} points below float in ResNet-18 and {googlenet:.1f} in the GoogLeNet variant",
+        f"comes to {sgd[bwn]:.2f} % with BWN and {sgd[float_]:.2f} % in float",
+        f"{min(alphas):.2f} to {max(alphas):.2f} here",
+        f"median layer {flips['sgd', '1']:.1f} % in the first epoch and {flips['sgd', '6']:.2f} % in the sixth",
+        f"turns {flips['reduced', '1']:.1f} % and {flips['reduced', '6']:.1f} %",
+    ):
+        assert phrase in page, phrase
+
+
 def test_what_the_page_on_photos_says_of_its_tables() -> None:
     page = " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
     folder = RESULTS / "imagenette"

@@ -91,7 +91,7 @@ def test_schedules_are_those_of_the_paper_and_of_its_code():
     assert rates("imagenet-resnet18-xnor-paper", 1, 30, 31, 40, 41, 58) == pytest.approx(
         [0.1, 0.1, 1e-3, 1e-3, 1e-5, 1e-5]
     )
-    assert rates("imagenet-googlenet-bwn", 1, 40) == pytest.approx(
+    assert rates("imagenet-googlenet-bwn-paper", 1, 40) == pytest.approx(
         [0.1 * (1 - 0.5 / 80) ** 4, 0.1 * (1 - 39.5 / 80) ** 4]
     )
 

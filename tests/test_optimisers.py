@@ -1,6 +1,7 @@
 """Parameter groups, schedules, losses and Bop, against closed formulas and NumPy."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -67,7 +68,17 @@ def test_traps_of_a_loop_of_ones_own():
     network = create("small_convnet", "xnor", width=4)
     with pytest.warns(UserWarning, match="weight decay 0.01 on latent weights"):
         check_optimiser(network, torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=0.01))
-    check_optimiser(network, torch.optim.SGD(parameter_groups(network, 0.01), lr=0.1))
+    sgd, adam = torch.optim.SGD, torch.optim.Adam
+    for slow in (sgd(network.parameters(), lr=0.1), sgd(parameter_groups(network, 0.01), lr=0.1)):
+        with pytest.warns(UserWarning, match="SGD hardly turns the signs of latent weights"):
+            check_optimiser(network, slow)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_optimiser(network, adam(parameter_groups(network, 0.01), lr=0.1))
+        check_optimiser(network, sgd(parameter_groups(network, 0.01, lr=0.1, latent_lr=10), lr=0.1))
+        for other in ("float", "xnor-code", "reactnet"):
+            of_other = create("small_convnet", other, width=4)
+            check_optimiser(of_other, sgd(parameter_groups(of_other, lr=0.1), lr=0.1))
     with pytest.raises(UsageError, match="use DistributedDataParallel"):
         check_optimiser(nn.DataParallel(network), torch.optim.SGD(network.parameters(), lr=0.1))
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
+from ..nn.quantizers import ScaledSign
 from .bop import Bop
 from .recipes import Recipe
 
@@ -130,3 +131,24 @@ def check_optimiser(network: nn.Module, optimiser: torch.optim.Optimizer) -> Non
                 stacklevel=2,
             )
             break
+    if isinstance(optimiser, torch.optim.SGD):
+        _warn_of_slow_signs(network, optimiser)
+
+
+def _warn_of_slow_signs(network: nn.Module, optimiser: torch.optim.SGD) -> None:
+    # dC/dW is alpha dC/dW~ in these: with alpha near 0.05, a twentieth of what a float layer would get.
+    scaled = {
+        id(layer.get_parameter("weight"))
+        for layer in network.modules()
+        if isinstance(quantizer := getattr(layer, "weight_quantizer", None), ScaledSign)
+        and quantizer.gradient in ("exact", "paper", "magnitude")
+    }
+    rates: dict[bool, list[float]] = {True: [], False: []}  # by whether such weights are in the group
+    for group in optimiser.param_groups:
+        rates[any(id(p) in scaled for p in group["params"])].append(group["lr"])
+    if rates[True] and min(rates[True]) <= max(rates[False], default=float("inf")):
+        warnings.warn(
+            "SGD hardly turns the signs of latent weights, whose gradients carry the small factor alpha, at a float "
+            "layer's learning rate: use Adam, or give them a larger one (latent_lr)",
+            stacklevel=3,
+        )
