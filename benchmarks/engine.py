@@ -1,10 +1,11 @@
-"""The engine beside its peers: layers and networks, into results/layers.csv and networks.csv.
+"""The engine beside its peers: layers and networks, into results/layers.csv, depthwise.csv and networks.csv.
 
     python benchmarks/engine.py [PIECE...]
 
-The pieces are `layers`, `avx2`, `networks`, `batch`, `more` (all by default), minutes each on an idle machine. What is
-in the files from this commit and this machine is not measured again, so an interrupted run goes on. Piece `avx2` holds
-our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back and are left out there.
+The pieces are `layers`, `depthwise`, `avx2`, `networks`, `batch`, `more` (all by default), minutes each on an idle
+machine. What is in the files from this commit and this machine is not measured again, so an interrupted run goes on.
+Piece `avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back and are left
+out there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ LAYERS = (
     *("5x5:96x27x27:256", "3x3:256x13x13:384", "dense:4096:4096"),
 )
 # Where a binary convolution has little to win: few channels, one channel a group.
-WEAK_LAYERS = ("3x3:8x56x56:8", "3x3:16x32x32:16", "3x3:256x14x14:256:g256")
+WEAK_LAYERS = ("3x3:8x56x56:8", "3x3:16x32x32:16")
+DEPTHWISE_LAYERS = (
+    "3x3:32x112x112:32:g32",
+    "3x3:128x56x56:128:g128",
+    "3x3:256x14x14:256:g256",
+    "3x3:1024x7x7:1024:g1024",
+)
 # Compiling a single layer in PyTorch takes longer than all else; whole networks are compiled.
 LAYER_PEERS = (
     *("xnornet-bwn", "xnornet-float", "scalar", "torch", "onnxruntime", "openvino", "ncnn"),
@@ -40,7 +47,7 @@ NARROW_PEERS = ("torch", "openvino", "openvino-binary")
 
 
 def main() -> None:
-    pieces = sys.argv[1:] or ["layers", "avx2", "networks", "batch", "more"]
+    pieces = sys.argv[1:] or ["layers", "depthwise", "avx2", "networks", "batch", "more"]
     if os.environ.get("XNORNET_ISA") is None and "avx2" in pieces and len(pieces) > 1:
         for piece in pieces:  # a process each, as the kernel set is chosen once
             subprocess.run([sys.executable, __file__, piece], check=True)
@@ -51,6 +58,10 @@ def main() -> None:
 
 def piece_layers() -> None:
     layers((*LAYERS, *WEAK_LAYERS), LAYER_PEERS)
+
+
+def piece_depthwise() -> None:
+    layers(DEPTHWISE_LAYERS, LAYER_PEERS, "depthwise.csv")
 
 
 def piece_avx2() -> None:
@@ -78,8 +89,8 @@ def piece_more() -> None:
         network(name, peers=(*peers, "openvino-binary"))
 
 
-def layers(specs: Sequence[str], peers: Sequence[str]) -> None:
-    results = Results(RESULTS / "layers.csv", os.environ.get("XNORNET_ISA"))
+def layers(specs: Sequence[str], peers: Sequence[str], file: str = "layers.csv") -> None:
+    results = Results(RESULTS / file, os.environ.get("XNORNET_ISA"))
     for spec in specs:
         if not results.has(spec, 1):
             records = bench_layer(spec, seconds=0.75, peers=peers, progress=say)

@@ -72,6 +72,7 @@ def page() -> str:
         introduction(),
         networks(),
         layers(),
+        depthwise(),
         figures(),
         memory(),
         roofline(),
@@ -166,13 +167,27 @@ def scaling(rows: Sequence[Row]) -> str:
 
 
 def layers() -> str:
-    rows = read("layers.csv")
-    parts = [
+    return layers_of(
+        "layers.csv",
         "## Layers",
         "A layer is kernel : channels x height x width : filters. Batch 1, 1 thread, float in, float out, layout, sign "
         "and packing included; *to bits*: float in and the bits of the next layer out, from the profile. Each cell: "
         "milliseconds, MACs a core cycle.",
-    ]
+    )
+
+
+def depthwise() -> str:
+    return layers_of(
+        "depthwise.csv",
+        "## Depthwise layers",
+        "One filter a channel, as float layers between binary ones have it (g: groups). A bit of the input meets nine "
+        "bits here, not nine for each of hundreds of filters: making bits costs more than they save.",
+    )
+
+
+def layers_of(name: str, title: str, said: str) -> str:
+    rows = read(name)
+    parts = [title, said] if rows else []
     for isa in unique(row["isa"] for row in rows):
         chosen = [row for row in rows if row["isa"] == isa]
         cases = unique(row["case"] for row in chosen)
@@ -360,7 +375,7 @@ def table_of(name: str, title: str, text: str) -> str:
 def limits() -> str:
     """Every case in which somebody else is faster than our binary network or layer."""
     found = []
-    for name in ("networks.csv", "networks-zen4.csv", "layers.csv", "fig4.csv"):
+    for name in ("networks.csv", "networks-zen4.csv", "layers.csv", "depthwise.csv", "fig4.csv"):
         rows = read(name)
         for isa, case, threads, batch in unique((r["isa"], r["case"], r["threads"], r["batch"]) for r in rows):
             chosen = [r for r in rows if (r["isa"], r["threads"], r["batch"]) == (isa, threads, batch)]
@@ -381,8 +396,8 @@ def limits() -> str:
     else:
         parts.append("Nothing in these files beats our binary layer or network.")
     parts.append(
-        "Small work is bound by packing and by the call; one channel a group leaves one bit a word. Binary networks "
-        "lose accuracy that int8 mostly keeps: look at both before you choose."
+        "Small work is bound by packing and by the call. Binary networks lose accuracy that int8 mostly keeps: look at "
+        "both before you choose."
     )
     return "\n\n".join(parts)
 

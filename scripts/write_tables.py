@@ -30,7 +30,7 @@ def table(of: Path) -> str:
 
 
 def main() -> None:
-    for page in sorted((ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
 
         def block(found: re.Match[str]) -> str:
             text = table(ROOT / found[2])

@@ -91,6 +91,7 @@ COMPARISONS = {
                 Line("BWN, binary weights", "fashion-bwn"),
                 Line("XNOR, binary weights and inputs", "fashion-xnor"),
             ),
+            pairs=(("BWN, binary weights", "float"), ("XNOR, binary weights and inputs", "float")),
         ),
         Comparison(
             "cifar10",
