@@ -11,7 +11,7 @@ files say.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from measurements import (
@@ -173,6 +173,7 @@ def layers() -> str:
         "A layer is kernel : channels x height x width : filters. Batch 1, 1 thread, float in, float out, layout, sign "
         "and packing included; *to bits*: float in and the bits of the next layer out, from the profile. Each cell: "
         "milliseconds, MACs a core cycle.",
+        held_back,
     )
 
 
@@ -180,12 +181,12 @@ def depthwise() -> str:
     return layers_of(
         "depthwise.csv",
         "## Depthwise layers",
-        "One filter a channel, as float layers between binary ones have it (g: groups). A bit of the input meets nine "
-        "bits here, not nine for each of hundreds of filters: making bits costs more than they save.",
+        "One filter a channel (g: groups), as the float layers between binary ones often have it. A bit of the input "
+        "meets nine bits here, not nine of each of hundreds of filters: making bits costs about what they save.",
     )
 
 
-def layers_of(name: str, title: str, said: str) -> str:
+def layers_of(name: str, title: str, said: str, of_isa: Callable[[str], str] = lambda isa: "") -> str:
     rows = read(name)
     parts = [title, said] if rows else []
     for isa in unique(row["isa"] for row in rows):
@@ -197,7 +198,7 @@ def layers_of(name: str, title: str, said: str) -> str:
             if any(row and row["median_ms"] for row in found):
                 lines.append(line([NAMES.get(name, name), *(cell(row) for row in found)]))
         reasons = untimed([row for row in chosen if row["implementation"] not in ("larq",)])
-        parts += [f"### {isa} kernels", held_back(isa), "\n".join(lines) + reasons, where(chosen)]
+        parts += [f"### {isa} kernels", of_isa(isa), "\n".join(lines) + reasons, where(chosen)]
     return "\n\n".join(part for part in parts if part)
 
 

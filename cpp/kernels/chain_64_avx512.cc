@@ -49,9 +49,9 @@ void max_64_avx512(const float* const* taps, int count, size_t channel, float* o
   run_max<Simd>(taps, count, channel, out);
 }
 
-void sdepthwise_1x64_avx512(const float* const* windows, int pixels, size_t channel, const int64_t* taps,
-                            int count, const float* weights, float* out) {
-  run_depthwise<Simd>(windows, pixels, channel, taps, count, weights, out);
+void sdepthwise_1x64_avx512(const float* const* windows, int pixels, size_t channel, int channels,
+                            const int64_t* taps, int count, const float* weights, float* out) {
+  run_depthwise<Simd>(windows, pixels, channel, channels, taps, count, weights, out);
 }
 
 void signs_64_avx512(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits) {

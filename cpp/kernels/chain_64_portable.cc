@@ -97,13 +97,13 @@ void max_64_portable(const float* const* taps, int count, size_t channel, float*
   run_max<Simd>(taps, count, channel, out);
 }
 
-void sdepthwise_1x64_portable(const float* const* windows, int pixels, size_t channel, const int64_t* taps,
-                              int count, const float* weights, float* out) {
+void sdepthwise_1x64_portable(const float* const* windows, int pixels, size_t channel, int channels,
+                              const int64_t* taps, int count, const float* weights, float* out) {
   for (int i = 0; i < pixels; ++i, out += kPanel) {
     float sums[kPanel] = {};
     for (int t = 0; t < count; ++t) {
       const float* tap = windows[i] + channel + taps[t];
-      for (int l = 0; l < kPanel; ++l) sums[l] += tap[l] * weights[t * kPanel + l];
+      for (int l = 0; l < channels; ++l) sums[l] += tap[l] * weights[t * kPanel + l];
     }
     std::memcpy(out, sums, sizeof sums);
   }

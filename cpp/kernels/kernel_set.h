@@ -94,10 +94,11 @@ struct PixelGemm {
 struct Depthwise {
   const char* name;
 
-  // out[pixel][64], of channels from `channel` on; `taps` in floats from a window's first, weights
-  // [taps][64]. A pixel's sums are the same bits whatever pixels it comes with.
-  void (*sums)(const float* const* windows, int pixels, size_t channel, const int64_t* taps, int count,
-               const float* weights, float* out);
+  // out[pixel][64], of `channels` from `channel` on, 64 at most; `taps` in floats from a window's first,
+  // weights [taps][64]. What lies past the channels is undefined. A pixel's sums are the same bits whatever
+  // pixels it comes with.
+  void (*sums)(const float* const* windows, int pixels, size_t channel, int channels, const int64_t* taps,
+               int count, const float* weights, float* out);
 };
 
 struct KernelSet {

@@ -97,14 +97,14 @@ void FloatDepthwise::work(const Run& run, int thread, Part pixels) const {
         for (int c = 0; c < kPanel; ++c) expanded[t * kPanel + c] = words[t] >> c & 1 ? -1.0f : 1.0f;
       weights = expanded;
     }
-    const int channel = p * kPanel;
+    const int channel = p * kPanel, channels = std::min(kPanel, channels_ - channel);
     for (size_t begin = pixels.begin; begin < pixels.end; begin += kBlock) {
       const size_t count = std::min(kBlock, pixels.end - begin);
       const float* windows[kBlock];
       image_.windows(run, begin, count, windows);
-      kernels_.depthwise.sums(windows, static_cast<int>(count), channel, taps_.data(), taps, weights, sums);
-      chain.apply(kernels_.chain, run.buffers,
-                  {sums, kPanel, count, begin, channel, std::min(kPanel, channels_ - channel), nullptr});
+      kernels_.depthwise.sums(windows, static_cast<int>(count), channel, channels, taps_.data(), taps,
+                              weights, sums);
+      chain.apply(kernels_.chain, run.buffers, {sums, kPanel, count, begin, channel, channels, nullptr});
     }
   }
 }

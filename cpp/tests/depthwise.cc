@@ -1,5 +1,6 @@
 // Float sums of 64 channels, each over its own taps, against one value at a time.
 #include <cmath>
+#include <utility>
 
 #include "tests/test.h"
 
@@ -18,11 +19,12 @@ void test_depthwise(const KernelSet& set, Report& report) {
     std::vector<const float*> windows;
     for (int p = 0; p < kPixels; ++p) windows.push_back(&input[p * kStride]);
     for (int pixels = 1; pixels <= kPixels; ++pixels) {
-      for (size_t channel : {0, 64}) {
+      for (const auto& [channel, channels] : {std::pair{0, 64}, {64, 64}, {64, 33}, {0, 32}, {64, 3}}) {
         std::vector<float> out(kPixels * kPanel, -7.0f);
-        set.depthwise.sums(windows.data(), pixels, channel, taps.data(), count, weights.data(), out.data());
+        set.depthwise.sums(windows.data(), pixels, channel, channels, taps.data(), count, weights.data(),
+                           out.data());
         for (int p = 0; p < kPixels; ++p) {
-          for (int c = 0; c < kPanel; ++c) {
+          for (int c = 0; c < channels; ++c) {
             double expected = 0, size = 0;
             for (int t = 0; t < count; ++t) {
               const double product = double{windows[p][channel + taps[t] + c]} * weights[t * kPanel + c];
@@ -31,7 +33,7 @@ void test_depthwise(const KernelSet& set, Report& report) {
             }
             const float got = out[p * kPanel + c];
             const bool good = p < pixels ? std::fabs(got - expected) <= 1e-6 * size : got == -7.0f;
-            report.check(good, "%s: pixel %d of %d, channel %zu + %d, %d taps: %g, expected %g",
+            report.check(good, "%s: pixel %d of %d, channel %d + %d, %d taps: %g, expected %g",
                          set.depthwise.name, p, pixels, channel, c, count, got, expected);
           }
         }
