@@ -240,6 +240,22 @@ def test_what_the_page_on_photos_says_of_training_on_a_gpu() -> None:
     assert f"Bi-Real Net at {pace['birealnet18', 'bireal'] / pace['resnet18', 'float']:.2f} of the float" in page
 
 
+def test_what_the_page_on_cifar10_says_at_reduced_size() -> None:
+    page = " ".join((ROOT / "docs" / "cifar10.md").read_text().split())
+    reduced, full = (
+        {row["line"].removeprefix("VGG, "): 100 * float(row["test_top1_engine"]) for row in rows_of(path)}
+        for path in (RESULTS / "reduced" / "cifar10.csv", RESULTS / "cifar10.csv")
+    )
+    gaps = [(top1["BWN"] - top1["BinaryConnect"], top1["XNOR-Net"] - top1["BinaryNet"]) for top1 in (reduced, full)]
+    order = reduced["XNOR-Net"] - reduced["XNOR-Net in the order C-B-A-P"]
+    for phrase in (
+        f"BWN of BinaryConnect by {gaps[0][0]:.1f} points, XNOR-Net of BinaryNet by {gaps[0][1]:.1f}",
+        f"gaps are {-gaps[1][0]:.1f} the other way, and {gaps[1][1]:.1f}",
+        f"B-A-C-P is {order:.2f} points better",
+    ):
+        assert phrase in page, phrase
+
+
 def test_what_the_page_on_cifar10_says_of_its_table() -> None:
     rows = rows_of(RESULTS / "cifar10.csv")
     page = (ROOT / "docs" / "cifar10.md").read_text()
