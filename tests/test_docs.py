@@ -130,6 +130,12 @@ def test_what_the_page_on_photos_says_of_latent_weights() -> None:
     for line, other in (("BWN", "full precision"), ("BWN", "BinaryConnect"), ("XNOR-Net", "BinaryNet")):
         points = [fast[line, seed] - recipes[other, seed] for seed in seeds]
         assert f"| {line} less {other} | {spread(points, '+.2f')} |" in page
+    before, after = (
+        {row["line"]: 100 * float(row["test_top1_engine"]) for row in rows_of(path) if row["seed"] == "0"}
+        for path in (RESULTS / "reduced" / "resnet18.csv", RESULTS / "reduced" / "latent-lr-3" / "resnet18.csv")
+    )
+    for line in after:
+        assert f"{line} from {before[line]:.2f} to {after[line]:.2f} %" in " ".join(page.split())
 
 
 def test_how_far_latent_weights_step() -> None:
