@@ -32,8 +32,7 @@ class PaddedImage {
     return image * elements() + (y * width_ + x) * in_.channels;
   }
 
-  // The same of `count` pixels from `begin` on, one after the other, with little to divide: visit(i,
-  // element).
+  // The same of `count` pixels from `begin` on, in order and with little to divide: visit(i, element).
   template <class Visit>
   void for_windows(size_t begin, size_t count, Visit visit) const {
     int x = static_cast<int>(begin % out_.width);
