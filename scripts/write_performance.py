@@ -440,7 +440,7 @@ def readme_table() -> str:
 def readme() -> str:
     """The README with its table of networks as the files have it."""
     before, rest = README.read_text().split(BEGIN)
-    _, after = rest.split(END)
+    _, after = rest.split(END, 1)
     return f"{before}{BEGIN}\n{readme_table()}\n{END}{after}"
 
 
