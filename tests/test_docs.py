@@ -254,11 +254,14 @@ def test_what_the_page_on_cifar10_says_at_reduced_size() -> None:
         for path in (RESULTS / "reduced" / "cifar10.csv", RESULTS / "cifar10.csv")
     )
     gaps = [(top1["BWN"] - top1["BinaryConnect"], top1["XNOR-Net"] - top1["BinaryNet"]) for top1 in (reduced, full)]
+    latent = {row["line"]: row for row in rows_of(RESULTS / "reduced" / "latent-lr-3" / "cifar10.csv")}
+    fast = {line: 100 * float(latent[f"VGG, {line}"]["test_top1_engine"]) for line in ("XNOR-Net", "BWN")}
     order = reduced["XNOR-Net"] - reduced["XNOR-Net in the order C-B-A-P"]
     for phrase in (
         f"BWN of BinaryConnect by {gaps[0][0]:.1f} points, XNOR-Net of BinaryNet by {gaps[0][1]:.1f}",
         f"gaps are {-gaps[1][0]:.1f} the other way, and {gaps[1][1]:.1f}",
         f"B-A-C-P is {order:.2f} points better",
+        *(f"{line} from {reduced[line]:.2f} to {top1:.2f} %" for line, top1 in fast.items()),
     ):
         assert phrase in page, phrase
 
