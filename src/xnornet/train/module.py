@@ -139,7 +139,7 @@ class Classifier(L.LightningModule):
 
     def _seed(self, epoch: int, batch_idx: int) -> None:
         seed = mixed_seed(self.recipe.seed, epoch, batch_idx, self.global_rank)
-        # `torch.manual_seed` would tell every kind of device too, and those not in use note down the stack: 0.7 ms.
+        # `torch.manual_seed` would tell every kind of device too, and those not in use write down the stack.
         torch.default_generator.manual_seed(seed)
         if self.device.type != "cpu":
             getattr(torch, self.device.type).manual_seed(seed)

@@ -101,8 +101,8 @@ _RESNET18_PAPER = (
 )
 
 # The GoogLeNet variant. The paper states SGD, as Darknet's configuration does, weight decay included. With it the signs
-# of binary weights hardly turn, whose gradients carry the factor alpha: Adam, as for the others, is 23 points better in
-# 8 epochs on photos (docs/imagenette.md).
+# of binary weights hardly turn, whose gradients carry the factor alpha: by Adam, as in the others, BWN gains far more
+# than float does (docs/imagenette.md).
 _GOOGLENET: dict[str, Any] = {"epochs": 80, "batch_size": 128, "short_side": (256, 320)}
 _DARKNET: dict[str, Any] = {
     "optimiser": "sgd",
