@@ -71,7 +71,9 @@ def parameter_groups(
         key = id(parameter)
         groups.setdefault((key in decayed, key in latent, scales.get(key, 1.0)), []).append(parameter)
     if lr is None and any(scale != 1 for _, _, scale in groups):
-        raise ValueError("latent weights have a learning rate of their own (`lr_scale`): give parameter_groups the lr")
+        raise ValueError(
+            "latent weights have a rate of their own (`lr_scale`, `latent_lr`): give parameter_groups the lr"
+        )
     return [
         {
             "params": parameters,
