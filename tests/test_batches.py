@@ -13,7 +13,7 @@ from xnornet.data import ImageData
 from xnornet.errors import UsageError
 from xnornet.preprocess import Preprocess
 from xnornet.train import data as train_data
-from xnornet.train.augment import Augmentation, pad_crop_flip
+from xnornet.train.augment import Augmentation, cut_out, pad_crop_flip
 from xnornet.train.data import ImageDataModule
 from xnornet.train.loaders import MemoryLoader, StreamLoader
 from xnornet.train.order import BatchOrder, EpochOrder, EvaluationOrder, uniforms
@@ -137,6 +137,35 @@ def test_augmentation_reaches_every_place_and_mirrors_half():
     assert 0.44 < mirrored < 0.56
 
 
+@given(st.integers(1, 5), st.integers(1, 12), st.integers(1, 3), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=50)
+def test_a_cutout_is_a_square_of_one_colour_and_nothing_else(count, side, channels, seed):
+    source = np.random.default_rng(seed)
+    images = source.integers(100, 256, (count, 7, 9, channels), np.uint8)
+    places, colour = source.random((count, 2)), [10 * (i + 1) for i in range(channels)]
+    out = cut_out(torch.from_numpy(images), torch.from_numpy(places), side, colour)
+    for image, (y, x), got in zip(images, places, out.numpy(), strict=True):
+        top, left = int(7 * y) - side // 2, int(9 * x) - side // 2
+        expected = image.copy()
+        expected[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = colour
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("crop", ["random", "area"])
+def test_a_cutout_changes_nothing_else_of_a_photo(crop):
+    photo, colour = slopes(14, 10), [round(255 * mean) for mean in (0.1, 0.2, 0.9)]
+    preprocess = replace(PHOTO.preprocess, mean=(0.1, 0.2, 0.9))
+    whole = replace(PHOTO, crop=crop, flip=True, preprocess=preprocess)
+    hidden = []
+    for numbers in draws(50):
+        before = Augmentation(whole).image(photo, numbers)
+        after = Augmentation(replace(whole, cutout=3)).image(photo, numbers)
+        hole = (after == colour).all(2)
+        np.testing.assert_array_equal(after[~hole], before[~hole])
+        hidden.append(int(hole.sum()))
+    assert set(hidden) == {4, 6, 9}  # in a corner, at a side, within
+
+
 def slopes(width, height):
     """A picture whose red grows to the right by 4 a pixel, whose green grows downwards by 5."""
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -213,6 +242,7 @@ def test_impossible_crops_are_refused():
         ({"short_side": "20"}, "short_side=20: needs 2 values, with commas between"),
         ({"short_side": "20,x"}, "short_side=x: needs a whole number"),
         ({"crop_area": "0"}, "crop_area=0.0: above 0"),
+        ({"cutout": "-1"}, "cutout=-1: at least 0"),
         ({"pad_crop": "2"}, "pad_crop=2: only with crop=none"),
         ({"crop": "inception"}, "crop=inception: one of none, random, area"),
     ):
@@ -244,10 +274,10 @@ def test_batches_are_normalised_as_the_packed_network_does_it(tiny_data):
     assert labels.tolist() == [split[i][1] for i in range(len(labels))]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_streamed_batches_equal_those_from_memory(tiny_data, monkeypatch, workers):
+@pytest.mark.parametrize(("workers", "cutout"), [(0, 0), (2, 0), (0, 8)])
+def test_streamed_batches_equal_those_from_memory(tiny_data, monkeypatch, workers, cutout):
     """Augmentation included: it is a function of (seed, epoch, place), not of who computes it."""
-    chosen = replace(recipe("fashion-float"), batch_size=16)
+    chosen = replace(recipe("fashion-float"), batch_size=16, cutout=cutout)
     module = ImageDataModule(tiny_data, chosen)
     in_memory = [list(module.train_dataloader()), list(module.val_dataloader())]
     monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from ..preprocess import Box, ImageLike, Preprocess
 from .recipes import Recipe
 
-__all__ = ["Augmentation", "crop_flip", "pad_crop_flip"]
+__all__ = ["Augmentation", "crop_flip", "cut_out", "pad_crop_flip"]
 
 Draws = npt.NDArray[np.float64]
 _TRIES = 10  # at an Inception crop that lies within the image
@@ -31,7 +32,14 @@ class Augmentation:
 
     recipe: Recipe
 
-    DRAWS = 4 + 2 * _TRIES  # random numbers an image may need
+    # Random numbers an image may need: where from the top, from the left, mirrored, scale; two for each try at a box;
+    # two for the cutout.
+    DRAWS = 4 + 2 * _TRIES + 2
+
+    @property
+    def draws(self) -> int:
+        """Random numbers that `from_kept` needs of each image."""
+        return self.DRAWS if self.recipe.cutout else 3
 
     @property
     def preprocess(self) -> Preprocess:
@@ -48,7 +56,11 @@ class Augmentation:
         if self.repeats:
             return self.preprocess.pixels(image)
         pixels = self.preprocess.patch(image, lambda width, height: self._box(width, height, draws))
-        return pixels[:, ::-1] if self.recipe.flip and draws[2] < 0.5 else pixels
+        if self.recipe.flip and draws[2] < 0.5:
+            pixels = pixels[:, ::-1]
+        if not self.recipe.cutout:
+            return pixels
+        return self._cut_out(torch.from_numpy(pixels.copy())[None], torch.from_numpy(draws)[None])[0].numpy()
 
     def kept(self, width: int, height: int) -> Preprocess | None:
         """How an image of this size is prepared, once, so that the pixels of all epochs can be cut out of the result;
@@ -61,16 +73,23 @@ class Augmentation:
         return replace(self.preprocess, size=self._scaled(width, height, smallest), resize=None)
 
     def from_kept(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """Training images out of what was kept, for many: uint8 (N, h, w, C) and (N, 3 or more) -> (N, H, W, C)."""
+        """Training images out of what was kept: uint8 (N, h, w, C) and (N, `draws` or more) -> (N, H, W, C)."""
         if self.repeats:
-            return pad_crop_flip(pixels, draws, self.recipe.pad_crop, self.recipe.flip)
-        return crop_flip(pixels, draws, self.preprocess.size, self.recipe.flip)
+            pixels = pad_crop_flip(pixels, draws, self.recipe.pad_crop, self.recipe.flip)
+        else:
+            pixels = crop_flip(pixels, draws, self.preprocess.size, self.recipe.flip)
+        return self._cut_out(pixels, draws) if self.recipe.cutout else pixels
+
+    def _cut_out(self, pixels: Tensor, draws: Tensor) -> Tensor:
+        """Of training images that are ready but for this."""
+        colour = [round(255 * mean) for mean in self.preprocess.mean]
+        return cut_out(pixels, draws[:, 4 + 2 * _TRIES :], self.recipe.cutout, colour)
 
     def _box(self, width: int, height: int, draws: Draws) -> Box:
         """The part of the image to cut out, at pixels of the image or of the scaled image: no needless blur."""
         high, wide = self.preprocess.size
         if self.recipe.crop == "area":
-            for share, shape in draws[4:].reshape(_TRIES, 2):
+            for share, shape in draws[4 : 4 + 2 * _TRIES].reshape(_TRIES, 2):
                 area = width * height * (self.recipe.crop_area + share * (1 - self.recipe.crop_area))
                 ratio = math.exp((2 * shape - 1) * _RATIO) * wide / high
                 w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
@@ -133,3 +152,29 @@ def crop_flip(pixels: Tensor, draws: Tensor, size: tuple[int, int], flip: bool) 
         columns = torch.where(draws[:, 2:3] < 0.5, columns.flip(1), columns)
     image = torch.arange(count, device=device).view(-1, 1, 1)
     return pixels[image, rows.unsqueeze(2), columns.unsqueeze(1)]
+
+
+def cut_out(pixels: Tensor, draws: Tensor, side: int, colour: Sequence[int]) -> Tensor:
+    """Hide a square of each image (Cutout: DeVries and Taylor, arXiv 1708.04552).
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        draws: (N, 2) in [0, 1), on the same device: the pixel in the middle, from the top and from the left; any of
+            the image, so that a part of the square may lie outside.
+        side: of the square, in pixels.
+        colour: C values of the square; the paper takes the mean of all pixels, which is zero once normalised.
+
+    Returns:
+        The same shape.
+    """
+
+    def within(draws: Tensor, length: int) -> Tensor:
+        first = (draws * length).long() - side // 2
+        place = torch.arange(length, device=pixels.device) - first.unsqueeze(1)
+        return (place >= 0) & (place < side)
+
+    hidden = within(draws[:, 0], pixels.shape[1]).unsqueeze(2) & within(draws[:, 1], pixels.shape[2]).unsqueeze(1)
+    out = pixels.clone()
+    for channel, value in enumerate(colour):  # a tensor of colours would have to travel, and wait for the device
+        out[..., channel].masked_fill_(hidden, value)
+    return out

@@ -60,7 +60,7 @@ class MemoryLoader(Sized):
         draws: list[Tensor | None] = [None] * len(sizes)
         if self.augmentation is not None:
             keys = np.concatenate([batch.keys for batch in chosen if batch.keys is not None])
-            draws = list(torch.split(torch.from_numpy(uniforms(keys, 3)).to(device), sizes))
+            draws = list(torch.split(torch.from_numpy(uniforms(keys, self.augmentation.draws)).to(device), sizes))
         for index, numbers in zip(torch.split(images, sizes), draws, strict=True):
             pixels = self.pixels[index]
             if self.augmentation is not None and numbers is not None:

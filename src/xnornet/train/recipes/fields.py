@@ -18,7 +18,7 @@ Schedule = Literal["constant", "cosine", "linear", "polynomial", "exponential", 
 _LEAST = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "num_nodes"), 1),
     **dict.fromkeys(("test_epochs", "checkpoint_epochs"), 1),
-    **dict.fromkeys(("pad_crop", "limit_train", "seed", "checkpoint_steps", "checkpoint_minutes"), 0),
+    **dict.fromkeys(("pad_crop", "cutout", "limit_train", "seed", "checkpoint_steps", "checkpoint_minutes"), 0),
     **dict.fromkeys(("lr", "latent_lr", "lr_end", "power", "warmup_epochs", "momentum", "adam_eps", "weight_decay"), 0),
     **dict.fromkeys(("bop_gamma", "bop_gamma_end", "bop_threshold", "decay_epochs", "gradient_clip"), 0),
     **dict.fromkeys(("label_smoothing", "distillation", "temperature"), 0),
@@ -43,6 +43,7 @@ class Recipe:
         crop_area: the least share of the image that an "area" crop has; the largest is all of it.
         pad_crop: augmentation of small images, with `crop` "none": pad by so many black pixels, then crop at random.
         flip: augmentation; mirror every other image, at random.
+        cutout: augmentation, the last; a square of so many pixels at a random place takes the mean's colour; 0: none.
         sampling: "shuffle": every image once an epoch; "balanced": as many draws, each of a class, then of one of its
             images, with replacement (the released code).
         limit_train: train on the first so many images only, of all classes alike, to try things out; 0: on all.
@@ -98,6 +99,7 @@ class Recipe:
     crop_area: float = 0.08
     pad_crop: int = 0
     flip: bool = False
+    cutout: int = 0
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     limit_train: int = 0
     epochs: int = 30
