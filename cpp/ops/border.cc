@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <map>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "kernels/stage.h"
 
 namespace xnornet {
 namespace {
+
+constexpr size_t kMostOffsets = size_t{1} << 26;  // 256 MB
 
 // Along one axis, for every output coordinate: the range of taps that lie inside, as a class number.
 struct Axis {
@@ -53,7 +57,6 @@ BorderClasses classify_borders(const Window& w, const Value& in, const Value& ou
 
 Borders make_borders(const Conv& conv, const Value& in, const Value& out) {
   const Window& w = conv.window;
-  const int taps = w.taps();
   const auto n = static_cast<int32_t>(conv.fan_in());
   Borders borders;
   borders.stride = conv.out_channels + kPanel;
@@ -64,20 +67,23 @@ Borders make_borders(const Conv& conv, const Value& in, const Value& out) {
   }
   borders.classes = classify_borders(w, in, out);
 
-  // Sum of each filter's weights under each tap.
-  std::vector<int32_t> sums(static_cast<size_t>(conv.out_channels) * taps, conv.group_channels);
-  for (size_t i = 0, index = 0; i < sums.size(); ++i)
-    for (int c = 0; c < conv.group_channels; ++c, ++index) sums[i] -= 2 * bit_at(conv.bits, index);
+  const size_t classes = borders.classes.inside.size();
+  if (classes * borders.stride > kMostOffsets)
+    throw std::invalid_argument("the padding makes " + std::to_string(classes) +
+                                " kinds of border, too many");
+  borders.offset.resize(classes * borders.stride);
 
-  for (const TapsInside& inside : borders.classes.inside) {
-    const size_t begin = borders.offset.size();
-    borders.offset.resize(begin + borders.stride);
-    for (int o = 0; o < conv.out_channels; ++o) {
-      int32_t outside = 0;
-      for (int i = 0; i < w.kernel_h; ++i)
-        for (int j = 0; j < w.kernel_w; ++j)
-          if (!inside.has(i, j)) outside += sums[(size_t{1} * o * w.kernel_h + i) * w.kernel_w + j];
-      borders.offset[begin + o] = n - outside;
+  TapSums<int32_t> weights(w);  // of one filter
+  size_t index = 0;
+  for (int o = 0; o < conv.out_channels; ++o) {
+    weights.fill([&](size_t) {
+      int32_t sum = conv.group_channels;
+      for (int c = 0; c < conv.group_channels; ++c, ++index) sum -= 2 * bit_at(conv.bits, index);
+      return sum;
+    });
+    for (size_t k = 0; k < classes; ++k) {
+      const int32_t outside = weights.all() - weights.inside(borders.classes.inside[k]);
+      borders.offset[k * borders.stride + o] = n - outside;
     }
   }
   return borders;

@@ -11,7 +11,6 @@ namespace xnornet {
 // The taps [y0, y1) x [x0, x1) of a window that lie inside the image.
 struct TapsInside {
   int y0, y1, x0, x1;
-  bool has(int y, int x) const { return y0 <= y && y < y1 && x0 <= x && x < x1; }
 };
 
 struct BorderClasses {
@@ -20,6 +19,35 @@ struct BorderClasses {
 };
 
 BorderClasses classify_borders(const Window& window, const Value& in, const Value& out);
+
+// Sums over the taps inside, which are a rectangle: of the sums above and to the left of each tap, four make
+// any of them. There may be as many classes as taps, so that classes times taps could take hours.
+template <class T>
+class TapSums {
+ public:
+  explicit TapSums(const Window& w)
+      : height_(w.kernel_h), width_(w.kernel_w), below_((size_t{1} + height_) * (size_t{1} + width_)) {}
+
+  // of(tap): what is summed, for all taps in order.
+  template <class Of>
+  void fill(Of of) {
+    for (size_t i = 0, tap = 0; i < height_; ++i)
+      for (size_t j = 0; j < width_; ++j, ++tap)
+        at(i + 1, j + 1) = at(i, j + 1) + at(i + 1, j) - at(i, j) + of(tap);
+  }
+
+  T all() const { return below_.back(); }
+  T inside(const TapsInside& taps) const {
+    return at(taps.y1, taps.x1) - at(taps.y0, taps.x1) - at(taps.y1, taps.x0) + at(taps.y0, taps.x0);
+  }
+
+ private:
+  T& at(size_t y, size_t x) { return below_[y * (width_ + 1) + x]; }
+  T at(size_t y, size_t x) const { return below_[y * (width_ + 1) + x]; }
+
+  size_t height_, width_;
+  std::vector<T> below_;
+};
 
 // A bit cannot be 0, so taps outside the image are filled with +1 bits, and every output then has too much
 // by the sum of the weights on its outside taps (bit 0 is +1 and xor leaves the weight). Which taps those are
@@ -35,6 +63,7 @@ struct Borders {
   size_t stride = 0;            // output channels, with room for a panel past the last
 };
 
+// Throws std::invalid_argument where there are too many classes to hold.
 Borders make_borders(const Conv& conv, const Value& in, const Value& out);
 
 }  // namespace xnornet

@@ -86,6 +86,7 @@ void PixelConv::pack(const Conv& conv) {
   BorderClasses borders = classify_borders(w, image_.in(), out_);
   const size_t stride = filters_ + kPanel;
   std::vector<float> scale(filters_), bias(borders.inside.size() * stride);
+  TapSums<double> sums(w);  // of one filter's weights, each times what the reader adds to its pixel
   for (int o = 0; o < filters_; ++o) {
     std::vector<int16_t> q(conv.fan_in());
     const double factor = round(conv, o, q);
@@ -95,15 +96,15 @@ void PixelConv::pack(const Conv& conv) {
       const size_t i = at / row, k = at % row;
       panel[(i * steps + k / 2) * width * 2 + k % 2] = q[at];
     }
-    for (size_t id = 0; id < borders.inside.size(); ++id) {
+    sums.fill([&](size_t tap) {
       double sum = 0;
-      for (size_t at = 0; at < q.size(); ++at) {
-        const size_t tap = at / channels, c = at % channels;
-        if (borders.inside[id].has(static_cast<int>(tap) / w.kernel_w, static_cast<int>(tap) % w.kernel_w))
-          sum += static_cast<double>(q[at]) * reader_->bias(c) / reader_->scale(c);
-      }
-      bias[id * stride + o] = static_cast<float>(sum / factor + (conv.bias.empty() ? 0 : conv.bias[o]));
-    }
+      for (size_t c = 0; c < channels; ++c)
+        sum += static_cast<double>(q[tap * channels + c]) * reader_->bias(c) / reader_->scale(c);
+      return sum;
+    });
+    for (size_t id = 0; id < borders.inside.size(); ++id)
+      bias[id * stride + o] = static_cast<float>(sums.inside(borders.inside[id]) / factor +
+                                                 (conv.bias.empty() ? 0 : conv.bias[o]));
   }
   classes_ = std::move(borders.of_pixel);
   chain.add({.kind = StageKind::kPixels,

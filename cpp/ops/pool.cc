@@ -9,6 +9,11 @@ namespace {
 
 constexpr size_t kTile = 8;  // pixels pooled before their chain
 
+// Taps of a window that lie inside the image, at most: padding may make the window far larger than that.
+size_t most_inside(const Window& w, const Value& in) {
+  return static_cast<size_t>(std::min(w.kernel_h, in.height)) * std::min(w.kernel_w, in.width);
+}
+
 // The taps of a window that lie inside, along one axis.
 struct Taps {
   int first, end;
@@ -50,7 +55,7 @@ Pool::Pool(Mode mode, const Window& window, bool count_padding, const Value& in,
       kernels_(kernels) {
   kernel = mode == Mode::kMean ? "pool_mean" : "pool_max";
   if (mode == Mode::kMaxF32)
-    scratch_bytes = kTile * (kPanel * sizeof(float) + window.taps() * sizeof(float*));
+    scratch_bytes = kTile * (kPanel * sizeof(float) + most_inside(window, in) * sizeof(float*));
 }
 
 template <class T, class Fold>
@@ -86,7 +91,7 @@ void Pool::pool(const Run& run, T start, Fold fold) const {
 // Maxima of floats, the one pool that large maps go through: vectors, and a chain for several pixels at once.
 void Pool::pool_max(const Run& run) const {
   const auto* input = reinterpret_cast<const float*>(run.buffers[in_slot_]);
-  const size_t channels = in_.channels, pixels = out_.pixels(), most = window_.taps();
+  const size_t channels = in_.channels, pixels = out_.pixels(), most = most_inside(window_, in_);
   run.parallel([&](int t, int threads) {
     auto* values = reinterpret_cast<float*>(run.scratch[t]);
     auto** taps = reinterpret_cast<const float**>(values + kTile * kPanel);

@@ -29,7 +29,7 @@ class Pool : public Step {
 };
 
 // Bit 1 is -1, so a maximum is the AND of a window's bits and a minimum, which a descending threshold makes
-// of a maximum (see commute_pools in planner.h), is their OR.
+// of a maximum (see commute_pools in fusion.cc), is their OR.
 class BitPool : public Step {
  public:
   BitPool(const MaxPool& op, const Value& in, const Value& out, int in_slot, int out_slot);

@@ -236,7 +236,7 @@ nb::list profile(Plan& plan, const nb::ndarray<nb::ro, nb::c_contig, nb::device:
   std::vector<std::vector<double>> times(steps);
   {
     nb::gil_scoped_release release;
-    std::vector<float> logits(batch * plan.output().channels);
+    std::vector<float> logits(batch * plan.output().bytes() / sizeof(float));
     std::vector<double> ms(steps);
     for (int r = 0; r < std::max(repeat, 1); ++r) {
       plan.run(raw, batch, logits.data(), ms.data());
@@ -274,7 +274,9 @@ void bind_plan(nb::module_& m) {
               throw std::invalid_argument("the graph is empty, or scale and bias do not fit it");
             if (graph.values().back().dtype != DType::kF32)
               throw std::invalid_argument("the last op is not f32");
-            new (plan) Plan(graph, vector_from(scale), vector_from(bias), threads, isa, integer_stem);
+            const auto scales = vector_from(scale), biases = vector_from(bias);
+            nb::gil_scoped_release release;
+            new (plan) Plan(graph, scales, biases, threads, isa, integer_stem);
           },
           arg("graph"), arg("scale"), arg("bias"), arg("threads"), arg("isa"), arg("integer_stem"))
       .def(

@@ -72,8 +72,9 @@ class Fuser {
     f_.root.resize(f_.values.size());
     for (size_t v = 0; v < f_.root.size(); ++v) f_.root[v] = static_cast<int>(v);
 
-    f_.raw_input = std::all_of(consumers_[0].begin(), consumers_[0].end(),
-                               [&](int i) { return is<Conv>(f_.ops[i]) || is<Sign>(f_.ops[i]); });
+    f_.raw_input = f_.output != 0 && std::all_of(consumers_[0].begin(), consumers_[0].end(), [&](int i) {
+                     return is<Conv>(f_.ops[i]) || is<Sign>(f_.ops[i]);
+                   });
     if (!f_.raw_input) begin({Draft::Source::kInput, -1, 0, -1, {}, "several kinds of op read the input"});
 
     for (int i = 0; i < static_cast<int>(f_.ops.size()); ++i)

@@ -58,7 +58,7 @@ void Plan::run(const RawInput& input, size_t batch, float* logits, double* step_
   const std::unique_ptr<Workspace, decltype(give)> workspace(take(batch), give);
   for (size_t s = 0; s < schedule_.slots.size(); ++s)
     workspace->buffers[s] = workspace->arena.data() + schedule_.slots[s] * batch;
-  // The last step writes to the caller's memory.
+  // The step whose value the output is writes to the caller's memory.
   if (!schedule_.output_is_read) workspace->buffers[schedule_.output_slot] = reinterpret_cast<char*>(logits);
   const auto release = [](Team* t) { t->release(); };
   const std::unique_ptr<Team, decltype(release)> team(team_.hold(), release);

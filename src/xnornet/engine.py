@@ -23,7 +23,7 @@ from PIL import Image
 from . import _core, ops
 from .bits import BitArray
 from .codes import CodeArray
-from .errors import UnsupportedError, UsageError
+from .errors import FormatError, UnsupportedError, UsageError
 from .graph import INPUT, PackedModel
 from .preprocess import ImageLike
 
@@ -106,7 +106,11 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None,
     from .format import read
     from .zoo import locate
 
-    return Model(read(locate(path)), threads, isa=isa, stem=stem)
+    packed = read(locate(path))
+    try:
+        return Model(packed, threads, isa=isa, stem=stem)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
 
 
 class Model:
@@ -133,6 +137,8 @@ class Model:
             self._plan = _core.Plan(_build(packed), scale, bias, threads, isa or "", self.stem == "integer")
         except _core.UnsupportedIsa as error:
             raise UnsupportedError(str(error)) from None
+        except ValueError as error:  # what the model's own checks cannot know
+            raise FormatError(f"cannot run here: {error}") from error
 
     @property
     def labels(self) -> list[str]:

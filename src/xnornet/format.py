@@ -102,8 +102,9 @@ def loads(data: bytes) -> PackedModel:
     try:
         tensors = _views(data, header)
         document = json.loads(metadata["model"], parse_constant=_refuse_constant)
+        json.dumps(document, ensure_ascii=False).encode()  # refuses half a surrogate pair, which nothing can print
         return _decode_model(document, tensors)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"describes no valid model ({type(error).__name__}: {error})") from error
 
 

@@ -14,6 +14,8 @@ __all__ = ["INPUT", "PackedModel"]
 
 INPUT = "input"  # the name of the model's input value
 
+_MAX_PIXELS, _MAX_BYTES = 1 << 31, 1 << 40  # of a value: where the engine's numbers end
+
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
@@ -63,6 +65,11 @@ class PackedModel:
                 if name not in values:
                     raise FormatError(f"op '{op.name}' takes '{name}', which no earlier op yields")
             values[op.name] = op.infer(*(values[name] for name in op.inputs))
+            height, width, channels = values[op.name].shape
+            if height * width >= _MAX_PIXELS or 4 * height * width * channels >= _MAX_BYTES:
+                raise FormatError(
+                    f"op '{op.name}' ({op.kind}): yields {height} x {width} x {channels}, too large to run"
+                )
         return values
 
     @property

@@ -58,6 +58,9 @@ class Preprocess:
             raise ValueError(f"mean {self.mean} and std {self.std} must have {channels} values for mode {self.mode}")
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(s) and s > 0 for s in self.std):
             raise ValueError(f"mean {self.mean} must be finite and std {self.std} above 0")
+        with np.errstate(over="ignore"):
+            if not all(np.isfinite(array).all() for array in self.scale_bias()):
+                raise ValueError(f"mean {self.mean} over std {self.std} is not finite in float32")
         if len(self.size) != 2 or not all(isinstance(n, int) and 1 <= n <= 1 << 14 for n in self.size):
             raise ValueError(f"input size {self.size} is not (height, width) in 1..{1 << 14} pixels")
         if self.resize is not None and not (isinstance(self.resize, int) and self.resize >= max(self.size)):
