@@ -3,6 +3,28 @@
 #include <algorithm>
 
 namespace xnornet {
+namespace {
+
+// Pixels and channels that change places at a time: cache lines of either side are taken once, and the
+// planes that are read at a time are few enough for the TLB. 128 channels of 56 x 56: 0.16 ms; without
+// tiles 0.28, with tiles of pixels alone 0.22 (Zen 3).
+constexpr size_t kTile = 16;
+
+// to[x * to_stride + c] = from[c * from_stride + x]
+void copy_transposed(const float* from, size_t from_stride, size_t channels, size_t pixels, float* to,
+                     size_t to_stride) {
+  const auto copy = [&](size_t cs, size_t xs) {
+    for (size_t x = 0; x < xs; ++x)
+      for (size_t c = 0; c < cs; ++c) to[x * to_stride + c] = from[c * from_stride + x];
+  };
+  if (channels == kTile && pixels == kTile) {
+    copy(kTile, kTile);  // constants, so that the loops are unrolled
+  } else {
+    copy(channels, pixels);
+  }
+}
+
+}  // namespace
 
 InputReader::InputReader(const Value& value, const std::vector<float>& scale, const std::vector<float>& bias)
     : value_(value) {
@@ -23,8 +45,12 @@ void InputReader::read_row(const RawInput& input, size_t image, int y, float* to
   }
   const size_t plane = value_.pixels();
   const float* from = static_cast<const float*>(input.data) + image * channels * plane + y * width;
-  for (size_t x = 0; x < width; ++x)
-    for (size_t c = 0; c < channels; ++c) to[x * channels + c] = from[c * plane + x];
+  for (size_t c0 = 0; c0 < channels; c0 += kTile) {
+    const size_t some = std::min(kTile, channels - c0);
+    for (size_t x0 = 0; x0 < width; x0 += kTile)
+      copy_transposed(from + c0 * plane + x0, plane, some, std::min(kTile, width - x0),
+                      to + x0 * channels + c0, channels);
+  }
 }
 
 void InputReader::read_pixels(const RawInput& input, size_t image, int y, int16_t* to) const {
