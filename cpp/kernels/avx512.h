@@ -9,6 +9,8 @@ void chain_64_avx512(const Stage* stages, int count, char* const* buffers, const
 void max_64_avx512(const float* const* taps, int count, size_t channel, float* out);
 void sdepthwise_1x64_avx512(const float* const* windows, int pixels, size_t channel, int channels,
                             const int64_t* taps, int count, const float* weights, float* out);
+void bdepthwise_1x64_avx512bw(const uint8_t* const* taps, int pixels, size_t offset, int channels,
+                              const uint64_t* filters, int count, int32_t* out);
 void signs_64_avx512(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits);
 
 void bgemm_8x64_avx512bw(const uint8_t* rows, size_t row_bytes, int pixels, const uint8_t* panel, int width,

@@ -90,7 +90,7 @@ struct PixelGemm {
                int32_t* out);
 };
 
-// Float sums of 64 channels, each over its own taps.
+// 64 channels, each over its own taps.
 struct Depthwise {
   const char* name;
 
@@ -99,6 +99,13 @@ struct Depthwise {
   // pixels it comes with.
   void (*sums)(const float* const* windows, int pixels, size_t channel, int channels, const int64_t* taps,
                int count, const float* weights, float* out);
+
+  // Of bits, in how many taps input and filter differ: out[pixel][64], of `channels` 64 at most; what lies
+  // past them is undefined. taps[pixel][count], bits from `offset` bytes on, of which 8 are read; a word of
+  // 64 filters a tap, 255 taps at most: counts are bytes.
+  const char* bits_name;
+  void (*differences)(const uint8_t* const* taps, int pixels, size_t offset, int channels,
+                      const uint64_t* filters, int count, int32_t* out);
 };
 
 struct KernelSet {

@@ -32,7 +32,10 @@ const KernelSet kNeon = {
                .wgemm = wgemv_1x16_neon,
                .wgemm_filters = INT32_MAX},
     .pixels = {},  // 16-bit products are no faster here
-    .depthwise = {.name = "sdepthwise_1x64_neon", .sums = sdepthwise_1x64_neon},
+    .depthwise = {.name = "sdepthwise_1x64_neon",
+                  .sums = sdepthwise_1x64_neon,
+                  .bits_name = "bdepthwise_1x64_neon",
+                  .differences = bdepthwise_1x64_neon},
     .chain = chain_64_neon,
     .max = max_64_neon,
     .signs = signs_64_neon,

@@ -32,7 +32,10 @@ const KernelSet kPortable = {
                .wgemm = wgemv_1x8_portable,
                .wgemm_filters = INT32_MAX},
     .pixels = {},  // 16-bit products are no faster here
-    .depthwise = {.name = "sdepthwise_1x64_portable", .sums = sdepthwise_1x64_portable},
+    .depthwise = {.name = "sdepthwise_1x64_portable",
+                  .sums = sdepthwise_1x64_portable,
+                  .bits_name = "bdepthwise_1x64_portable",
+                  .differences = bdepthwise_1x64_portable},
     .chain = chain_64_portable,
     .max = max_64_portable,
     .signs = signs_64_portable,

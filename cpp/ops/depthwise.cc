@@ -1,7 +1,6 @@
 #include "ops/depthwise.h"
 
 #include <algorithm>
-#include <array>
 
 namespace xnornet {
 namespace {
@@ -24,28 +23,6 @@ Memory pack_words(const Conv& conv) {
     reinterpret_cast<uint64_t*>(words.data())[channel / kPanel * taps + tap] |= bit << (channel % kPanel);
   }
   return words;
-}
-
-// Byte i of spread[b] is bit i of b.
-constexpr std::array<uint64_t, 256> kSpread = [] {
-  std::array<uint64_t, 256> spread{};
-  for (uint64_t byte = 0; byte < 256; ++byte)
-    for (int i = 0; i < 8; ++i) spread[byte] |= (byte >> i & 1) << (8 * i);
-  return spread;
-}();
-
-// For 64 channels, in how many taps input and filter differ: counts of bytes, eight to a word.
-void count_64(const uint8_t* const* taps, size_t offset, const uint64_t* filters, int count, int32_t* out) {
-  uint64_t counts[8] = {};
-  for (int t = 0; t < count; ++t) {
-    uint64_t x;
-    std::memcpy(&x, taps[t] + offset, 8);
-    x ^= filters[t];
-    for (int b = 0; b < 8; ++b) counts[b] += kSpread[x >> (8 * b) & 255];
-  }
-  uint8_t bytes[kPanel];
-  std::memcpy(bytes, counts, kPanel);
-  for (int c = 0; c < kPanel; ++c) out[c] = bytes[c];
 }
 
 }  // namespace
@@ -129,7 +106,7 @@ BitDepthwise::BitDepthwise(const Conv& conv, const Value& in, const Value& out, 
                       static_cast<int64_t>(in.pixel_bytes()));
   std::memset(outside_.data(), conv.padding_value == -1 ? 0xff : 0, outside_.size());
   scratch_bytes = kBlock * (kPanel * sizeof(int32_t) + taps_.size() * sizeof(uint8_t*));
-  kernel = "bdepthwise_1x64_portable";
+  kernel = kernels.depthwise.bits_name;
   weight_bytes = weights_.size();
 }
 
@@ -146,17 +123,18 @@ void BitDepthwise::work(const Run& run, int thread, Part pixels) const {
   const int number = static_cast<int>(taps_.size());
   const int reach_h = window_.dilation_h * (window_.kernel_h - 1);
   const int reach_w = window_.dilation_w * (window_.kernel_w - 1);
+  // Where the next output pixel is: counted on, since four divisions a pixel would take longer than its taps.
+  const uint8_t* image = input + pixels.begin / out_.pixels() * in_.bytes();
+  int row = static_cast<int>(pixels.begin % out_.pixels() / out_.width);
+  int column = static_cast<int>(pixels.begin % out_.width);
   for (size_t begin = pixels.begin; begin < pixels.end; begin += kBlock) {
     const size_t count = std::min(kBlock, pixels.end - begin);
     uint32_t classes[kBlock];
     for (size_t i = 0; i < count; ++i) {
-      const size_t image = (begin + i) / out_.pixels(), at = (begin + i) % out_.pixels();
-      const int y = static_cast<int>(at / out_.width) * window_.stride_h - window_.top;
-      const int x = static_cast<int>(at % out_.width) * window_.stride_w - window_.left;
-      const uint8_t* first = input + image * in_.bytes();
+      const int y = row * window_.stride_h - window_.top, x = column * window_.stride_w - window_.left;
       const uint8_t** to = taps + i * number;
       if (y >= 0 && x >= 0 && y + reach_h < in_.height && x + reach_w < in_.width) {
-        const uint8_t* from = first + (static_cast<size_t>(y) * in_.width + x) * in_.pixel_bytes();
+        const uint8_t* from = image + (static_cast<size_t>(y) * in_.width + x) * in_.pixel_bytes();
         for (int t = 0; t < number; ++t) to[t] = from + taps_[t];
       } else {
         for (int t = 0; t < number; ++t) {
@@ -164,16 +142,23 @@ void BitDepthwise::work(const Run& run, int thread, Part pixels) const {
           const int tap_x = x + t % window_.kernel_w * window_.dilation_w;
           const bool inside = tap_y >= 0 && tap_y < in_.height && tap_x >= 0 && tap_x < in_.width;
           to[t] =
-              inside ? first + (static_cast<size_t>(tap_y) * in_.width + tap_x) * in_.pixel_bytes() : outside;
+              inside ? image + (static_cast<size_t>(tap_y) * in_.width + tap_x) * in_.pixel_bytes() : outside;
         }
       }
-      if (!classes_.empty()) classes[i] = classes_[at];
+      if (!classes_.empty()) classes[i] = classes_[static_cast<size_t>(row) * out_.width + column];
+      if (++column == out_.width) {
+        column = 0;
+        if (++row == out_.height) {
+          row = 0;
+          image += in_.bytes();
+        }
+      }
     }
     for (int channel = 0; channel < out_.channels; channel += kPanel) {
       const uint64_t* filters = weights + static_cast<size_t>(channel) / kPanel * number;
-      for (size_t i = 0; i < count; ++i)
-        count_64(taps + i * number, channel / 8, filters, number, sums + i * kPanel);
       const int channels = std::min(kPanel, out_.channels - channel);
+      kernels_.depthwise.differences(taps, static_cast<int>(count), channel / 8, channels, filters, number,
+                                     sums);
       chain.apply(kernels_.chain, run.buffers,
                   {sums, kPanel, count, begin, channel, channels, classes_.empty() ? nullptr : classes});
     }

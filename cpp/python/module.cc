@@ -338,7 +338,7 @@ NB_MODULE(_core, m) {
       record["missing"] = missing_features(*set);
       nb::list kernels;
       for (const char* name : {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name,
-                               set->pixels.name, set->depthwise.name})
+                               set->pixels.name, set->depthwise.name, set->depthwise.bits_name})
         if (name) kernels.append(name);
       record["kernels"] = kernels;
       sets.append(record);

@@ -1,4 +1,4 @@
-// Float sums of 64 channels, each over its own taps, against one value at a time.
+// 64 channels, each over its own taps, against one value at a time: float sums, and differences of bits.
 #include <cmath>
 #include <utility>
 
@@ -6,7 +6,42 @@
 
 namespace xnornet {
 
+namespace {
+
+void test_differences(const KernelSet& set, Report& report) {
+  constexpr int kPixels = 3;
+  for (int count : {1, 2, 9, 25, 255}) {
+    Random random(count);
+    const std::vector<uint8_t> bits = random.bytes(100);
+    std::vector<uint64_t> filters(count);
+    std::vector<const uint8_t*> taps;
+    for (uint64_t& filter : filters) filter = uint64_t{random.next()} << 32 | random.next();
+    for (int i = 0; i < kPixels * count; ++i) taps.push_back(&bits[random.below(80)]);
+    for (int pixels = 1; pixels <= kPixels; ++pixels) {
+      for (const auto& [offset, channels] : {std::pair{0, 64}, {8, 33}, {4, 32}, {0, 1}}) {
+        std::vector<int32_t> out(kPixels * kPanel, -7);
+        set.depthwise.differences(taps.data(), pixels, offset, channels, filters.data(), count, out.data());
+        for (int p = 0; p < kPixels; ++p) {
+          for (int c = 0; c < channels; ++c) {
+            int expected = p < pixels ? 0 : -7;
+            for (int t = 0; t < count && p < pixels; ++t) {
+              const int bit = taps[p * count + t][offset + c / 8] >> (c % 8) & 1;
+              expected += bit != static_cast<int>(filters[t] >> c & 1);
+            }
+            const int got = out[p * kPanel + c];
+            report.check(got == expected, "%s: pixel %d of %d, channel %d of %d, %d taps: %d, expected %d",
+                         set.depthwise.bits_name, p, pixels, c, channels, count, got, expected);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
 void test_depthwise(const KernelSet& set, Report& report) {
+  test_differences(set, report);
   constexpr int kPixels = 5, kStride = 200;
   const std::vector<std::vector<int64_t>> shapes = {
       {0}, {0, 7}, {0, 70, 140, 210, 280, 350, 420, 490, 560}, {64, 3, 1000}};
