@@ -268,7 +268,7 @@ def test_what_the_page_on_cifar10_says_at_reduced_size() -> None:
     for phrase in (
         f"BWN of BinaryConnect by {short[0]:.1f} points, XNOR-Net of BinaryNet by {short[1]:.1f}",
         f"gaps are {-long[0]:.1f} the other way, and {long[1]:.1f}",
-        f"with every seed**, by {min(order):.1f} to {max(order):.1f} points",
+        f"with every seed**, by {min(order):.2f} to {max(order):.2f} points",
     ):
         assert phrase in page, phrase
 
