@@ -1,9 +1,22 @@
 #include "ops/elementwise.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 
 namespace xnornet {
+namespace {
+
+// The eight values of a byte of bits.
+constexpr std::array<std::array<float, 8>, 256> kSigns = [] {
+  std::array<std::array<float, 8>, 256> signs{};
+  for (int byte = 0; byte < 256; ++byte)
+    for (int i = 0; i < 8; ++i) signs[byte][i] = byte >> i & 1 ? -1.0f : 1.0f;
+  return signs;
+}();
+
+}  // namespace
 
 Elementwise::Elementwise(const Value& in, int in_slot, ChainFn kernel)
     : in_(in), in_slot_(in_slot), chain_kernel_(kernel) {
@@ -34,8 +47,9 @@ void Elementwise::run_bits(const Run& run) const {
       const uint8_t* bits = input + pixel * in_.pixel_bytes();
       for (int c = 0; c < in_.channels; c += kPanel) {
         const int left = std::min(kPanel, in_.channels - c);
-        float signs[kPanel] = {};
-        for (int i = 0; i < left; ++i) signs[i] = (bits[(c + i) / 8] >> ((c + i) % 8)) & 1 ? -1.0f : 1.0f;
+        alignas(kLine) float signs[kPanel] = {};
+        for (int i = 0; i < left; i += 8)
+          std::memcpy(signs + i, kSigns[bits[(c + i) / 8]].data(), sizeof kSigns[0]);
         chain.apply(chain_kernel_, run.buffers, {signs, kPanel, 1, pixel, c, left, nullptr});
       }
     }
