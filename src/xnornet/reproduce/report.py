@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,10 +148,13 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
     with curves.open(newline="") as file:
         rows = list(csv.DictReader(file))
     figure, axes = plt.subplots(figsize=(7, 4), constrained_layout=True)
+    pairs = matplotlib.colormaps["tab20"](range(20))
+    colours = itertools.cycle((*pairs[::2], *pairs[1::2]))  # the usual ten, then lighter ones
     seeds, tests = set(), []
-    for place, line in enumerate(compared.lines):
+    for line, colour in zip(compared.lines, colours, strict=False):
         mine = [row for row in rows if row["line"] == line.label]
-        seeds |= {row["seed"] for row in mine}
+        if mine:
+            seeds.add(len({row["seed"] for row in mine}))
         for part, style in (("test_top1", "-"), ("train_top1", "--")):
             found: dict[int, list[float]] = {}  # seeds' accuracies by epoch; not every epoch is tested
             for row in mine:
@@ -162,15 +166,16 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
             by_epoch = [found[epoch] for epoch in epochs]
             means = [statistics.mean(values) for values in by_epoch]
             label = line.label if style == "-" else None
-            axes.plot(epochs, means, style, color=f"C{place}", label=label, linewidth=1.6 if style == "-" else 0.9)
+            axes.plot(epochs, means, style, color=colour, label=label, linewidth=1.6 if style == "-" else 0.9)
             if style == "-":
                 tests += means
                 lows, highs = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
-                axes.fill_between(epochs, lows, highs, color=f"C{place}", alpha=0.15, linewidth=0)
+                axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
     # The first epochs would squeeze the rest.
     low = sorted(tests)[len(tests) // 10] if tests else 0
     axes.set(xlabel="epoch", ylabel="top-1, %", ylim=(max(0, low - 5), 100), xlim=(1, None))
-    shown = f"test (solid), training (dashed), {len(seeds)} seed{'s' * (len(seeds) != 1)}"
+    count = " to ".join(map(str, sorted({min(seeds, default=0), max(seeds, default=0)})))
+    shown = f"test (solid), training (dashed), {count} seed{'s' * (count != '1')}"
     axes.set_title(f"{compared.title}\n{shown}", fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize=8)
