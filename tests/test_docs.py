@@ -265,7 +265,13 @@ def test_what_the_page_on_cifar10_says_at_reduced_size() -> None:
     short = [statistics.mean(gaps(reduced, *pair, "012")) for pair in pairs]
     long = [gaps(full, *pair, "0")[0] for pair in pairs]
     order = gaps(reduced, "XNOR-Net", "XNOR-Net in the order C-B-A-P", "012")
+    resnet = {line.removeprefix("ResNet-18, "): top1 for (line, _), top1 in reduced.items() if "ResNet" in line}
+    photos = top1_by_seed(RESULTS / "reduced" / "resnet18.csv")
     for phrase in (
+        f"Bi-Real Net {resnet['float'] - resnet['Bi-Real']:.1f} points below it",
+        f"and {resnet['Bi-Real'] - resnet['XNOR-Net']:.1f} above XNOR-Net",
+        f"where BWN is {resnet['float'] - resnet['BWN']:.1f} below",
+        f"Bi-Real Net is {photos['full precision', '0'] - photos['Bi-Real Net', '0']:.1f} below",
         f"BWN of BinaryConnect by {short[0]:.1f} points, XNOR-Net of BinaryNet by {short[1]:.1f}",
         f"gaps are {-long[0]:.1f} the other way, and {long[1]:.1f}",
         f"with every seed**, by {min(order):.2f} to {max(order):.2f} points",
