@@ -21,7 +21,8 @@ struct BorderClasses {
 BorderClasses classify_borders(const Window& window, const Value& in, const Value& out);
 
 // Sums over the taps inside, which are a rectangle: of the sums above and to the left of each tap, four make
-// any of them. There may be as many classes as taps, so that classes times taps could take hours.
+// any of them. There may be as many classes as taps, so that to add up the taps of each takes the square of
+// their number.
 template <class T>
 class TapSums {
  public:

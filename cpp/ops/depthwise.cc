@@ -123,7 +123,7 @@ void BitDepthwise::work(const Run& run, int thread, Part pixels) const {
   const int number = static_cast<int>(taps_.size());
   const int reach_h = window_.dilation_h * (window_.kernel_h - 1);
   const int reach_w = window_.dilation_w * (window_.kernel_w - 1);
-  // Where the next output pixel is: counted on, since four divisions a pixel would take longer than its taps.
+  // Where the next output pixel is: counted on, not divided anew for every pixel.
   const uint8_t* image = input + pixels.begin / out_.pixels() * in_.bytes();
   int row = static_cast<int>(pixels.begin % out_.pixels() / out_.width);
   int column = static_cast<int>(pixels.begin % out_.width);

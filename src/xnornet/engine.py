@@ -98,7 +98,7 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None,
             16 bits; None: what XNORNET_STEM says, else "float". docs/engine.md says how far they part.
 
     Raises:
-        FormatError: it is not a packed file, or a damaged one.
+        FormatError: it is not a packed file, a damaged one, or one of a size that the engine cannot run.
         UnsupportedError: this CPU lacks the instruction set asked for.
         UsageError: it is neither a file nor a published model.
         FetchError: it is a published model that cannot be fetched.
