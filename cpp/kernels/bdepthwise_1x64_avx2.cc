@@ -13,16 +13,16 @@ namespace {
 
 // `kVectors` of 32 channels.
 template <int kVectors>
-void count(const uint8_t* const* taps, int pixels, size_t offset, const uint64_t* filters, int number,
-           int32_t* out) {
+void differences(const uint8_t* const* taps, int pixels, size_t offset, const uint64_t* filters, int count,
+                 int32_t* out) {
   const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
   const __m256i low = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
   const __m256i byte[2] = {low, _mm256_add_epi8(low, _mm256_set1_epi8(4))};
-  for (int i = 0; i < pixels; ++i, taps += number, out += kPanel) {
+  for (int i = 0; i < pixels; ++i, taps += count, out += kPanel) {
     __m256i counts[kVectors];
     XNORNET_UNROLL
     for (auto& c : counts) c = _mm256_setzero_si256();
-    for (int t = 0; t < number; ++t) {
+    for (int t = 0; t < count; ++t) {
       long long word;
       std::memcpy(&word, taps[t] + offset, 8);
       const __m256i x =
@@ -47,8 +47,8 @@ void count(const uint8_t* const* taps, int pixels, size_t offset, const uint64_t
 }  // namespace
 
 void bdepthwise_1x64_avx2(const uint8_t* const* taps, int pixels, size_t offset, int channels,
-                          const uint64_t* filters, int number, int32_t* out) {
-  (channels > kPanel / 2 ? count<2> : count<1>)(taps, pixels, offset, filters, number, out);
+                          const uint64_t* filters, int count, int32_t* out) {
+  (channels > kPanel / 2 ? differences<2> : differences<1>)(taps, pixels, offset, filters, count, out);
 }
 
 }  // namespace xnornet

@@ -10,15 +10,15 @@ namespace {
 
 // `kVectors` of 16 channels.
 template <int kVectors>
-void count(const uint8_t* const* taps, int pixels, size_t offset, const uint64_t* filters, int number,
-           int32_t* out) {
+void differences(const uint8_t* const* taps, int pixels, size_t offset, const uint64_t* filters, int count,
+                 int32_t* out) {
   const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
   const uint8x16_t low = vcombine_u8(vdup_n_u8(0), vdup_n_u8(1));
-  for (int i = 0; i < pixels; ++i, taps += number, out += kPanel) {
+  for (int i = 0; i < pixels; ++i, taps += count, out += kPanel) {
     uint8x16_t counts[kVectors];
     XNORNET_UNROLL
     for (auto& c : counts) c = vdupq_n_u8(0);
-    for (int t = 0; t < number; ++t) {
+    for (int t = 0; t < count; ++t) {
       const uint8x8_t x = veor_u8(vld1_u8(taps[t] + offset), vcreate_u8(filters[t]));
       const uint8x16_t word = vcombine_u8(x, x);
       XNORNET_UNROLL
@@ -43,8 +43,8 @@ void count(const uint8_t* const* taps, int pixels, size_t offset, const uint64_t
 }  // namespace
 
 void bdepthwise_1x64_neon(const uint8_t* const* taps, int pixels, size_t offset, int channels,
-                          const uint64_t* filters, int number, int32_t* out) {
-  (channels > kPanel / 2 ? count<4> : count<2>)(taps, pixels, offset, filters, number, out);
+                          const uint64_t* filters, int count, int32_t* out) {
+  (channels > kPanel / 2 ? differences<4> : differences<2>)(taps, pixels, offset, filters, count, out);
 }
 
 }  // namespace xnornet

@@ -18,6 +18,7 @@ __all__ = ["Augmentation", "crop_flip", "cut_out", "pad_crop_flip"]
 
 Draws = npt.NDArray[np.float64]
 _TRIES = 10  # at an Inception crop that lies within the image
+_BOX = slice(4, 4 + 2 * _TRIES)  # of an image's random numbers: those of the tries, two each
 _RATIO = math.log(4 / 3)  # its width over its height is at most 4/3, at least 3/4
 
 
@@ -32,9 +33,9 @@ class Augmentation:
 
     recipe: Recipe
 
-    # Random numbers an image may need: where from the top, from the left, mirrored, scale; two for each try at a box;
-    # two for the cutout.
-    DRAWS = 4 + 2 * _TRIES + 2
+    # Random numbers an image may need: where from the top, from the left, mirrored, scale; those of _BOX; two for the
+    # cutout.
+    DRAWS = _BOX.stop + 2
 
     @property
     def draws(self) -> int:
@@ -83,13 +84,13 @@ class Augmentation:
     def _cut_out(self, pixels: Tensor, draws: Tensor) -> Tensor:
         """Of training images that are ready but for this."""
         colour = [round(255 * mean) for mean in self.preprocess.mean]
-        return cut_out(pixels, draws[:, 4 + 2 * _TRIES :], self.recipe.cutout, colour)
+        return cut_out(pixels, draws[:, _BOX.stop :], self.recipe.cutout, colour)
 
     def _box(self, width: int, height: int, draws: Draws) -> Box:
         """The part of the image to cut out, at pixels of the image or of the scaled image: no needless blur."""
         high, wide = self.preprocess.size
         if self.recipe.crop == "area":
-            for share, shape in draws[4 : 4 + 2 * _TRIES].reshape(_TRIES, 2):
+            for share, shape in draws[_BOX].reshape(_TRIES, 2):
                 area = width * height * (self.recipe.crop_area + share * (1 - self.recipe.crop_area))
                 ratio = math.exp((2 * shape - 1) * _RATIO) * wide / high
                 w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
