@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -58,6 +59,31 @@ def test_processes_end_although_training_catches_the_signal_to_end(split):
         signal.signal(signal.SIGTERM, before)
     assert pixels.shape == (50, 6, 6, 1)
     pixels[0] = 0  # the memory is ours
+
+
+def test_a_process_that_is_not_needed_any_more_ends_before_it_begins(split, monkeypatch, tmp_path):
+    """The other has done all the work while this one was starting."""
+    begin = loaders._begin
+
+    def begin_late(work):
+        try:
+            (tmp_path / "first").touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(1)
+        begin(work)
+
+    def give_up(*_):
+        raise AssertionError("a process did not end")
+
+    monkeypatch.setattr(loaders, "_begin", begin_late)
+    before = [signal.signal(signal.SIGTERM, lambda *_: None), signal.signal(signal.SIGALRM, give_up)]
+    signal.alarm(20)
+    try:
+        assert len(decode(split, PREPROCESS, Unreadable(1000), replace=True, workers=2)[0]) == 50
+    finally:
+        signal.alarm(0)
+        for number, handler in zip((signal.SIGTERM, signal.SIGALRM), before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_too_many_that_cannot_be_read_are_refused_from_any_process(split):

@@ -175,7 +175,14 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
     if min(workers, len(pieces)) < 2:
         done = [some(piece) for piece in pieces]
     else:  # a fork as in `StreamLoader`; the function reaches the processes by it, not by pickling
-        with get_context("fork").Pool(min(workers, len(pieces)), _begin, (some,)) as pool:
+        # The signal that ends a process is held back until `_begin`: one that is not needed any more before it has
+        # begun would give it to Lightning's handler, inherited, and the pool would wait for the process forever.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            pool = get_context("fork").Pool(min(workers, len(pieces)), _begin, (some,))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        with pool:
             done = pool.map(_work, pieces, chunksize=1)
     for _, faults in done:
         for index, reason in faults:
@@ -189,7 +196,8 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
 def _begin(work: Callable[[range], tuple[list[int], Faults]]) -> None:
     global _work_here
     _work_here = work
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends the process; Lightning's handler, inherited, would not
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends the process
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _work(piece: range) -> tuple[list[int], Faults]:
