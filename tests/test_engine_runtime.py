@@ -237,6 +237,11 @@ def test_forced_isa(isa: str) -> None:
     assert isa in done.stdout.split()[1]
 
 
+def test_model_prints_what_it_is() -> None:
+    shown = "Model(24x24x3 to 10 classes, threads=2, isa='portable', stem='float')"
+    assert repr(Model(small_network(), 2, isa="portable", stem="float")) == shown
+
+
 def test_unknown_isa_is_one_clear_error() -> None:
     code = (
         "from tests.test_engine_runtime import small_network; from xnornet.engine import Model\n"

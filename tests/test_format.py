@@ -35,6 +35,23 @@ def test_round_trip_is_exact_and_canonical() -> None:
     np.testing.assert_array_equal(reference.run(again, x), reference.run(model, x))
 
 
+def test_what_is_printed_names_arrays_by_type_and_shape() -> None:
+    """Not their values: of a whole network these are megabytes."""
+    model = tiny_model()
+    assert repr(model) == f"PackedModel(12x12x1 to 3 classes, {len(model.ops)} ops, {model.macs:,} MACs)"
+    for op in model.ops:
+        shown = repr(op)
+        assert shown.startswith(f"{type(op).__name__}(name='{op.name}', inputs=")
+        assert "\n" not in shown
+        for name, value in vars(op).items():
+            if isinstance(value, np.ndarray):
+                assert f"{name}={value.dtype}{list(value.shape)}" in shown
+            elif isinstance(value, BitArray):
+                assert f"{name}=BitArray({list(value.shape)})" in shown
+            else:
+                assert (f"{name}={value!r}" in shown) == (value is not None)
+
+
 def test_same_model_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from tests.networks import tiny_model;"

@@ -22,7 +22,7 @@ def sign(x: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
     return np.where(x >= 0, 1, -1).astype(np.int8)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BitArray:
     """An array of +1 and -1 in row-major order, packed without gaps, least significant bit first.
 
@@ -59,6 +59,9 @@ class BitArray:
         """Unpack to int8 +1 / -1."""
         flat = np.unpackbits(self.data, count=math.prod(self.shape), bitorder="little").astype(np.int8)
         return (1 - 2 * flat).reshape(self.shape).astype(np.int8)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.shape)})"
 
     @property
     def size(self) -> int:

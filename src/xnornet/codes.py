@@ -14,7 +14,7 @@ __all__ = ["CodeArray"]
 MAX_WIDTH = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CodeArray:
     """An array of odd whole numbers in [-s, s], ``s = 2**width - 1``, packed in row-major order without gaps.
 
@@ -61,6 +61,9 @@ class CodeArray:
         bits = np.unpackbits(self.data, count=self.width * self.size, bitorder="little").reshape(-1, self.width)
         unsigned = np.packbits(bits, axis=1, bitorder="little")[:, 0].astype(np.int16)
         return (2 * unsigned - ((1 << self.width) - 1)).reshape(self.shape)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.shape)}, width={self.width})"
 
     @property
     def size(self) -> int:

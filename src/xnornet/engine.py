@@ -140,6 +140,13 @@ class Model:
         except ValueError as error:  # what the model's own checks cannot know
             raise FormatError(f"cannot run here: {error}") from error
 
+    def __repr__(self) -> str:
+        height, width, channels = self.input_shape
+        return (
+            f"{type(self).__name__}({height}x{width}x{channels} to {len(self._labels)} classes, "
+            f"threads={self.threads}, isa={self.isa!r}, stem={self.stem!r})"
+        )
+
     @property
     def labels(self) -> list[str]:
         """A name per class, in the order of the logits."""

@@ -19,7 +19,7 @@ _MAX_PIXELS, _MAX_BYTES = 1 << 31, 1 << 40  # of a value: where the engine's num
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PackedModel:
     """A network in its packed form: plain NumPy, no torch. Checked when it is made.
 
@@ -48,6 +48,13 @@ class PackedModel:
             )
         if len(self.labels) != logits.shape[2]:
             raise FormatError(f"{len(self.labels)} labels for {logits.shape[2]} classes")
+
+    def __repr__(self) -> str:
+        height, width, channels = self.input_shape
+        return (
+            f"{type(self).__name__}({height}x{width}x{channels} to {len(self.labels)} classes, {len(self.ops)} ops, "
+            f"{self.macs:,} MACs)"
+        )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -80,7 +80,7 @@ class Window:
         return None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Op(ABC):
     """One operation. It yields one value, known by the op's name.
 
@@ -92,6 +92,11 @@ class Op(ABC):
     kind: ClassVar[str]
     name: str
     inputs: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """The fields that are not None, arrays by dtype and shape alone: weights are megabytes."""
+        held = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return f"{type(self).__name__}({', '.join(f'{k}={_short(v)}' for k, v in held if v is not None)})"
 
     @abstractmethod
     def infer(self, *values: Value) -> Value:
@@ -120,7 +125,11 @@ class Op(ABC):
                 raise self._fail(f"{what} has shape {list(vector.shape)}, expected [{channels}]")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+def _short(value: object) -> str:
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Windowed(Op):
     window: Window
 

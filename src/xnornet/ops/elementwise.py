@@ -13,7 +13,7 @@ from .base import F32, I32, U8, Op, Value
 __all__ = ["Add", "Affine", "Clamp", "Flatten", "Multiply", "PRelu", "Quantize", "Sign", "Threshold"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Sign(Op):
     """f32 -> bits: +1 where x >= 0 (both zeros), else -1. NaN is refused at the model's input."""
 
@@ -24,7 +24,7 @@ class Sign(Op):
         return Value("bits", values[0].shape)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Threshold(Op):
     """i32 -> bits, per channel: +1 where ``d >= threshold`` (``d <= threshold`` where `descending`), else -1.
 
@@ -44,7 +44,7 @@ class Threshold(Op):
         return Value("bits", values[0].shape)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Quantize(Op):
     """f32 -> f32: codes of `bits` bits, whole numbers. With ``s = 2**bits - 1``, every operation rounded once:
 
@@ -65,7 +65,7 @@ class Quantize(Op):
         return values[0]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Affine(Op):
     """Any dtype -> f32, per channel: ``x * scale + bias``, *fused*; either vector, or both, may be absent."""
 
@@ -79,7 +79,7 @@ class Affine(Op):
         return Value("f32", values[0].shape)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Clamp(Op):
     """f32 -> f32: ``min(max(x, minimum), maximum)``. ReLU is (0, inf), hard tanh (-1, 1)."""
 
@@ -94,7 +94,7 @@ class Clamp(Op):
         return values[0]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class PRelu(Op):
     """f32 -> f32, per channel: ``x`` where x > 0, else ``slope * x``. Leaky ReLU has one slope throughout."""
 
@@ -107,7 +107,7 @@ class PRelu(Op):
         return values[0]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Add(Op):
     """f32, f32 -> f32: element-wise sum of two values of one shape (a residual connection)."""
 
@@ -120,7 +120,7 @@ class Add(Op):
         return values[0]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Multiply(Op):
     """(f32 or i32), f32 -> f32: product of a value with a K map; channel ``o`` of C takes map ``o // (C / groups)``."""
 
@@ -134,7 +134,7 @@ class Multiply(Op):
         return Value("f32", x.shape)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Flatten(Op):
     """(H, W, C) -> (1, 1, H*W*C) in row-major order, any dtype kept."""
 

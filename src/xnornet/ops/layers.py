@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class _Conv(Windowed):
     """``out[y, x, o] = sum over taps (i, j) and channels c of W[o, i, j, c] * in[y*s + i*d - p, ..., g*C + c]``.
 
@@ -56,7 +56,7 @@ class _Conv(Windowed):
         return math.prod(self.weight.shape[1:])
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Conv2d(_Conv):
     """Float convolution, f32 -> f32, zero padding; `bias` (out_channels,) is added where present."""
 
@@ -71,7 +71,7 @@ class Conv2d(_Conv):
         return out
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class BinaryConv2d(_Conv):
     """Convolution of +1/-1 inputs with +1/-1 weights, bits -> i32, exact (paper, eq. 11 without its scales).
 
@@ -91,7 +91,7 @@ class BinaryConv2d(_Conv):
         return self._convolve(values[0], "i32")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class BinaryWeightConv2d(_Conv):
     """Convolution of real inputs with +1/-1 weights, f32 -> f32, zero padding (paper, eq. 1 without alpha)."""
 
@@ -103,7 +103,7 @@ class BinaryWeightConv2d(_Conv):
         return self._convolve(values[0], "f32")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class QuantizedConv2d(_Conv):
     """Convolution of real inputs with weights of a few bits, odd whole numbers, f32 -> f32, zero padding."""
 
@@ -115,7 +115,7 @@ class QuantizedConv2d(_Conv):
         return self._convolve(values[0], "f32")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class _Dense(Op):
     """``out[o] = sum over c of W[o, c] * in[c]``; weights (out_features, in_features), input 1 x 1 x C."""
 
@@ -136,7 +136,7 @@ class _Dense(Op):
         return self.weight.shape[1]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Linear(_Dense):
     """Float dense layer, f32 -> f32; `bias` (out_features,) is added where present."""
 
@@ -151,7 +151,7 @@ class Linear(_Dense):
         return out
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class BinaryLinear(_Dense):
     """Dense layer of +1/-1 inputs and +1/-1 weights, bits -> i32, exact."""
 
@@ -165,7 +165,7 @@ class BinaryLinear(_Dense):
         return self._dense(values[0], "i32")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class BinaryWeightLinear(_Dense):
     """Dense layer of real inputs and +1/-1 weights, f32 -> f32."""
 
@@ -177,7 +177,7 @@ class BinaryWeightLinear(_Dense):
         return self._dense(values[0], "f32")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class QuantizedLinear(_Dense):
     """Dense layer of real inputs and weights of a few bits, odd whole numbers, f32 -> f32."""
 

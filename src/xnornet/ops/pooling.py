@@ -10,7 +10,7 @@ from .base import Value, Windowed
 __all__ = ["AvgPool2d", "InputScale", "MaxPool2d"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class MaxPool2d(Windowed):
     """Maximum over a window, any dtype kept; taps outside the image are ignored."""
 
@@ -25,7 +25,7 @@ class MaxPool2d(Windowed):
         return out
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class AvgPool2d(Windowed):
     """Mean over a window, f32 -> f32; taps outside count as zeros where `count_padding`, else not at all."""
 
@@ -40,7 +40,7 @@ class AvgPool2d(Windowed):
         return out
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class InputScale(Windowed):
     """The K map, f32 (H, W, C) -> f32 (out H, out W, groups): mean |x| over each window (paper, section 3.2).
 
