@@ -358,7 +358,10 @@ def bench(
 @app.command()
 def reproduce(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="fig1, fig4, table1, table2, table3, resnet18, cifar10, fashion.")
+        str,
+        typer.Argument(
+            metavar="WHAT", help="fig1, fig4, table1, table2, table3, resnet18, cifar10, ablation, fashion."
+        ),
     ],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change all recipes.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder of CSV files; default: runs/WHAT.")] = None,

@@ -125,6 +125,32 @@ COMPARISONS = {
             ),
         ),
         Comparison(
+            "ablation",
+            "CIFAR-10, the VGG-like network: one part of the method changed, the rest of the recipe as it is",
+            (
+                Line("XNOR-Net", "cifar10-vgg-xnor"),
+                Line("with K", "cifar10-vgg-xnor", {"input_scale": "k"}),
+                Line("with K and the gradient through it", "cifar10-vgg-xnor", {"input_scale": "k-gradient"}),
+                Line("learned scale", "cifar10-vgg-xnor", {"method": "xnor-learned"}),
+                Line("BinaryNet's layers: no scale", "cifar10-vgg-xnor", {"method": "bnn"}),
+                Line("centred filters, the released code's gradient", "cifar10-vgg-xnor", {"method": "xnor-code"}),
+                Line("gradients of one bit", "cifar10-vgg-xnor", {"method": "xnor-binary-gradient"}),
+                Line("Bi-Real Net's gradients", "cifar10-vgg-xnor", {"method": "bireal"}),
+                Line("BWN", "cifar10-vgg-bwn"),
+                Line("BinaryConnect's layers: no scale", "cifar10-vgg-bwn", {"method": "binaryconnect"}),
+            ),
+            pairs=(
+                ("with K", "XNOR-Net"),
+                ("with K and the gradient through it", "XNOR-Net"),
+                ("learned scale", "XNOR-Net"),
+                ("BinaryNet's layers: no scale", "XNOR-Net"),
+                ("centred filters, the released code's gradient", "XNOR-Net"),
+                ("gradients of one bit", "XNOR-Net"),
+                ("Bi-Real Net's gradients", "XNOR-Net"),
+                ("BinaryConnect's layers: no scale", "BWN"),
+            ),
+        ),
+        Comparison(
             "table1",
             "Table 1: AlexNet",
             (
