@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from xnornet import Model
 from xnornet.convert import lower
 from xnornet.nn import BinaryConv2d, BinaryLinear, Method, SteSign, binarize_, clip_weights_, method
+from xnornet.nn.quantizers import LearnedSign
 
 
 class Block(nn.Module):
@@ -144,6 +145,40 @@ def test_first_and_last_by_definition_or_by_call():
     assert called.layers[0].name == "stem"
 
 
+def test_the_last_layer_is_the_last_that_is_called():
+    """Not a head for training, which the example, run in eval mode, never reaches."""
+
+    class Headed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.middle = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3)
+            self.head, self.other = nn.LazyLinear(3), nn.LazyLinear(7)
+
+        def forward(self, x):
+            x = self.middle(self.body(x)).flatten(1)
+            return (self.head(x), self.other(x)) if self.training else self.head(x)
+
+    net = Headed()
+    net(torch.zeros(1, 1, 8, 8))
+    report = binarize_(net, example_input=torch.zeros(1, 1, 8, 8))
+    notes = {layer.name: layer.note for layer in report.layers}
+    assert notes == {
+        "body": "first layer",
+        "middle": "",
+        "head": "last layer",
+        "other": "not called with example_input",
+    }
+
+
+@pytest.mark.parametrize("example", [None, torch.zeros(2, 5, 8)])
+def test_layers_whose_weights_are_read_past_them_stay(example):
+    """In eval mode torch's fast path would run on the latent weights."""
+    encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    report = binarize_(nn.Sequential(nn.Linear(8, 8), encoder, nn.Linear(8, 3)), "bwn", example_input=example)
+    assert not report.changed
+    assert "past the layer" in {layer.name: layer.note for layer in report.layers}["1.linear1"]
+
+
 def test_skip_by_name_pattern_and_function():
     report = binarize_(Net(), "bwn", skip=("stem", "blocks.*", lambda name, layer: isinstance(layer, nn.Linear)))
     notes = {layer.name: layer.note for layer in report.layers if not layer.changed}
@@ -154,6 +189,9 @@ def test_skip_by_name_pattern_and_function():
         "head": "skipped by your function",
     }
     assert binarize_(Net(), "bwn", skip=("blocks",)).skipped == ("blocks.0.conv", "blocks.1.conv")
+    assert binarize_(Net(), "bwn", skip="blocks").skipped == ("blocks.0.conv", "blocks.1.conv")
+    with pytest.warns(UserWarning, match="ReLU has no convolution or dense layer"):
+        binarize_(nn.ReLU())
 
 
 def test_the_first_layer_takes_its_real_input():
@@ -298,6 +336,15 @@ def test_a_refused_layer_is_left_as_it_was():
     assert repr(layer) == before
     with pytest.raises(TypeError, match="BinaryLinear can take the place of a Linear, not Conv2d"):
         BinaryLinear.adopt(layer)
+    layer = nn.Linear(3, 2)
+    with pytest.raises(TypeError, match="nonsense"):
+        BinaryLinear.adopt(layer, nonsense=1)
+    assert type(layer) is nn.Linear
+    one = LearnedSign()
+    BinaryLinear(3, 2, weight_quantizer=one)
+    with pytest.raises(ValueError, match="belongs to a layer already"):
+        BinaryLinear.adopt(layer, weight_quantizer=one)
+    assert type(layer) is nn.Linear
 
 
 def test_the_examples_in_the_docs(capsys):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xnornet import Model, Preprocess, UnsupportedError, format, reference
+from xnornet import FormatError, Model, Preprocess, UnsupportedError, format, reference
 from xnornet.ops import BinaryConv2d as BinaryConv2dOp
 from xnornet.ops import BinaryLinear as BinaryLinearOp
 from xnornet.ops import Sign
@@ -22,7 +24,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from xnornet.convert import lower, pack  # noqa: E402
 from xnornet.nn import BinaryConv2d, BinaryLinear, RPReLU, SteSign  # noqa: E402
-from xnornet.nn.functional import sign  # noqa: E402
+from xnornet.nn.functional import feature_scale, sign  # noqa: E402
 
 
 def settle(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
@@ -315,19 +317,26 @@ class Refused(nn.Module):
         (torch.sign, "aten.sign.*sign.0. is 0"),
         (torch.cos, "aten.cos.*replace it by one of"),
         (lambda x: x * x, "product of two computed tensors"),
-        (lambda x: x + torch.randn(1, 1, 8, 8), "constant of shape"),
+        (lambda x: x + torch.ones(1, 1, 8, 8), "constant of shape"),
+        (lambda x: x + torch.randn(1), "aten.randn.*a random number"),
+        (lambda x: F.dropout(x, 0.5), "training=self.training"),
         (lambda x: x.transpose(2, 3), "aten.transpose"),
         (lambda x: F.pad(x, (1, 1, 1, 1), value=2.0), "padding with 2.0"),
         (lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 2), "padding in front of it"),
         (lambda x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True), "ceil_mode that counts padding"),
         (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),
-        (lambda x: 1 - x, "aten.(rsub|sub)"),
-        (lambda x: x - x, "only a number, or one a channel"),
+        (lambda x: x / 3, "aten.div.*powers of two.*reciprocal"),
+        (lambda x: 1 / x, "(reciprocal|div)"),
+        (lambda x: torch.sub(x, x, alpha=2), "alpha"),
+        (lambda x: x.double().float(), "a conversion to torch.float64.*float32"),
+        (lambda x: x.softmax(1), "return the logits"),
         (lambda x: F.adaptive_avg_pool2d(x, 3), "divides"),
         (lambda x: x.mean(1, keepdim=True), "mean over dimensions"),
         (lambda x: x.reshape(1, -1, 8, 8), "change of shape"),
         (lambda x: torch.add(x, x, alpha=2), "alpha"),
         (lambda x: F.linear(x, torch.ones(8, 8)), "flatten"),
+        (lambda x: F.batch_norm(x, torch.zeros(1), -torch.ones(1)), "running variance below 0"),
+        (lambda x: x.amax(1, keepdim=True), "amax over dimensions"),
     ],
 )
 def test_refusals_name_module_operator_and_remedy(function: Callable[[torch.Tensor], torch.Tensor], words: str) -> None:
@@ -337,7 +346,7 @@ def test_refusals_name_module_operator_and_remedy(function: Callable[[torch.Tens
         lower(net, torch.zeros(1, 1, 8, 8))
     message = str(caught.value)
     assert "block.inner" in message
-    assert "aten." in message
+    assert "operator aten." in message
     assert "\n" not in message
 
 
@@ -358,6 +367,31 @@ def test_other_refusals() -> None:
         lower(nn.Linear(3, 3), image)  # does not even run
     with pytest.raises(UnsupportedError, match="logits"):
         lower(nn.Identity(), image)
+    with pytest.raises(UnsupportedError, match="ndarray"):
+        lower(linear, image.numpy())  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedError, match="cannot be copied"):
+        lower(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), image)
+    scaled = Refused(lambda x: x * feature_scale(x))
+    scaled(image)
+    with pytest.raises(UnsupportedError, match="feature scale of an image"):
+        lower(scaled, image)
+    with pytest.raises(UnsupportedError, match="another order"):
+        lower(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), image)  # torch counts channels first
+    with pytest.raises(FormatError, match="JSON"):
+        format.dumps(lower(linear, image, provenance={"loss": float("nan")}))
+    with pytest.raises(FormatError, match="over the limit"):
+        format.dumps(lower(linear, image, provenance={"history": "x" * format.MAX_HEADER}))
+    with pytest.raises(FormatError, match="label 0 is a int"):
+        replace(lower(linear, image), labels=(0, 1, 2))
+    assert lower(linear, image, labels=range(3)).labels == ("0", "1", "2")  # type: ignore[arg-type]
+
+    class Region(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cpu", enabled=False):
+                return linear(x)
+
+    with pytest.raises(UnsupportedError, match=r"take .*autocast.* out of forward"):
+        lower(Region(), image)
 
     class Two(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -365,6 +399,155 @@ def test_other_refusals() -> None:
 
     with pytest.raises(UnsupportedError, match="one tensor"):
         lower(Two(), image)
+
+
+@pytest.mark.parametrize("where", ["weight", "running_var", "bias"])
+def test_a_network_that_diverged_is_refused(where: str) -> None:
+    """Signs of NaN, and thresholds out of it, would look like any others."""
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), BinaryConv2d(8, 8, 3), nn.Flatten(), nn.LazyLinear(2))
+    settle(net, (1, 8, 8))
+    part: torch.Tensor = net[1].running_var if where == "running_var" else getattr(net[2], where)
+    with torch.no_grad():
+        part.view(-1)[3] = float("nan")
+    with pytest.raises(UnsupportedError, match=rf"'\d.{where}' holds NaN.*earlier checkpoint"):
+        lower(net, torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: 1 - x,
+        lambda x: -x,
+        lambda x: x - F.relu(x),
+        lambda x: x / 4 + x / torch.tensor([1.0, -2, 0.5, 8]).view(4, 1, 1),
+        lambda x: x.clone().clamp_(-0.5).clamp(max=0.5),
+        lambda x: torch.clamp_min(x, 0.1) - torch.clamp_max(x, 0.2),
+        lambda x: x.float().to(torch.float32).to("cpu").to(memory_format=torch.channels_last),
+        lambda x: x.amax((2, 3), keepdim=True),
+        lambda x: x.amax((2, 3), keepdim=True).squeeze(),
+    ],
+)
+def test_ways_to_write_it(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3)
+            self.last = nn.LazyLinear(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.last(function(self.conv(x)).flatten(1))
+            return out
+
+    torch.manual_seed(0)
+    check(settle(Net(), (1, 8, 8)), (1, 8, 8))
+
+
+@pytest.mark.parametrize("pad", [(1, 1, 1, 1), (0, 2, 1, 0)])
+@pytest.mark.parametrize("order", ["sign, pad, layer", "pad, layer", "real pad, sign, layer"])
+def test_a_pad_of_zeros_before_signs_is_one_of_plus_one(order: str, pad: tuple[int, int, int, int]) -> None:
+    """sign(0) is +1; the layer's own padding, behind its sign, is 0."""
+    torch.manual_seed(0)
+    first = [SteSign()] if order.startswith("sign") else []
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), *first, nn.ZeroPad2d(pad), BinaryConv2d(8, 8, 3), nn.Flatten()
+    )
+    check(settle(nn.Sequential(*net, nn.LazyLinear(3)), (1, 8, 8)), (1, 8, 8))
+
+
+@pytest.mark.parametrize("quantizer", ["kbit:2", "dorefa:2", "sign", "scaled_sign"])
+@pytest.mark.parametrize("inputs", [None, "ste_sign"])
+def test_same_padding_of_an_even_window(quantizer: str, inputs: str | None) -> None:
+    torch.manual_seed(0)
+    layer = BinaryConv2d(8, 8, 2, padding="same", weight_quantizer=quantizer, input_quantizer=inputs)
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), layer, nn.Flatten(), nn.LazyLinear(3))
+    check(settle(net, (1, 8, 8)), (1, 8, 8))
+
+
+@pytest.mark.parametrize("inputs", [None, "ste_sign"])
+def test_sums_without_a_scale_go_anywhere(inputs: str | None) -> None:
+    """Binary layers without alpha and bias yield integers."""
+    torch.manual_seed(0)
+    bare: dict[str, Any] = {"weight_quantizer": "sign", "bias": False}
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.BatchNorm2d(8),
+        BinaryConv2d(8, 8, 3, **bare),
+        BinaryConv2d(8, 8, 3, input_quantizer=inputs, **bare),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        BinaryLinear(8, 5, **bare),
+        BinaryLinear(5, 4, input_quantizer=inputs, **bare),
+    )
+    check(settle(net, (1, 8, 8)), (1, 8, 8))
+
+
+def test_two_chains_from_one_layer() -> None:
+    """Each with a pool behind a norm that falls for some channels, so that bits are pooled."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(1, 8, 3, padding=1)
+            self.conv = BinaryConv2d(8, 8, 3, weight_quantizer="sign", bias=False)
+            self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in "ab")
+            self.last = nn.LazyLinear(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(self.first(x))
+            a, b = (sign(F.max_pool2d(norm(x), 2)) for norm in self.norms)
+            out: torch.Tensor = self.last((a + b).flatten(1))
+            return out
+
+    torch.manual_seed(0)
+    assert check(settle(Net(), (1, 8, 8)), (1, 8, 8)).count("threshold") == 2
+
+
+def test_layers_behind_one_norm_share_its_signs() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = BinaryConv2d(1, 8, 3, padding=1)
+            self.norm = nn.BatchNorm2d(8)
+            self.a, self.b = (BinaryConv2d(8, 8, 3, padding=p) for p in (0, 1))
+            self.last = nn.LazyLinear(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.norm(self.first(x))
+            out: torch.Tensor = self.last(self.a(x).mean((2, 3)) + self.b(x).mean((2, 3)))
+            return out
+
+    torch.manual_seed(0)
+    kinds = check(settle(Net(), (1, 8, 8)), (1, 8, 8))
+    assert kinds.count("threshold") == 1
+    assert kinds.count("sign") == 1  # of the image
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_head_for_training_is_left_out(before: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head, self.other = nn.Conv2d(1, 4, 3), nn.LazyLinear(3), nn.LazyLinear(7)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.body(x).flatten(1)
+            if before:
+                self.other(x)
+            out: torch.Tensor = self.head(x)
+            if not before:
+                self.other(x)
+            return out
+
+    assert check(settle(Net(), (1, 8, 8)), (1, 8, 8)) == ["conv2d", "flatten", "linear"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_modules_of_other_precision(dtype: torch.dtype) -> None:
+    net = settle(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.LazyLinear(3)), (1, 8, 8)).to(dtype)
+    packed = lower(net, torch.zeros(1, 1, 8, 8, dtype=dtype))
+    x = torch.randn(4, 1, 8, 8)
+    np.testing.assert_allclose(Model(packed).run(x.numpy()), net.float()(x).detach().numpy(), atol=1e-5)
+    assert next(net.parameters()).dtype == torch.float32  # by the line above; the packer works on a copy
 
 
 def test_pack_writes_what_it_returns(tmp_path: Path) -> None:

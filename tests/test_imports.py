@@ -36,3 +36,15 @@ def test_import_is_quick() -> None:
     code = "import time, numpy, PIL.Image; t = time.process_time(); import xnornet; print(time.process_time() - t)"
     times = [float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(5)]
     assert min(times) < 0.1
+
+
+def test_the_device_of_the_first_import_does_not_matter() -> None:
+    """Names are loaded when first used, which may be where large networks are made without memory."""
+    code = (
+        "import torch\n"
+        "with torch.device('meta'):\n"
+        "    import xnornet; xnornet.models.create('small_convnet')\n"
+        "layer = xnornet.nn.BinaryLinear(3, 2); x = torch.ones(1, 3, requires_grad=True)\n"
+        "layer(x).sum().backward(); layer.eval()(x)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from xnornet.nn import METHODS, BinaryConv2d, BinaryLinear, SteSign, clip_weights_, method
 from xnornet.nn.functional import feature_scale, input_scale, pad, sign
+from xnornet.nn.quantizers import InputQuantizer
 
 
 def binary(weight):
@@ -199,6 +200,55 @@ def test_an_image_alone_gives_what_it_gives_in_a_batch():
     x = torch.randn(4, 5, 6, 6)
     for i in range(4):
         torch.testing.assert_close(layer(x[i : i + 1]), layer(x)[i : i + 1])
+
+
+@pytest.mark.parametrize("quantizer", ["ste_sign", "rsign", None])
+@pytest.mark.parametrize("scale", ["none", "k"])
+def test_an_image_without_a_batch(quantizer, scale):
+    torch.manual_seed(0)
+    layer = BinaryConv2d(5, 6, 3, padding=1, input_quantizer=quantizer, input_scale=scale if quantizer else "none")
+    x = torch.randn(5, 7, 6, requires_grad=True)
+    torch.testing.assert_close(layer(x), layer(x[None])[0])
+    layer(x).sum().backward()
+    assert x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4), (2, 4, 4), (2, 5, 4), (3, 2, 1, 4)])
+@pytest.mark.parametrize("scale", ["none", "k-gradient"])
+def test_dense_layers_take_vectors_in_any_arrangement(shape, scale):
+    """A shift belongs to a feature, which is on the last axis."""
+    torch.manual_seed(0)
+    layer = BinaryLinear(4, 3, input_quantizer="rsign", input_scale=scale)
+    torch.nn.init.normal_(layer.input_quantizer.shift)
+    x = torch.randn(shape, requires_grad=True)
+    out = layer(x)
+    rows = [layer(row[None])[0] for row in x.reshape(-1, 4)]
+    torch.testing.assert_close(out, torch.stack(rows).reshape(*shape[:-1], 3))
+    out.sum().backward()
+    assert x.grad.shape == x.shape
+
+
+def test_a_quantizer_of_minus_one_zero_and_one():
+    """Two bits a value: zeros must still be zeros in the backward pass."""
+
+    class Ternary(InputQuantizer):
+        bits = 2
+
+        def codes(self, x):
+            return x + (x.round().clamp(-1, 1) - x).detach()
+
+    torch.manual_seed(0)
+    layer = BinaryLinear(6, 3, input_quantizer=Ternary(), weight_quantizer="sign", bias=False)
+    x, g = torch.randn(5, 6), torch.randn(5, 3)
+    layer(x).backward(g)
+    torch.testing.assert_close(layer.weight.grad, g.T @ x.round().clamp(-1, 1))
+
+
+def test_hooks_of_a_quantizer_are_called():
+    layer, seen = BinaryLinear(3, 2), []
+    layer.input_quantizer.register_full_backward_pre_hook(lambda module, grads: seen.append(grads))
+    layer(torch.randn(1, 3, requires_grad=True)).sum().backward()
+    assert len(seen) == 1
 
 
 def test_gradients_reach_weights_and_inputs_through_the_quantizers():

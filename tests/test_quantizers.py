@@ -189,6 +189,12 @@ def test_names_make_quantizers():
         (lambda: input_quantizer("kbit:9"), "1 to 8 bits can be quantized to, got 9"),
         (lambda: input_quantizer("dorefa:a"), "1 to 8 bits can be quantized to, got a"),
         (lambda: weight_quantizer("stochastic_sign:mean"), "eval is 'real' or 'sign', got 'mean'"),
+        (lambda: input_quantizer("ste_sign:abc"), "clip is a number above 0, got 'abc'"),
+        (lambda: input_quantizer("ste_sign:-1"), "clip is a number above 0, got -1"),
+        (lambda: weight_quantizer("scaled_sign:center=yes"), "center is true or false, got 'yes'"),
+        (lambda: input_quantizer(torch.nn.ReLU()), "ReLU.* is no InputQuantizer; give one, or a name: .*ste_sign"),
+        (lambda: input_quantizer(1), "input quantizer 1 is no InputQuantizer"),
+        (lambda: weight_quantizer(SteSign()), "SteSign.* is no WeightQuantizer"),
     ],
 )
 def test_unknown_names_are_refused_with_those_there_are(make, message):

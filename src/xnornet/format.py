@@ -38,6 +38,7 @@ def write(model: PackedModel, path: str | Path) -> int:
         The size of the file in bytes.
 
     Raises:
+        FormatError: as `dumps`.
         OSError: the disk is full or the folder cannot be written; nothing is left behind.
     """
     data = dumps(model)
@@ -63,7 +64,12 @@ def read(path: str | Path) -> PackedModel:
 
 
 def dumps(model: PackedModel) -> bytes:
-    """The packed file's bytes: the same bytes for the same model."""
+    """The packed file's bytes: the same bytes for the same model.
+
+    Raises:
+        FormatError: what `loads` would refuse: arrays that are not finite, texts that no file can hold, a provenance
+            that is not JSON or too long.
+    """
     import safetensors.numpy  # reading needs only this file
 
     tensors: dict[str, np.ndarray[Any, Any]] = {}
@@ -73,12 +79,12 @@ def dumps(model: PackedModel) -> bytes:
         "provenance": dict(model.provenance),
         "ops": [_encode(op, tensors) for op in model.ops],
     }
-    metadata = {
-        "format": "xnornet",
-        "version": VERSION,
-        "sha256": _NO_DIGEST,
-        "model": json.dumps(document, allow_nan=False, ensure_ascii=False),
-    }
+    try:
+        text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"provenance or labels cannot be written as JSON ({error})") from error
+    metadata = {"format": "xnornet", "version": VERSION, "sha256": _NO_DIGEST, "model": text}
     data = _with_header_in_order(safetensors.numpy.save(tensors), metadata)
     return data.replace(_needle(_NO_DIGEST), _needle(hashlib.sha256(data).hexdigest()), 1)
 
@@ -115,6 +121,8 @@ def _with_header_in_order(data: bytes, metadata: dict[str, str]) -> bytes:
     document = {"__metadata__": metadata, **dict(entries)}
     header = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
+    if len(header) > MAX_HEADER:
+        raise FormatError(f"header of {len(header)} bytes is over the limit of {MAX_HEADER}; shorten the provenance")
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
@@ -191,6 +199,8 @@ def _encode(op: Op, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
             tensors[tensor] = value.data
             document[field.name] = {"tensor": tensor, "codes": list(value.shape), "width": value.width}
         elif isinstance(value, np.ndarray):
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise FormatError(f"op '{op.name}', {field.name}: tensor holds NaN or infinity")
             tensors[tensor] = np.ascontiguousarray(value)
             document[field.name] = {"tensor": tensor}
         elif isinstance(value, Window):

@@ -46,6 +46,9 @@ class PackedModel:
             raise FormatError(
                 f"the last op '{self.ops[-1].name}' yields {logits}, expected f32 logits of 1 x 1 x classes"
             )
+        for label in self.labels:
+            if not isinstance(label, str):
+                raise FormatError(f"label {label!r} is a {type(label).__name__}, not a str")
         if len(self.labels) != logits.shape[2]:
             raise FormatError(f"{len(self.labels)} labels for {logits.shape[2]} classes")
 

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ..graph import INPUT
-from ..ops import Affine, BinaryConv2d, BinaryWeightConv2d, Conv2d, Op, Value
+from ..ops import Affine, BinaryConv2d, BinaryWeightConv2d, Conv2d, Op, QuantizedConv2d, Value
 
 __all__ = ["Builder", "Padding", "Refusal", "Symbol"]
+
+_CONVOLUTIONS = (BinaryConv2d, BinaryWeightConv2d, Conv2d, QuantizedConv2d)
 
 
 class Refusal(Exception):
@@ -57,8 +59,11 @@ class Symbol:
         return self.value.dtype == "bits"
 
     def torch_shape(self, batch: int) -> tuple[int, ...]:
-        """The shape torch gives it."""
+        """The shape torch gives it, with its padding."""
         height, width, channels = self.value.shape
+        if self.padding is not None:
+            top, bottom, left, right = self.padding.amount
+            height, width = top + height + bottom, left + width + right
         return (batch, channels) if self.rank == 2 else (batch, channels, height, width)
 
     def same_layout(self, other: Symbol) -> bool:
@@ -131,13 +136,23 @@ class Builder:
             fields: the op's own fields.
         """
         for symbol in inputs:
-            if symbol.padding is not None and kind not in (BinaryConv2d, BinaryWeightConv2d, Conv2d):
+            if symbol.padding is not None and kind not in _CONVOLUTIONS:
                 raise Refusal("padding in front of it", "only a convolution can take a pad; use its padding argument")
+        for what, array in fields.items():
+            if isinstance(array, np.ndarray) and array.dtype == np.float32 and not np.isfinite(array).all():
+                raise Refusal(f"{what} with NaN or infinity", "the training diverged: pack an earlier checkpoint")
         op = kind(name=self._name(suffix), inputs=tuple(symbol.name for symbol in inputs), **fields)
         value = op.infer(*(symbol.value for symbol in inputs))
         self.ops.append(op)
         self.values[op.name] = value
         return Symbol(op.name, value, inputs[0].rank, None if plain else inputs[0].order)
+
+    def once(self, kind: type[Op], x: Symbol, suffix: str) -> Symbol:
+        """As `add`, for an op that nothing but its input tells apart: the one there is already, else a new one."""
+        for op in self.ops:
+            if type(op) is kind and op.inputs == (x.name,):
+                return replace(x, name=op.name, value=self.values[op.name])
+        return self.add(kind, [x], suffix=suffix)
 
     def real(self, x: Symbol) -> Symbol:
         """The symbol as f32: signs and integers become floats."""

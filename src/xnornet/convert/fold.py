@@ -120,7 +120,7 @@ def _threshold(chain: _Chain, values: dict[str, Value]) -> list[Op]:
     """The ops that stand in for a chain."""
     threshold, descending = _step([*chain.before, *chain.after], values[chain.source].shape[2], chain.fan_in)
     fields: dict[str, Any] = {"threshold": threshold, "descending": descending}
-    bits_name = f"{chain.source}.threshold"
+    bits_name = f"{chain.sign.name}.threshold"
     last = chain.sign.name if chain.flatten is None else bits_name  # what a flatten then takes
     ops: list[Op]
     if chain.pool is None:

@@ -20,11 +20,11 @@ from torch import Tensor, fx, nn
 from ..errors import FormatError, UnsupportedError
 from ..format import write
 from ..graph import INPUT, Json, PackedModel
-from ..ops import Value
+from ..ops import Op, Value
 from ..preprocess import Preprocess
 from .builder import Builder, Refusal, Symbol
 from .fold import fold_thresholds
-from .lowerings import LOWERINGS
+from .lowerings import LOWERINGS, remedy
 
 __all__ = ["lower", "pack"]
 
@@ -52,7 +52,8 @@ def pack(
         What was written.
 
     Raises:
-        UnsupportedError: the module holds an operator that cannot be packed; the message names it.
+        UnsupportedError: the module holds an operator that cannot be packed, or NaN; the message names it.
+        FormatError: the provenance is not JSON, or too long.
         OSError: the file cannot be written; nothing is left behind.
     """
     packed = lower(module, example_input, preprocess=preprocess, labels=labels, provenance=provenance)
@@ -69,10 +70,9 @@ def lower(
     provenance: Mapping[str, Json] | None = None,
 ) -> PackedModel:
     """Convert a trained module to a packed model in memory. Arguments and errors as `pack`."""
-    if example_input.dim() != 4:
-        raise UnsupportedError(
-            f"example_input has shape {list(example_input.shape)}, expected (N, channels, height, width)"
-        )
+    if not isinstance(example_input, Tensor) or example_input.dim() != 4:
+        given = f"shape {list(example_input.shape)}" if isinstance(example_input, Tensor) else type(example_input)
+        raise UnsupportedError(f"example_input has {given}, expected a tensor (N, channels, height, width)")
     channels, height, width = (int(n) for n in example_input.shape[1:])
     if preprocess is None:
         preprocess = _plain_preprocess(channels, (height, width))
@@ -82,8 +82,13 @@ def lower(
             f"example_input is {(height, width, channels)}"
         )
     builder = Builder(values={INPUT: Value("f32", (height, width, channels))})
-    logits = _walk(_export(module, example_input), builder)
-    ops = fold_thresholds(builder.ops, builder.values)
+    logits = builder.real(_walk(_export(module, example_input), builder))
+    if logits.order is not None:
+        raise UnsupportedError(
+            "the module returns a flattened map, whose features a packed model counts in another order; "
+            "end it in a dense layer or in global pooling"
+        )
+    ops = fold_thresholds(_read_by(logits.name, builder.ops), builder.values)
     if not ops or logits.name != ops[-1].name or logits.value.dtype != "f32" or logits.value.shape[:2] != (1, 1):
         raise UnsupportedError(
             f"the module returns {logits.value}, expected logits (N, classes); end it in a dense layer"
@@ -93,11 +98,21 @@ def lower(
         return PackedModel(
             ops=tuple(ops),
             preprocess=preprocess,
-            labels=tuple(labels) if labels is not None else tuple(str(i) for i in range(classes)),
+            labels=tuple(map(str, labels)) if labels is not None else tuple(str(i) for i in range(classes)),
             provenance=dict(provenance or {}),
         )
     except FormatError as error:
         raise UnsupportedError(str(error)) from error
+
+
+def _read_by(logits: str, ops: Sequence[Op]) -> list[Op]:
+    """The ops that the logits come from; a head for training, say, is left out."""
+    needed, kept = {logits}, []
+    for op in reversed(ops):
+        if op.name in needed:
+            needed.update(op.inputs)
+            kept.append(op)
+    return kept[::-1]
 
 
 def _plain_preprocess(channels: int, size: tuple[int, int]) -> Preprocess:
@@ -109,19 +124,25 @@ def _plain_preprocess(channels: int, size: tuple[int, int]) -> Preprocess:
 
 
 def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedProgram:
-    """Export a copy in eval mode on the CPU. Two images, so that a reshape that mixes images is seen."""
-    frozen = copy.deepcopy(module).cpu().eval().requires_grad_(False)
+    """Export a copy in float32 and eval mode on the CPU. Two images, so that a reshape that mixes images is seen."""
+    try:
+        frozen = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+    except Exception as error:  # of the module's own
+        raise UnsupportedError(f"{type(module).__name__} cannot be copied ({_first_line(error)})") from error
     example = torch.zeros(2, *example_input.shape[1:])
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             return torch.export.export(frozen, (example,))
     except Exception as error:  # torch.export raises what the traced code raises, and much of its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnsupportedError(
-            f"{type(module).__name__} cannot be exported by torch.export ({reason}); "
+            f"{type(module).__name__} cannot be exported by torch.export ({_first_line(error)}); "
             "take data-dependent Python control flow out of forward()"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _walk(program: torch.export.ExportedProgram, builder: Builder) -> Symbol:
@@ -137,9 +158,11 @@ def _walk(program: torch.export.ExportedProgram, builder: Builder) -> Symbol:
     for node in program.graph.nodes:
         if node.op == "placeholder":
             if node.name in held:
-                known[node] = state[held[node.name]].detach()
+                known[node] = _finite(held[node.name], state[held[node.name]].detach()) if node.users else None
             else:
                 known[node] = Symbol(INPUT, builder.values[INPUT], rank=4)
+        elif node.op == "get_attr":
+            known[node] = None  # the body of the operator that follows
         elif node.op == "call_function":
             known[node] = _lower_node(node, known, builder)
         elif node.op == "output":
@@ -151,25 +174,44 @@ def _walk(program: torch.export.ExportedProgram, builder: Builder) -> Symbol:
     raise UnsupportedError("the module returns nothing")
 
 
+def _finite(name: str, tensor: Tensor) -> Tensor:
+    """Signs of NaN would look like any others."""
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        raise UnsupportedError(f"'{name}' holds NaN or infinity; the training diverged: pack an earlier checkpoint")
+    return tensor
+
+
 def _lower_node(node: fx.Node, known: dict[fx.Node, Any], builder: Builder) -> Any:
     def value_of(argument: Any) -> Any:
         return fx.map_arg(argument, lambda inner: known[inner])
 
     args, kwargs = value_of(node.args), value_of(node.kwargs)
-    if not any(isinstance(a, Symbol) for a in [*_leaves(args), *_leaves(kwargs)]):
-        return node.target(*args, **kwargs)  # type: ignore[operator]
     builder.module_path = _module_path(node)
     builder.operator = str(node.target).removeprefix("aten.").split(".")[0].rstrip("_")
     fake = node.meta.get("val")
     builder.output_shape = tuple(int(n) for n in fake.shape) if isinstance(fake, Tensor) else ()
     try:
+        if not any(isinstance(a, Symbol) for a in [*_leaves(args), *_leaves(kwargs)]):
+            if _is_random(node.target, args, kwargs):
+                raise Refusal("a random number", "draw none where self.training is False")
+            return node.target(*args, **kwargs)  # type: ignore[operator]
         lowering = LOWERINGS.get(node.target)
         if lowering is None:
-            raise Refusal("this operator", _remedy(str(node.target)))
-        return lowering(builder, _bind(node.target, args, kwargs))
+            raise Refusal("this operator", remedy(str(node.target)))
+        result = lowering(builder, _bind(node.target, args, kwargs))
+        expected = builder.output_shape  # empty: the operator yields nothing
+        if expected and not result.is_scale_map and result.torch_shape(expected[0]) != expected:
+            raise Refusal(f"a result of shape {list(expected)}", "only (N, C, H, W) and (N, features) can be")
+        return result
     except (Refusal, FormatError) as refusal:
         where = f"module '{builder.module_path}'" if builder.module_path else "the module's forward()"
         raise UnsupportedError(f"{where}, operator {node.target}: {refusal}") from refusal
+
+
+def _is_random(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether every run would give something else: all that is tagged so, but for dropout that is off."""
+    tagged = torch.Tag.nondeterministic_seeded in getattr(operator, "tags", ())
+    return tagged and _bind(operator, args, kwargs).get("train") is not False
 
 
 def _leaves(tree: Any) -> list[Any]:
@@ -189,10 +231,3 @@ def _module_path(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     path = str(list(stack.values())[-1][0]) if stack else ""
     return path.removesuffix(".input_quantizer")
-
-
-def _remedy(operator: str) -> str:
-    if "sign" in operator:
-        return "torch.sign(0) is 0; use xnornet.nn.functional.sign or a layer's input_quantizer"
-    names = sorted({str(known).split(".")[1].rstrip("_") for known in LOWERINGS})
-    return f"replace it by one of: {', '.join(names)}"

@@ -81,7 +81,7 @@ def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
         else:
             if padding_value:
                 raise Refusal("padding with a value other than 0 on real inputs", "pad with 0")
-            out = build.add(BinaryWeightConv2d, [x], weight=packed, **shared)
+            out = build.add(BinaryWeightConv2d, [build.real(x)], weight=packed, **shared)
         return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
     if padding_value:
         raise Refusal("padding with a value other than 0 before float weights", "pad with 0")
@@ -101,8 +101,11 @@ def _linear(build: Builder, args: dict[str, Any]) -> Symbol:
     matrix = x.reordered(weight.numpy())
     bias = None if args["bias"] is None else build.constant(args["bias"], "bias").numpy()
     if _is_signs(weight):
-        kind = BinaryLinear if x.is_bits else BinaryWeightLinear
-        out = build.add(kind, [x], plain=True, weight=BitArray.from_signs(matrix))
+        packed = BitArray.from_signs(matrix)
+        if x.is_bits:
+            out = build.add(BinaryLinear, [x], plain=True, weight=packed)
+        else:
+            out = build.add(BinaryWeightLinear, [build.real(x)], plain=True, weight=packed)
         return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
     if _is_codes(weight):
         out = build.add(QuantizedLinear, [build.real(x)], plain=True, weight=CodeArray.from_values(matrix))
@@ -125,7 +128,10 @@ def _is_codes(weight: Tensor) -> bool:
 @_lowers(functional.SIGN)
 def _sign(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["x"]
-    return x if x.is_bits else build.add(Sign, [x], suffix="sign")  # signs are their own signs
+    pad, x = x.padding, x.marked(padding=None)
+    if not x.is_bits:  # signs are their own signs
+        x = build.once(Sign, build.real(x), suffix="sign")
+    return x if pad is None else x.padded(pad.amount, 1.0 if pad.value >= 0 else -1.0)  # sign(0) is +1
 
 
 @_lowers(functional.QUANTIZE)
@@ -145,6 +151,10 @@ def _batch_norm(build: Builder, args: dict[str, Any]) -> Symbol:
     if args["weight"] is not None:
         scale = scale * build.constant(args["weight"], "weight")
     beta = torch.zeros_like(mean) if args["bias"] is None else build.constant(args["bias"], "bias")
+    if not scale.isfinite().all():
+        raise Refusal(
+            "batch norm with a running variance below 0, or 0 without eps", "the training diverged, or never ran"
+        )
     x: Symbol = args["input"]
     bias = fma(-mean.numpy(), scale.numpy(), beta.numpy())
     return build.add(Affine, [x], scale=x.channel_vector(scale.numpy()), bias=x.channel_vector(bias))
@@ -165,9 +175,14 @@ def _relu6(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(Clamp, [build.real(args["self"])], minimum=0.0, maximum=6.0)
 
 
-@_lowers(aten.clamp.default)
+@_lowers(
+    aten.clamp.default,
+    aten.clamp_.default,
+    *(aten.clamp_min.default, aten.clamp_min_.default),
+    *(aten.clamp_max.default, aten.clamp_max_.default),
+)
 def _clamp(build: Builder, args: dict[str, Any]) -> Symbol:
-    low, high = args["min"], args["max"]
+    low, high = args.get("min"), args.get("max")
     return build.add(
         Clamp,
         [build.real(args["self"])],
@@ -205,9 +220,38 @@ def _add(build: Builder, args: dict[str, Any]) -> Symbol:
 @_lowers(aten.sub.Tensor, aten.sub_.Tensor)
 def _sub(build: Builder, args: dict[str, Any]) -> Symbol:
     a, b = args["self"], args["other"]
-    if args["alpha"] != 1 or not isinstance(a, Symbol) or isinstance(b, Symbol):
-        raise Refusal("this subtraction", "only a number, or one a channel, may be taken off a computed tensor")
-    return build.add(Affine, [a], suffix="shift", bias=-a.broadcast(b))  # x - b = x + (-b), to the bit
+    if args["alpha"] != 1:
+        raise Refusal(f"sub with alpha={args['alpha']}", "multiply first")
+    if not isinstance(b, Symbol):
+        return build.add(Affine, [a], suffix="shift", bias=-a.broadcast(b))  # x - b = x + (-b), to the bit
+    negative = build.add(Affine, [b], suffix="negative", scale=b.broadcast(-1.0))
+    if not isinstance(a, Symbol):
+        return build.add(Affine, [negative], suffix="shift", bias=b.broadcast(a))
+    if not a.same_layout(b):
+        raise Refusal("the difference of values of different layout", "subtract before flattening")
+    return build.add(Add, [build.real(a), negative])
+
+
+@_lowers(aten.rsub.Scalar)
+def _rsub(build: Builder, args: dict[str, Any]) -> Symbol:
+    return _sub(build, {"self": args["other"], "other": args["self"], "alpha": args["alpha"]})
+
+
+@_lowers(aten.neg.default, aten.neg_.default)
+def _neg(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["self"]
+    return build.add(Affine, [x], suffix="negative", scale=x.broadcast(-1.0))
+
+
+@_lowers(aten.div.Tensor, aten.div_.Tensor)
+def _div(build: Builder, args: dict[str, Any]) -> Symbol:
+    a, b = args["self"], args["other"]
+    if not isinstance(a, Symbol) or isinstance(b, Symbol):
+        raise Refusal("division by a computed tensor", "only a constant may divide")
+    divisor = a.broadcast(b)
+    if np.any(np.abs(np.frexp(divisor)[0]) != 0.5):  # x / 3 and x * (1 / 3) round otherwise
+        raise Refusal("division by other numbers than powers of two", "multiply by the reciprocal in forward()")
+    return build.add(Affine, [a], suffix="scale", scale=1 / divisor)
 
 
 @_lowers(aten.mul.Tensor, aten.mul_.Tensor)
@@ -239,6 +283,8 @@ def _input_scale(build: Builder, args: dict[str, Any]) -> Symbol:
 
 @_lowers(functional.FEATURE_SCALE)
 def _feature_scale(build: Builder, args: dict[str, Any]) -> Symbol:
+    if args["x"].rank != 2:
+        raise Refusal("the feature scale of an image", "flatten it first")
     out = build.add(InputScale, [build.real(args["x"])], plain=True, suffix="input_scale", window=Window((1, 1)))
     return out.marked(is_scale_map=True)
 
@@ -252,6 +298,14 @@ def _repeat_interleave(build: Builder, args: dict[str, Any]) -> Symbol:
 
 
 # --- pooling and shapes ---
+
+
+@_lowers(aten.amax.default)
+def _amax(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["self"]
+    _over_height_and_width(x, args["dim"], "amax")
+    out = build.add(MaxPool2d, [x], window=Window((x.value.shape[0], x.value.shape[1])))
+    return out if args["keepdim"] else out.marked(rank=2)
 
 
 @_lowers(aten.max_pool2d.default)
@@ -308,10 +362,14 @@ def _adaptive_avg_pool2d(build: Builder, args: dict[str, Any]) -> Symbol:
 @_lowers(aten.mean.dim)
 def _mean(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = build.real(args["self"])
-    if x.rank != 4 or sorted(d % 4 for d in args["dim"] or ()) != [2, 3]:
-        raise Refusal(f"mean over dimensions {args['dim']}", "only the mean over height and width can be packed")
+    _over_height_and_width(x, args["dim"], "mean")
     out = build.add(AvgPool2d, [x], window=Window((x.value.shape[0], x.value.shape[1])))
     return out if args["keepdim"] else out.marked(rank=2)
+
+
+def _over_height_and_width(x: Symbol, dims: Sequence[int] | None, what: str) -> None:
+    if x.rank != 4 or sorted(d % 4 for d in dims or ()) != [2, 3]:
+        raise Refusal(f"{what} over dimensions {dims}", f"only the {what} over height and width can be packed")
 
 
 @_lowers(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default)
@@ -332,7 +390,7 @@ def _flatten(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(Flatten, [x]).marked(rank=2, order=order)
 
 
-@_lowers(aten.squeeze.dims, aten.squeeze.dim)
+@_lowers(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim)
 def _squeeze(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
     if len(build.output_shape) != 2 or x.value.shape[:2] != (1, 1):
@@ -372,10 +430,50 @@ def _pad(build: Builder, args: dict[str, Any]) -> Symbol:
     aten.lift_fresh_copy.default,
 )
 def _identity(build: Builder, args: dict[str, Any]) -> Symbol:
-    if args.get("train") is True:
-        raise Refusal("dropout in training mode", "call module.eval()")
+    if args.get("train") is True:  # the module is in eval mode, so this is the function's own default
+        raise Refusal("dropout in training mode", "pass training=self.training to the function, or use nn.Dropout")
     symbol: Symbol = args["self"] if "self" in args else args["input"]
     return symbol
+
+
+@_lowers(aten.to.dtype, aten.to.dtype_layout, aten._to_copy.default)
+def _to(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["self"]
+    if args["dtype"] not in (None, torch.float32):
+        raise Refusal(f"a conversion to {args['dtype']}", "compute in float32; the packer takes 16-bit modules as such")
+    return x
+
+
+@_lowers(aten._assert_tensor_metadata.default)
+def _assert_tensor_metadata(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["a"]  # the export's own check, before a conversion
+    return x
+
+
+@_lowers(aten.softmax.int, aten.log_softmax.int)
+def _softmax(build: Builder, args: dict[str, Any]) -> Symbol:
+    raise Refusal("softmax", "return the logits: the loss takes them too, and classify() makes probabilities of them")
+
+
+def remedy(operator: str) -> str:
+    """What to do about an operator that no function here lowers."""
+    if "sign" in operator:
+        return "torch.sign(0) is 0; use xnornet.nn.functional.sign or a layer's input_quantizer"
+    if operator.startswith(("wrap_", "tag_")):  # higher-order operators
+        return "take torch.no_grad, torch.enable_grad, torch.autocast and checkpoint out of forward()"
+    known = {str(known).split(".")[1].rstrip("_") for known in LOWERINGS}
+    hidden = {
+        "alias",
+        "clone",
+        "constant_pad_nd",
+        "contiguous",
+        "detach",
+        "feature_dropout",
+        "lift_fresh_copy",
+        "softmax",
+    }
+    hidden |= {"log_softmax", "rsub"}
+    return f"replace it by one of: {', '.join(sorted(name for name in known - hidden if not name.startswith('_')))}"
 
 
 def _pair(values: Sequence[int] | int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ __all__ = ["BinarizeReport", "LayerReport", "Skip", "binarize_"]
 Skip = str | Callable[[str, nn.Module], bool]
 
 _NEVER_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Softmax, nn.Softplus, nn.Hardsigmoid)
+_NOT_CALLED = "not called with example_input"
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear, nn.Bilinear)
 
 
@@ -98,6 +99,7 @@ class _Candidate:
     names: list[str]
     layer: nn.Module
     smallest_input: float | None = None  # seen with the example; None: not seen
+    called: bool = True  # not so where an example was run and the layer had no part in it
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ def binarize_(
     module: nn.Module,
     method: str | Method = "xnor",
     *,
-    skip: Iterable[Skip] = ("first", "last"),
+    skip: Skip | Iterable[Skip] = ("first", "last"),
     example_input: Tensor | None = None,
 ) -> BinarizeReport:
     """Turn the convolutions and dense layers inside a module into quantized ones, in place.
@@ -139,18 +141,22 @@ def binarize_(
     candidates = list(_candidates(module))
     if example_input is not None:
         candidates = _in_order_of_calls(module, candidates, example_input)
-    rules = list(skip)
+    rules = [skip] if isinstance(skip, str) or callable(skip) else list(skip)
     _check_rules(rules, candidates)
     rows: list[LayerReport] = []
     traps: list[str] = []
     if isinstance(module, nn.DataParallel):
         traps.append("DataParallel trains binary networks badly: use DistributedDataParallel")
-    behind = _behind(module)
+    if not candidates:
+        traps.append(f"{type(module).__name__} has no convolution or dense layer: nothing is quantized")
+    behind, bypassed = _behind(module), _bypassed(module)
+    last = max((position for position, found in enumerate(candidates) if found.called), default=None)
     for position, found in enumerate(candidates):
         layer = found.layer
         kind, weights = type(layer).__name__, _weights(layer)
-        place = {"first": position == 0, "last": position == len(candidates) - 1}
-        reason = next((r for rule in rules if (r := _skips(rule, found, place))), None) or _obstacle(layer)
+        place = {"first": position == 0, "last": position == last}
+        skipped = next((r for rule in rules if (r := _skips(rule, found, place))), None)
+        reason = skipped or _obstacle(layer) or bypassed.get(id(layer)) or (None if found.called else _NOT_CALLED)
         if reason is not None:
             rows.append(LayerReport(found.name, kind, weights, False, reason))
             continue
@@ -191,8 +197,12 @@ def _in_order_of_calls(module: nn.Module, candidates: list[_Candidate], example:
     called: list[int] = []
     by_id = {id(found.layer): found for found in candidates}
 
+    for found in candidates:
+        found.called = False
+
     def see(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         called.append(id(layer))
+        by_id[id(layer)].called = True
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].numel():
             smallest = float(inputs[0].min())
             found = by_id[id(layer)]
@@ -248,6 +258,13 @@ def _obstacle(layer: nn.Module) -> str | None:
     if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
         return f"padding_mode '{layer.padding_mode}'"
     return None
+
+
+def _bypassed(module: nn.Module) -> dict[int, str]:
+    """The layers whose `forward` torch's fast path for inference never calls, and what to say of them."""
+    encoders = [part for part in module.modules() if isinstance(part, nn.TransformerEncoderLayer)]
+    said = "TransformerEncoderLayer reads its weight itself, past the layer"
+    return {id(layer): said for part in encoders for layer in (part.linear1, part.linear2)}
 
 
 def _behind(module: nn.Module) -> dict[str, tuple[nn.Module, float]]:

@@ -61,7 +61,7 @@ def sign(x: Tensor) -> Tensor:
     return torch.copysign(constant(1.0, x.dtype, x.device), positive, out=positive)
 
 
-_ONE = torch.ones(())
+_ONE = torch.ones((), device="cpu")  # whatever device this is first imported under
 
 
 @functools.cache

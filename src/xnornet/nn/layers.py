@@ -79,8 +79,7 @@ class _BinaryLayer(nn.Module):
             quantizers: as when such a layer is made.
 
         Raises:
-            TypeError: another kind of layer.
-            ValueError: as when such a layer is made; the layer is left as it was.
+            TypeError, ValueError: another kind of layer, or as when such a layer is made; the layer is left as it was.
         """
         torch_layer = cls.__bases__[1]
         if type(layer) is not torch_layer:
@@ -91,7 +90,7 @@ class _BinaryLayer(nn.Module):
         layer.__class__ = cls
         try:
             layer._configure(**quantizers, fresh=False)  # type: ignore[operator]
-        except ValueError:
+        except Exception:
             layer.__class__ = torch_layer
             layer.__dict__.update(before[0])
             layer._modules.clear()
@@ -189,7 +188,7 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
         gradient_quantizer: name or module; "binary" is the paper's, None leaves the gradient real.
         padding_value: what lies outside the image after sign: 0 (as in torch), +1 or -1.
 
-    Shape: (N, in_channels, H, W) -> (N, out_channels, out H, out W), floating point.
+    Shape: (N, in_channels, H, W) -> (N, out_channels, out H, out W), floating point; or both without N.
 
     Raises:
         ValueError: unknown names, a padding mode other than "zeros", padding_value without signs.
@@ -226,6 +225,8 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
         return top, bottom, left, right
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() == 3:  # one image, as torch takes it
+            return self.forward(x[None])[0]
         top, bottom, left, right = self.explicit_padding
         uneven = (top, left) != (bottom, right)  # odd "same" padding, which the product does not know
         codes, weight, scale, operands = self._operands(x, padded=uneven or self.padding_value != 0)
@@ -255,7 +256,7 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
     Takes what `torch.nn.Linear` takes, and `input_quantizer`, `weight_quantizer`, `input_scale` and
     `gradient_quantizer` as `BinaryConv2d`; K is one number for each sample here.
 
-    Shape: (N, in_features) -> (N, out_features), floating point.
+    Shape: (..., in_features) -> (..., out_features), floating point; each vector of features is a sample.
     """
 
     def __init__(
@@ -271,6 +272,9 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
         self._configure(input_quantizer, weight_quantizer, input_scale, gradient_quantizer)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 2:  # quantizers take the second axis for the channels
+            out = self.forward(x.reshape(-1, x.shape[-1]))
+            return out.reshape(*x.shape[:-1], out.shape[-1])
         codes, weight, scale, operands = self._operands(x, padded=False)
         out = products.linear(codes, weight, operands)
         out = self._backward_through(out)
@@ -288,7 +292,8 @@ def _untouched(quantizer: nn.Module | None, kind: type[Quantizer]) -> TypeGuard[
     """Whether a product may do this quantizer's work: it is of this very class, and no hook wants to see its call."""
     if type(quantizer) is not kind:
         return False
-    return not (quantizer._forward_hooks or quantizer._forward_pre_hooks or quantizer._backward_hooks)
+    forward = quantizer._forward_hooks or quantizer._forward_pre_hooks
+    return not (forward or quantizer._backward_hooks or quantizer._backward_pre_hooks)
 
 
 def clip_weights_(module: nn.Module) -> None:

@@ -143,7 +143,7 @@ def masked(gradient: Tensor, outside: Tensor, layout: Layout, into: Tensor | Non
     return out
 
 
-_SHIFTS = torch.arange(8, dtype=torch.uint8)[:, None]
+_SHIFTS = torch.arange(8, dtype=torch.uint8, device="cpu")[:, None]
 
 
 @functools.cache

@@ -91,6 +91,8 @@ class Clamp(Op):
         self._take(values, ("f32",))
         if not self.minimum <= self.maximum:
             raise self._fail(f"minimum {self.minimum} is above maximum {self.maximum}")
+        if self.minimum == math.inf or self.maximum == -math.inf:
+            raise self._fail(f"no number lies between {self.minimum} and {self.maximum}")
         return values[0]
 
 

@@ -49,7 +49,7 @@ class InputQuantizer(nn.Module):
     @property
     def storage(self) -> torch.dtype:
         """What holds a code until the backward pass: bool for +1 and -1, which take a bit, or an integer type."""
-        if self.steps == 1 and self.signed:
+        if self.bits == 1 and self.signed:
             return torch.bool
         return torch.int8 if self.steps <= 127 else torch.int16
 
@@ -132,9 +132,13 @@ WEIGHT_QUANTIZERS: dict[str, Callable[..., WeightQuantizer]] = {}
 GRADIENT_QUANTIZERS: dict[str, Callable[..., GradientQuantizer]] = {}
 
 
-def _make(spec: str | Quantizer | None, catalogue: dict[str, Callable[..., Quantizer]], what: str) -> Quantizer | None:
-    if spec is None or isinstance(spec, nn.Module):
+def _make(
+    spec: str | Quantizer | None, catalogue: dict[str, Callable[..., Quantizer]], kind: type[Quantizer], what: str
+) -> Quantizer | None:
+    if spec is None or isinstance(spec, kind):
         return spec
+    if not isinstance(spec, str):
+        raise ValueError(f"{what} {spec!r} is no {kind.__name__}; give one, or a name: {', '.join(sorted(catalogue))}")
     name, _, text = spec.partition(":")
     if name not in catalogue:
         raise ValueError(f"unknown {what} '{name}'; there are {', '.join(sorted(catalogue))}")
@@ -159,17 +163,17 @@ def _number(text: str) -> Any:
 
 def input_quantizer(spec: str | InputQuantizer | None) -> InputQuantizer | None:
     """Make an input quantizer from its name; a module or None passes through. Raises ValueError."""
-    return _make(spec, INPUT_QUANTIZERS, "input quantizer")
+    return _make(spec, INPUT_QUANTIZERS, InputQuantizer, "input quantizer")
 
 
 def weight_quantizer(spec: str | WeightQuantizer | None) -> WeightQuantizer | None:
     """Make a weight quantizer from its name; a module or None passes through. Raises ValueError."""
-    return _make(spec, WEIGHT_QUANTIZERS, "weight quantizer")
+    return _make(spec, WEIGHT_QUANTIZERS, WeightQuantizer, "weight quantizer")
 
 
 def gradient_quantizer(spec: str | GradientQuantizer | None) -> GradientQuantizer | None:
     """Make a gradient quantizer from its name; a module or None passes through. Raises ValueError."""
-    return _make(spec, GRADIENT_QUANTIZERS, "gradient quantizer")
+    return _make(spec, GRADIENT_QUANTIZERS, GradientQuantizer, "gradient quantizer")
 
 
 def check_bits(bits: Any, least: int = 1) -> int:

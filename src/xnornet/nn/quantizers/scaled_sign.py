@@ -140,6 +140,8 @@ class ScaledSign(WeightQuantizer):
         super().__init__()
         if gradient not in GRADIENTS:
             raise ValueError(f"unknown gradient '{gradient}'; there are {', '.join(GRADIENTS)}")
+        if not isinstance(center, bool):
+            raise ValueError(f"center is true or false, got {center!r}")
         self.gradient = gradient
         self.center = center
 
@@ -202,6 +204,8 @@ class LearnedSign(WeightQuantizer):
         self.register_parameter("scale", None)
 
     def attach(self, weight: Tensor) -> None:
+        if self.scale is not None:
+            raise ValueError("this LearnedSign belongs to a layer already; give each layer one of its own")
         self.scale = nn.Parameter(mean_magnitude(weight.detach()))
 
     @torch.no_grad()

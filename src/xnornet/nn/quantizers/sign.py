@@ -31,12 +31,17 @@ class SteSign(InputQuantizer):
     r"""Sign with the clipped straight-through estimator (paper, section 3; Courbariaux et al. 2016).
 
     forward ``sign(x)``, +1 at zero; backward ``dC/dx = dC/dsign(x) * 1[|x| <= clip]``, the gradient of hard tanh.
+
+    Args:
+        clip: above 0.
     """
 
     bits = 1
 
     def __init__(self, clip: float = 1.0) -> None:
         super().__init__()
+        if isinstance(clip, bool) or not isinstance(clip, int | float) or not clip > 0:
+            raise ValueError(f"the estimator's clip is a number above 0, got {clip!r}")
         self.clip = clip
 
     def codes(self, x: Tensor) -> Tensor:
