@@ -20,7 +20,9 @@ NOTES = {
     ),
     "imagenette": (
         "Imagenette (fast.ai), https://github.com/fastai/imagenette, under the Apache licence 2.0: ten classes of "
-        "ImageNet, whose photos are from the web, their rights with their owners, and given for research and teaching."
+        "ImageNet, whose photos are from the web, their rights with their owners, and given for research and teaching. "
+        "Here each photo had been squashed to 224 x 224 pixels; photos of other proportions, which are cropped instead, may "
+        "score lower."
     ),
     "fashionmnistmini": (
         "a part of Fashion-MNIST (Zalando SE, MIT licence), bundled with this package; see "
@@ -57,7 +59,7 @@ def card(
 {entry.classes:,} classes: {labels}.
 
 ```
-xnornet classify {entry.name} photo.png
+{_command(entry)}
 ```
 
 ## Figures
@@ -107,6 +109,11 @@ def description(row: Row) -> str:
     """In one line, for the index."""
     what = f"{row['model']}, method {row['method']}"
     return f"{row['line']}: {what}" if row.get("line") else what
+
+
+def _command(entry: Entry) -> str:
+    place = "" if entry.bundled else "XNORNET_ZOO=path/to/checkout/models "
+    return f"{place}xnornet classify {entry.name} photo.png"
 
 
 def _among(row: Row, seeds: Sequence[Row]) -> str:

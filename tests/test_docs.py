@@ -25,8 +25,7 @@ def test_code_runs(tmp_path: Path) -> None:
     train, use = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "photo.jpg")
     (tmp_path / "train.py").write_text(train)
-    pixels = "import numpy as np\npixels = np.zeros((2, 32, 32, 3), np.uint8)\n"
-    (tmp_path / "use.py").write_text(pixels + use + "\nassert net.run(pixels).shape == (2, 10)\n")
+    (tmp_path / "use.py").write_text(use + "\nassert net.input_shape == (32, 32, 3)\n")
     for script in ("train.py", "use.py"):
         subprocess.run([sys.executable, script], cwd=tmp_path, check=True)
 
