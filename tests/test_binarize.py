@@ -348,13 +348,14 @@ def test_a_refused_layer_is_left_as_it_was():
 
 
 def test_the_examples_in_the_docs(capsys):
-    text = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+    docs = Path(__file__).parents[1] / "docs"
+    text = "".join((docs / name).read_text() for name in ("methods.md", "training.md"))
     examples = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "xnornet" in code]
     assert any("binarize_" in code for code in examples)
     # A reader's page: each example may use what those above it made.
     names = {"batches": [(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))]}
     for code in examples:
-        exec(compile(code, "docs/training.md", "exec"), names)
+        exec(compile(code, "docs", "exec"), names)
     assert "1 of 3 layers" in capsys.readouterr().out
 
 

@@ -91,7 +91,7 @@ def train(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change a recipe.")] = None,
     data: Annotated[str | None, typer.Option(help="Bundled name, folder, or hf:NAME; default: the recipe's.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="float, bwn, xnor, ... (docs/training.md); default: the recipe's.")
+        str | None, typer.Option(help="float, bwn, xnor, ... (docs/methods.md); default: the recipe's.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/RECIPE.")] = None,
