@@ -21,8 +21,8 @@ NOTES = {
     "imagenette": (
         "Imagenette (fast.ai), https://github.com/fastai/imagenette, under the Apache licence 2.0: ten classes of "
         "ImageNet, whose photos are from the web, their rights with their owners, and given for research and teaching. "
-        "Here each photo had been squashed to 224 x 224 pixels; photos of other proportions, which are cropped instead, "
-        "may score lower."
+        "Here each photo had been squashed to 224 x 224 pixels; photos of other proportions, which are cropped "
+        "instead, may score lower."
     ),
     "fashionmnistmini": (
         "a part of Fashion-MNIST (Zalando SE, MIT licence), bundled with this package; see "

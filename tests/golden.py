@@ -40,6 +40,8 @@ def _item(value: Any) -> bytes:
             return struct.pack("<cI", b"s", len(value.encode())) + value.encode()
         case tuple():
             return b"".join(map(_item, value))
+        case list():  # of a number of its own
+            return _item(len(value)) + b"".join(map(_item, value))
         case np.ndarray():
             data = value.tobytes()
             return struct.pack("<cI", _TAGS[value.dtype.kind], value.size) + data

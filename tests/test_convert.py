@@ -337,6 +337,8 @@ class Refused(nn.Module):
         (lambda x: F.linear(x, torch.ones(8, 8)), "flatten"),
         (lambda x: F.batch_norm(x, torch.zeros(1), -torch.ones(1)), "running variance below 0"),
         (lambda x: x.amax(1, keepdim=True), "amax over dimensions"),
+        (lambda x: torch.cat([x, x], 2), "concatenation along dimension 2"),
+        (lambda x: torch.cat([x, torch.ones(2, 1, 8, 8)], 1), "concatenation with a constant"),
     ],
 )
 def test_refusals_name_module_operator_and_remedy(function: Callable[[torch.Tensor], torch.Tensor], words: str) -> None:
@@ -479,6 +481,28 @@ def test_sums_without_a_scale_go_anywhere(inputs: str | None) -> None:
         BinaryLinear(5, 4, input_quantizer=inputs, **bare),
     )
     check(settle(net, (1, 8, 8)), (1, 8, 8))
+
+
+def test_dense_blocks() -> None:
+    """Each layer sees the maps of all before it (BinaryDenseNet); features are put side by side, too."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(1, 9, 3, padding=1)
+            self.norms = nn.ModuleList(nn.BatchNorm2d(9 + 7 * i) for i in range(3))
+            self.convs = nn.ModuleList(BinaryConv2d(9 + 7 * i, 7, 3, padding=1) for i in range(3))
+            self.last = nn.LazyLinear(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(x)
+            for norm, conv in zip(self.norms, self.convs, strict=True):
+                x = torch.cat([x, conv(norm(x))], dim=1)
+            out: torch.Tensor = self.last(torch.cat([x.mean((2, 3)), F.max_pool2d(x, 4).flatten(1)], dim=-1))
+            return out
+
+    torch.manual_seed(0)
+    assert check(settle(Net(), (1, 8, 8)), (1, 8, 8)).count("concat") == 4
 
 
 def test_two_chains_from_one_layer() -> None:

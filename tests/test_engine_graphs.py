@@ -43,6 +43,7 @@ def random_network(rng: np.random.Generator, steps: int) -> list[ops.Op]:
                 "quantize",
                 "pool",
                 "add",
+                "concat",
                 "threshold",
                 "multiply",
             ]
@@ -85,6 +86,11 @@ def random_network(rng: np.random.Generator, steps: int) -> list[ops.Op]:
         elif kind == "threshold":
             op = threshold(rng, source, channels, 20)
             put(ops.Threshold(name=name, inputs=(source,), threshold=op.threshold, descending=op.descending))
+        elif kind == "concat":
+            beside = [n for n, v in values.items() if v.dtype == "f32" and v.shape[:2] == (height, width)]
+            chosen = tuple(str(name) for name in rng.choice(beside, int(rng.integers(1, 4))))
+            if sum(values[name].shape[2] for name in chosen) <= 200:
+                put(ops.Concat(name=name, inputs=chosen))
         elif kind in ("add", "multiply"):
             shape = values[source].shape
             partners = [n for n, v in values.items() if v.dtype == "f32" and v.shape == shape]

@@ -24,7 +24,7 @@ from xnornet.nn import BinaryConv2d  # noqa: E402
 
 
 class Residual(nn.Module):
-    """Every float op once: strides, groups, padding, both pools, a sum, a map that is flattened."""
+    """Every float op once: strides, groups, padding, both pools, a sum, maps side by side, one that is flattened."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,11 +32,12 @@ class Residual(nn.Module):
         self.left = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.LeakyReLU(0.1))
         self.right = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.Hardtanh())
         self.end = nn.Sequential(nn.BatchNorm2d(8), nn.PReLU(8), nn.AvgPool2d(2))
-        self.head = nn.Sequential(nn.Flatten(), nn.Linear(8 * 2 * 2, 12), nn.ReLU(), nn.Linear(12, 5))
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(16 * 2 * 2, 12), nn.ReLU(), nn.Linear(12, 5))
 
     def forward(self, x):
         x = self.stem(x)
-        return self.head(self.end(self.left(x) + self.right(x)))
+        y = self.end(self.left(x) + self.right(x))
+        return self.head(torch.cat([y, nn.functional.max_pool2d(x, 2)], 1))
 
 
 @pytest.fixture(scope="module")

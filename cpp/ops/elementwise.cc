@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace xnornet {
 namespace {
@@ -52,6 +53,27 @@ void Elementwise::run_bits(const Run& run) const {
           std::memcpy(signs + i, kSigns[bits[(c + i) / 8]].data(), sizeof kSigns[0]);
         chain.apply(chain_kernel_, run.buffers, {signs, kPanel, 1, pixel, c, left, nullptr});
       }
+    }
+  });
+}
+
+Concatenation::Concatenation(std::vector<Part> parts, const Value& out, ChainFn kernel)
+    : parts_(std::move(parts)), pixels_(out.pixels()), chain_kernel_(kernel) {
+  this->kernel = "chain_64";
+}
+
+// Threads divide the pixels, whose bits begin at whole bytes; a part's need not.
+void Concatenation::run(const Run& run) const {
+  run.parallel([&](int t, int threads) {
+    const auto [begin, end] = part_of(run.batch * pixels_, 1, t, threads);
+    int channel = 0;
+    for (const Part& part : parts_) {
+      const auto* input = reinterpret_cast<const float*>(run.buffers[part.slot]) + begin * part.channels;
+      for (int c = 0; c < part.channels; c += kPanel)
+        chain.apply(chain_kernel_, run.buffers,
+                    {input + c, static_cast<size_t>(part.channels), end - begin, begin, channel + c,
+                     std::min(kPanel, part.channels - c), nullptr});
+      channel += part.channels;
     }
   });
 }

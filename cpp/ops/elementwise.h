@@ -1,4 +1,5 @@
-// Steps that only move values: a chain over a stored value, the K map, and flattening of bits.
+// Steps that only move values: a chain over a stored value or several side by side, the K map, and flattening
+// of bits.
 #pragma once
 
 #include "ops/step.h"
@@ -15,6 +16,22 @@ class Elementwise : public Step {
   void run_bits(const Run& run) const;
   Value in_;
   int in_slot_;
+  ChainFn chain_kernel_;
+};
+
+// The channels of several values one after the other.
+class Concatenation : public Step {
+ public:
+  struct Part {
+    int slot, channels;
+  };
+  Concatenation(std::vector<Part> parts, const Value& out, ChainFn kernel);
+  Chain chain;  // takes the elements
+  void run(const Run& run) const override;
+
+ private:
+  std::vector<Part> parts_;
+  size_t pixels_;
   ChainFn chain_kernel_;
 };
 

@@ -95,6 +95,18 @@ struct Infer {
     require(size < (size_t{1} << 31), "too large");
     return {x.dtype, 1, 1, static_cast<int>(size)};
   }
+  Value operator()(const Concat&) const {
+    Value out = take(0, {DType::kF32});
+    int64_t channels = 0;
+    for (size_t i = 0; i < in.size(); ++i) {
+      const Value& x = take(i, {DType::kF32});
+      require(x.height == out.height && x.width == out.width, "heights or widths differ");
+      channels += x.channels;
+    }
+    require(channels < (int64_t{1} << 31), "too large");
+    out.channels = static_cast<int>(channels);
+    return out;
+  }
 
   static Value with(Value value, DType dtype) {
     value.dtype = dtype;

@@ -109,9 +109,10 @@ struct InputScale {
 };
 struct Multiply {};
 struct Flatten {};
+struct Concat {};  // of channels, any number of inputs
 
 using OpData = std::variant<Conv, Sign, Threshold, Affine, Clamp, Quantize, PRelu, MaxPool, AvgPool, Add,
-                            InputScale, Multiply, Flatten>;
+                            InputScale, Multiply, Flatten, Concat>;
 
 struct Op {
   std::string name, kind;

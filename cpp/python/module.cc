@@ -212,7 +212,13 @@ void bind_graph(nb::module_& m) {
           [](Graph& g, std::string name, int input) {
             return g.add(std::move(name), "flatten", {input}, Flatten{});
           },
-          arg("name"), arg("input"));
+          arg("name"), arg("input"))
+      .def(
+          "concat",
+          [](Graph& g, std::string name, std::vector<int> inputs) {
+            return g.add(std::move(name), "concat", std::move(inputs), Concat{});
+          },
+          arg("name"), arg("inputs"));
 }
 
 // Either (N, H, W, C) uint8 or (N, C, H, W) float32.

@@ -107,7 +107,8 @@ class Fuser {
         return;
       }
       begin({Draft::Source::kOp, i, out, -1, {}, ""});
-    } else if (is<Conv>(op) || (is<MaxPool>(op) && f_.values[in].dtype != DType::kBits) || is<AvgPool>(op)) {
+    } else if (is<Conv>(op) || (is<MaxPool>(op) && f_.values[in].dtype != DType::kBits) || is<AvgPool>(op) ||
+               is<Concat>(op)) {
       begin({Draft::Source::kOp, i, out, out, {}, ""});
     } else if (is<MaxPool>(op) || is<InputScale>(op) || (is<Sign>(op) && in == 0 && f_.raw_input)) {
       begin({Draft::Source::kOp, i, out, -1, {}, ""});

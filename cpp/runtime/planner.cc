@@ -101,7 +101,8 @@ class Planner {
     for (int d = 0; d < static_cast<int>(f_.drafts.size()); ++d) {
       const Draft& draft = f_.drafts[d];
       if (draft.source == Draft::Source::kLoad) reads(draft.value, d);
-      if (draft.source == Draft::Source::kOp) reads(f_.ops[draft.op].inputs[0], d);
+      if (draft.source == Draft::Source::kOp)
+        for (int value : f_.ops[draft.op].inputs) reads(value, d);
       for (int i : draft.chain)
         for (int value : f_.ops[i].inputs) reads(value, d);
     }
@@ -133,6 +134,13 @@ class Planner {
     if (const auto* pool = std::get_if<AvgPool>(&op.data)) {
       auto step = std::make_unique<Pool>(Pool::Mode::kMean, pool->window, pool->count_padding, in, out,
                                          in_slot, kernels_);
+      fill(draft, Holds::kF32, nullptr, nullptr, step->chain);
+      return step;
+    }
+    if (std::holds_alternative<Concat>(op.data)) {
+      std::vector<Concatenation::Part> parts;
+      for (int value : op.inputs) parts.push_back({slot_of(value), f_.values[value].channels});
+      auto step = std::make_unique<Concatenation>(std::move(parts), out, kernels_.chain);
       fill(draft, Holds::kF32, nullptr, nullptr, step->chain);
       return step;
     }

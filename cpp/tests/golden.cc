@@ -76,7 +76,8 @@ Window read_window(Reader& in) {
 // The order of fields is that of the builder's methods in python/module.cc.
 void read_op(Reader& in, Graph& graph) {
   const std::string kind = in.text(), name = in.text();
-  std::vector<int> inputs = {in.integer()};
+  std::vector<int> inputs;
+  for (int left = kind == "concat" ? in.integer() : 1; left > 0; --left) inputs.push_back(in.integer());
   const int channels = graph.values().at(inputs[0]).channels;
   const auto add = [&](OpData data) { graph.add(name, kind, inputs, std::move(data)); };
   if (kind == "conv2d" || kind == "linear" || kind.starts_with("binary_")) {
@@ -132,6 +133,7 @@ void read_op(Reader& in, Graph& graph) {
   if (kind == "prelu") return add(PRelu{in.floats()});
   if (kind == "max_pool2d") return add(MaxPool{read_window(in), {}});
   if (kind == "flatten") return add(Flatten{});
+  if (kind == "concat") return add(Concat{});
   throw std::runtime_error("the golden file has an op of kind '" + kind + "', which this test cannot read");
 }
 

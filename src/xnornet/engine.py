@@ -347,5 +347,7 @@ def _add(graph: _core.Graph, op: ops.Op, inputs: list[int]) -> int:
             return graph.multiply(op.name, x, inputs[1])
         case ops.Flatten():
             return graph.flatten(op.name, x)
+        case ops.Concat():
+            return graph.concat(op.name, inputs)
         case _:
             raise UnsupportedError(f"op '{op.name}' ({op.kind}): the engine does not know this kind; upgrade xnornet")

@@ -23,8 +23,8 @@ from .preprocess import Preprocess
 
 __all__ = ["MAX_HEADER", "VERSION", "dumps", "loads", "read", "write"]
 
-VERSION = "2"  # that is written
-_READABLE = ("1", "2")  # version 2 added the kinds of op that k-bit layers are made of
+VERSION = "3"  # that is written
+_READABLE = ("1", "2", "3")  # version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`
 MAX_HEADER = 16 << 20  # bytes
 _NO_DIGEST = "0" * 64
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}

@@ -205,6 +205,11 @@ def _(op: ops.Add, x: Array, y: Array) -> Array:
 
 
 @apply.register
+def _(op: ops.Concat, *values: Array) -> Array:
+    return np.concatenate(values, axis=3)
+
+
+@apply.register
 def _(op: ops.InputScale, x: Array) -> Array:
     grouped = np.abs(x.astype(np.float64)).reshape(*x.shape[:3], op.groups, -1).mean(axis=-1)
     total = sum(seen for _, seen in _taps(grouped, op.window, 0))

@@ -22,6 +22,7 @@ from ..ops import (
     BinaryWeightConv2d,
     BinaryWeightLinear,
     Clamp,
+    Concat,
     Conv2d,
     Flatten,
     InputScale,
@@ -215,6 +216,23 @@ def _add(build: Builder, args: dict[str, Any]) -> Symbol:
             raise Refusal("adding values of different layout", "add before flattening")
         return build.add(Add, [build.real(a), build.real(b)])
     return build.add(Affine, [a], suffix="bias", bias=a.broadcast(b))
+
+
+@_lowers(aten.cat.default, aten.concat.default)
+def _cat(build: Builder, args: dict[str, Any]) -> Symbol:
+    parts = args["tensors"]
+    if not all(isinstance(part, Symbol) and not part.is_scale_map for part in parts):
+        raise Refusal("concatenation with a constant", "only computed tensors can be")
+    rank = parts[0].rank
+    if args["dim"] not in (1, 1 - rank) or any(part.rank != rank for part in parts):
+        raise Refusal(f"concatenation along dimension {args['dim']}", "only channels, dimension 1, can be")
+    out = build.add(Concat, [build.real(part) for part in parts], plain=True)
+    if all(part.order is None for part in parts):
+        return out
+    counts = [part.value.shape[2] for part in parts]
+    orders = [np.arange(n) if part.order is None else part.order for part, n in zip(parts, counts, strict=True)]
+    begins = np.cumsum([0, *counts[:-1]])
+    return out.marked(order=np.concatenate([order + begin for order, begin in zip(orders, begins, strict=True)]))
 
 
 @_lowers(aten.sub.Tensor, aten.sub_.Tensor)
@@ -455,6 +473,11 @@ def _softmax(build: Builder, args: dict[str, Any]) -> Symbol:
     raise Refusal("softmax", "return the logits: the loss takes them too, and classify() makes probabilities of them")
 
 
+# What other operators stand for, or the export alone makes.
+_UNTOLD = {"alias", "clone", "concat", "constant_pad_nd", "contiguous", "detach", "feature_dropout", "lift_fresh_copy"}
+_UNTOLD |= {"log_softmax", "rsub", "softmax"}
+
+
 def remedy(operator: str) -> str:
     """What to do about an operator that no function here lowers."""
     if "sign" in operator:
@@ -462,18 +485,7 @@ def remedy(operator: str) -> str:
     if operator.startswith(("wrap_", "tag_")):  # higher-order operators
         return "take torch.no_grad, torch.enable_grad, torch.autocast and checkpoint out of forward()"
     known = {str(known).split(".")[1].rstrip("_") for known in LOWERINGS}
-    hidden = {
-        "alias",
-        "clone",
-        "constant_pad_nd",
-        "contiguous",
-        "detach",
-        "feature_dropout",
-        "lift_fresh_copy",
-        "softmax",
-    }
-    hidden |= {"log_softmax", "rsub"}
-    return f"replace it by one of: {', '.join(sorted(name for name in known - hidden if not name.startswith('_')))}"
+    return f"replace it by one of: {', '.join(sorted(name for name in known - _UNTOLD if not name.startswith('_')))}"
 
 
 def _pair(values: Sequence[int] | int) -> tuple[int, int]:

@@ -127,6 +127,11 @@ def _(op: ops.Add) -> nn.Module:
 
 
 @_module.register
+def _(op: ops.Concat) -> nn.Module:
+    return _Concat()
+
+
+@_module.register
 def _(op: ops.Flatten) -> nn.Module:
     return nn.Identity()
 
@@ -134,6 +139,11 @@ def _(op: ops.Flatten) -> nn.Module:
 class _Add(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
+
+
+class _Concat(nn.Module):
+    def forward(self, *values: Tensor) -> Tensor:
+        return torch.cat(values, dim=1)
 
 
 class _Affine(nn.Module):

@@ -9,7 +9,7 @@ Features of a dense layer are a 1 x 1 x C value. Arithmetic on f32 is IEEE singl
 from __future__ import annotations
 
 from .base import F32, I32, MAX_FAN_IN, U8, DType, Op, Value, Window
-from .elementwise import Add, Affine, Clamp, Flatten, Multiply, PRelu, Quantize, Sign, Threshold
+from .elementwise import Add, Affine, Clamp, Concat, Flatten, Multiply, PRelu, Quantize, Sign, Threshold
 from .layers import (
     BinaryConv2d,
     BinaryLinear,
@@ -36,6 +36,7 @@ __all__ = [
     "BinaryWeightConv2d",
     "BinaryWeightLinear",
     "Clamp",
+    "Concat",
     "Conv2d",
     "DType",
     "Flatten",
@@ -77,5 +78,6 @@ OP_TYPES: dict[str, type[Op]] = {
         InputScale,
         Multiply,
         Flatten,
+        Concat,
     )
 }

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .base import F32, I32, U8, Op, Value
+from .base import F32, I32, U8, DType, Op, Value
 
-__all__ = ["Add", "Affine", "Clamp", "Flatten", "Multiply", "PRelu", "Quantize", "Sign", "Threshold"]
+__all__ = ["Add", "Affine", "Clamp", "Concat", "Flatten", "Multiply", "PRelu", "Quantize", "Sign", "Threshold"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -120,6 +120,21 @@ class Add(Op):
         if values[0].shape != values[1].shape:
             raise self._fail(f"shapes {list(values[0].shape)} and {list(values[1].shape)} differ")
         return values[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Concat(Op):
+    """f32, ... -> f32: the channels of any number of values of one height and width, one after the other."""
+
+    kind: ClassVar[str] = "concat"
+
+    def infer(self, *values: Value) -> Value:
+        real: tuple[DType, ...] = ("f32",)
+        self._take(values, *[real] * max(1, len(values)))
+        sizes = [value.shape[:2] for value in values]
+        if len(set(sizes)) > 1:
+            raise self._fail(f"heights and widths {', '.join(map(str, sizes))} differ")
+        return Value("f32", (*sizes[0], sum(value.shape[2] for value in values)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)

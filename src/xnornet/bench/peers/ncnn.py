@@ -171,6 +171,10 @@ class _Graph:
         self.layer("BinaryOp", op, (x, y), p0=0)
 
     @add.register
+    def _(self, op: ops.Concat, *values: str) -> None:
+        self.layer("Concat", op, values, p0=0)
+
+    @add.register
     def _(self, op: ops.Flatten, x: str) -> None:
         height, width, _ = self.model.values[op.inputs[0]].shape
         if height * width > 1 and op is not self.model.ops[-1]:  # our features are in the order of channels last

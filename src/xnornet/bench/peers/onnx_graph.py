@@ -116,6 +116,10 @@ class _Graph:
         self.node("Add", op, [x, y])
 
     @add.register
+    def _(self, op: ops.Concat, *values: str) -> None:
+        self.node("Concat", op, list(values), axis=1)
+
+    @add.register
     def _(self, op: ops.Flatten, x: str) -> None:
         height, width, channels = self.network.values[op.inputs[0]].shape
         if height * width > 1 and op is not self.network.ops[-1]:  # our features are in the order of channels last

@@ -178,6 +178,10 @@ class OpenVinoGraph:
         return self.o.add(self.input(op), self.input(op, 1))
 
     @add.register
+    def _(self, op: ops.Concat, *values: Any) -> Any:
+        return self.o.concat(list(values), 1)
+
+    @add.register
     def _(self, op: ops.Flatten, x: Any) -> Any:
         height, width, channels = self.packed.values[op.inputs[0]].shape
         if op is self.packed.ops[-1] or height * width == 1:  # the output is compared in channels-first order
