@@ -7,6 +7,7 @@ import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from ..files import replacing
@@ -133,7 +134,8 @@ def _median(rows: Sequence[Row], column: str) -> str:
 
 
 def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
-    """Accuracy against epoch: test solid, with a band from the least to the most of the seeds; training dashed.
+    """Accuracy against epoch, a panel a network: test solid, with a band from the least to the most of the seeds;
+    training dashed.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -147,38 +149,67 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
 
     with curves.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    figure, axes = plt.subplots(figsize=(7, 4), constrained_layout=True)
+    drawn = {row["line"] for row in rows}
+    panels = _panels([line.label for line in compared.lines if line.label in drawn])
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(max(7, 5 * len(panels)), 4), constrained_layout=True, squeeze=False, sharey=True
+    )
+    lows, mosts = [], []
+    for (name, labels), axis in zip(panels.items(), axes[0], strict=True):
+        axis.set_title(name, fontsize=9)
+        low, most = _draw_panel(axis, rows, labels, name)
+        lows.append(low)
+        mosts.append(most)
+    axes[0][0].set(ylabel="top-1, %", ylim=(max(0, min(lows) - 5), min(100, max(mosts) + 2)))
+    seeds = sorted({len({row["seed"] for row in rows if row["line"] == label}) for label in drawn})
+    count = " to ".join(map(str, sorted({seeds[0], seeds[-1]}))) if seeds else "0"
+    band = "; band: least to most" if count != "1" else ""
+    shown = f"test (solid), training (dashed), {count} seed{'s' * bool(band)}{band}"
+    figure.suptitle(f"{compared.title}\n{shown}", fontsize=9)
+    with replacing(picture) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
+    plt.close(figure)
+
+
+def _panels(labels: Sequence[str]) -> dict[str, list[str]]:
+    """Labels by what stands before their comma, the network say, where all have one; else all in one."""
+    panels: dict[str, list[str]] = {}
+    apart = all(", " in label for label in labels)
+    for label in labels:
+        panels.setdefault(label.partition(", ")[0] if apart else "", []).append(label)
+    return panels or {"": []}
+
+
+def _draw_panel(axes: Any, rows: Sequence[Row], labels: Sequence[str], name: str) -> tuple[float, float]:
+    """Draw the curves of some lines; return where the vertical axis may begin, and the best accuracy."""
+    import matplotlib
+
     pairs = matplotlib.colormaps["tab20"](range(20))
     colours = itertools.cycle((*pairs[::2], *pairs[1::2]))  # the usual ten, then lighter ones
-    seeds, tests = set(), []
-    for line, colour in zip(compared.lines, colours, strict=False):
-        mine = [row for row in rows if row["line"] == line.label]
-        if mine:
-            seeds.add(len({row["seed"] for row in mine}))
+    tests, most = [], 0.0
+    for label, colour in zip(labels, colours, strict=False):
         for part, style in (("test_top1", "-"), ("train_top1", "--")):
             found: dict[int, list[float]] = {}  # seeds' accuracies by epoch; not every epoch is tested
-            for row in mine:
-                if row[part]:
+            for row in rows:
+                if row["line"] == label and row[part]:
                     found.setdefault(int(row["epoch"]), []).append(100 * float(row[part]))
             if not found:
                 continue
             epochs = sorted(found)
             by_epoch = [found[epoch] for epoch in epochs]
             means = [statistics.mean(values) for values in by_epoch]
-            label = line.label if style == "-" else None
-            axes.plot(epochs, means, style, color=colour, label=label, linewidth=1.6 if style == "-" else 0.9)
+            most = max(most, *means)
+            told = label.removeprefix(f"{name}, ") if style == "-" else None
+            axes.plot(epochs, means, style, color=colour, label=told, linewidth=1.6 if style == "-" else 0.9)
             if style == "-":
                 tests += means
                 lows, highs = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
                 axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
-    # The first epochs would squeeze the rest.
-    low = sorted(tests)[len(tests) // 10] if tests else 0
-    axes.set(xlabel="epoch", ylabel="top-1, %", ylim=(max(0, low - 5), 100), xlim=(1, None))
-    count = " to ".join(map(str, sorted({min(seeds, default=0), max(seeds, default=0)})))
-    shown = f"test (solid), training (dashed), {count} seed{'s' * (count != '1')}"
-    axes.set_title(f"{compared.title}\n{shown}", fontsize=9)
+    axes.set(xlabel="epoch", xlim=(1, None))
     axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize=8)
-    with replacing(picture) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
-    plt.close(figure)
+    if len(labels) > 5:  # they would lie on the curves
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8)
+    else:
+        axes.legend(loc="best", fontsize=8)
+    # The first epochs would squeeze the rest.
+    return (sorted(tests)[len(tests) // 10] if tests else 0.0), most
