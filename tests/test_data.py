@@ -98,6 +98,11 @@ def test_an_idx_folder_gzipped_or_not(idx_folder):
 def test_class_names_of_an_idx_folder(idx_folder):
     (idx_folder / "classes.txt").write_text("cat\ndog\nbird\nfish\n")
     assert open_dataset(idx_folder).class_names == ("cat", "dog", "bird", "fish")
+    (idx_folder / "classes.txt").write_text("cat\ndog\nbird\n", encoding="utf-8-sig")  # as Windows' editors do
+    assert open_dataset(idx_folder).class_names == ("cat", "dog", "bird")
+    (idx_folder / "classes.txt").write_text("größe\ndog\nbird\n", encoding="latin-1")
+    with pytest.raises(DataError, match=r"classes.txt: cannot be read .*; write the class names as UTF-8"):
+        open_dataset(idx_folder)
     (idx_folder / "classes.txt").write_text("cat\ndog\n")
     with pytest.raises(DataError, match="2 class names, but the labels go up to 2"):
         open_dataset(idx_folder)
@@ -117,6 +122,13 @@ def test_damaged_idx_folders(idx_folder):
         open_dataset(idx_folder)
     labels.unlink()
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\[.gz\] is not"):
+        open_dataset(idx_folder)
+
+
+def test_an_idx_folder_without_images(idx_folder):
+    write_idx(idx_folder / "t10k-images-idx3-ubyte", np.zeros((0, 5, 4), np.uint8))
+    write_idx(idx_folder / "t10k-labels-idx1-ubyte", np.zeros(0, np.uint8))
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte: holds no images"):
         open_dataset(idx_folder)
 
 
@@ -231,6 +243,12 @@ def test_parquet_shards(tmp_path, own_cache, test_name, below):
     assert listing(root) == before
 
 
+def test_a_folder_of_shards_may_have_any_name(tmp_path, own_cache):
+    root = tmp_path / "set [v2]*"
+    write_parquet(root / "train-0.parquet", [picture(5)], [1])
+    assert open_dataset(root).split("train").labels == [1]
+
+
 def test_a_damaged_picture_in_a_shard_is_named(tmp_path, own_cache):
     write_parquet(tmp_path / "set" / "test-0.parquet", [picture(1), picture(2)], [0, 1], damaged=1)
     split = open_dataset(tmp_path / "set").split("test")
@@ -291,6 +309,8 @@ def test_a_name_the_hub_cannot_have(own_cache):
     with pytest.raises(DataError, match="data 'hf:!!' cannot be read") as caught:
         open_dataset("hf:!!")
     assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="data 'hf:' names no data set of the hub; give hf:NAME"):
+        open_dataset("hf:")
 
 
 def test_without_the_datasets_library(tmp_path, monkeypatch):

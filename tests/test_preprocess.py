@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xnornet import DataError, Preprocess
+from xnornet.preprocess import upright_size
 
 RGB = Preprocess(mode="RGB", size=(24, 32), resize=40, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 GREY = Preprocess(mode="L", size=(12, 10))
@@ -94,6 +97,7 @@ def test_bad_arrays_are_named(array: np.ndarray) -> None:
         {"size": (4,)},
         {"size": (4.5, 4)},
         {"resize": 8},
+        {"resize": (1 << 14) + 1},
         {"mean": (0.0, 0.0)},
         {"std": (0.0,)},
         {"std": (float("nan"),)},
@@ -104,3 +108,87 @@ def test_bad_arrays_are_named(array: np.ndarray) -> None:
 def test_impossible_records_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="."):
         Preprocess(**{"mode": "L", "size": (12, 10), **fields})  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=20)
+@given(short=st.integers(1, 6), long=st.integers(20_000, 40_000), upright=st.booleans())
+def test_elongated_images_are_not_scaled_whole(short: int, long: int, upright: bool) -> None:
+    """20000 x 1 pixels at `resize` 256 would be 5 million x 256."""
+    preprocess = Preprocess(mode="L", size=(224, 224), resize=256)
+    ramp = np.abs(np.arange(long) - (long - 1) / 2) * 8  # black in the middle
+    array = np.repeat(np.minimum(ramp, 255).astype(np.uint8)[:, None], short, axis=1)
+    pixels = preprocess.pixels(array if upright else array.T)[..., 0].astype(int)
+    across, along = (pixels, pixels[:, 0]) if upright else (pixels.T, pixels[0])
+    assert (across == across[:, :1]).all()
+    np.testing.assert_allclose(along, along[::-1], atol=1)  # the crop is centred
+    expected = (np.arange(224) - 111.5) * short / 256  # source pixels from the middle
+    inner = slice(48, -48) if short > 2 else slice(0, 0)  # away from where the ramp turns or ends
+    np.testing.assert_allclose(along[inner], np.abs(expected * 8)[inner], atol=6)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_what_is_cut_out_before_scaling_looks_the_same(interpolation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    preprocess = Preprocess(mode="L", size=(24, 24), resize=32, interpolation=interpolation)  # type: ignore[arg-type]
+    array = np.random.default_rng(0).integers(0, 256, (5, 400), np.uint8)
+    whole = preprocess.pixels(array).astype(int)
+    monkeypatch.setattr("xnornet.preprocess._MAX_SCALED", 0)
+    np.testing.assert_allclose(preprocess.pixels(array), whole, atol=1)
+
+
+def test_a_small_image_may_be_scaled_a_thousandfold() -> None:
+    preprocess = Preprocess(mode="L", size=(8, 8), resize=1 << 14)
+    assert (preprocess.pixels(np.full((8, 8), 9, np.uint8)) == 9).all()
+
+
+def odd_png() -> bytes:
+    """A PNG with a compressed text that is larger than Pillow allows."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    body = b"zTXtc\0\0" + zlib.compress(bytes(2 << 20))
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    at = buffer.getvalue().index(b"IDAT") - 4
+    return buffer.getvalue()[:at] + chunk + buffer.getvalue()[at:]
+
+
+def test_whatever_pillow_raises_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "odd.png").write_bytes(odd_png())
+    for path, words in ((tmp_path / "odd.png", "odd.png: cannot be read"), ("a\0b", "cannot be read")):
+        for read in (GREY.pixels, upright_size):
+            with pytest.raises(DataError, match=words) as caught:
+                read(path)
+            assert "\n" not in str(caught.value)
+
+
+def test_an_orientation_that_is_no_number_is_none(tmp_path: Path) -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0abc\0\0\0\0\0"
+    Image.new("L", (12, 10)).save(tmp_path / "text.jpg", exif=exif)
+    assert upright_size(tmp_path / "text.jpg") == (12, 10)
+    assert GREY.pixels(tmp_path / "text.jpg").shape == (12, 10, 1)
+
+
+def test_drawings_start_no_other_program(tmp_path: Path) -> None:
+    drawing = tmp_path / "drawing.png"
+    drawing.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=r"drawing.png: a drawing \(EPS\)"):
+        GREY.pixels(drawing)
+
+
+def test_floating_point_pixels_are_not_called_corrupt(tmp_path: Path) -> None:
+    Image.new("F", (8, 8)).save(tmp_path / "float.tif")
+    with pytest.raises(DataError, match="float.tif: its pixels are floating-point numbers"):
+        GREY.pixels(tmp_path / "float.tif")
+
+
+def test_files_and_paths_of_all_kinds_are_images(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (12, 10), np.uint8)).save(path)
+    expected = GREY.pixels(path)
+    with path.open("rb") as file:
+        for image in (str(path), io.BytesIO(path.read_bytes()), file):
+            np.testing.assert_array_equal(GREY.pixels(image), expected)
+    path.write_bytes(b"?")
+    with path.open("rb") as file, pytest.raises(DataError, match="a.png: not an image"):
+        GREY.pixels(file)
+    for wrong, words in ((b"a.png", r"got bytes \(wrap a file's in io.BytesIO\)"), (None, "got NoneType"), (3, "int")):
+        with pytest.raises(DataError, match=words):
+            GREY.pixels(wrong)

@@ -20,6 +20,7 @@ from xnornet.preprocess import Preprocess
 
 from .networks import tiny_model
 from .test_data import own_cache, picture, write_parquet  # noqa: F401 (a fixture)
+from .test_preprocess import odd_png
 
 SIZE = Preprocess(mode="RGB", size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3)
 
@@ -203,15 +204,20 @@ def test_pictures_in_a_shard_are_named_with_their_place(tmp_path, own_cache):  #
     write_parquet(tmp_path / "set" / "train-0.parquet", pictures, [0, 1, 0, 1])
     import datasets
 
-    rows = [{"bytes": data, "path": f"{i}.jpg"} for i, data in enumerate((encoded(PHOTO, "JPEG"), TRUNCATED, b"GIF8"))]
+    contents = (encoded(PHOTO, "JPEG"), TRUNCATED, b"GIF8", odd_png())
+    rows = [*({"bytes": data, "path": f"{i}.jpg"} for i, data in enumerate(contents)), None]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["ant", "bee"])})
-    table = datasets.Dataset.from_dict({"image": rows, "label": [0, 1, 1]}, features=features)
+    table = datasets.Dataset.from_dict({"image": rows, "label": [0, 1, 1, 0, 1]}, features=features)
     table.to_parquet(tmp_path / "set" / "validation-0.parquet")
     split = open_dataset(tmp_path / "set").split("test")
     SIZE.pixels(split[0][0])
     for index in (1, 2):
         with pytest.raises(DataError, match=rf"set test, image {index} \({index}.jpg\): "):
             SIZE.pixels(split[index][0])
+    with pytest.raises(DataError, match=r"set test, image 3 \(3.jpg\): cannot be read"):
+        split[3]
+    with pytest.raises(DataError, match="set test, image 4: no image, neither bytes nor a path"):
+        split[4]
 
 
 # --- wrong structure ---
@@ -238,13 +244,16 @@ def test_splits_with_other_classes_are_refused(tmp_path):
 
 def test_files_that_are_no_images_by_their_names_are_counted(tmp_path, caplog):
     root = folders(tmp_path, each=2)
-    for name in ("Thumbs.db", "list.txt"):
+    for name in ("Thumbs.db", "list.txt", "drawing.eps", "paper.pdf"):
         (root / "train" / "bee" / name).write_bytes(b"?")
     with caplog.at_level(logging.WARNING, "xnornet"):
         data = open_dataset(root)
     assert len(data.split("train")) == 4
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "train: 2 files that are no images by name are left out (bee/Thumbs.db, bee/list.txt)" in line
+    assert (
+        "train: 4 files that are no images by name are left out (bee/Thumbs.db, bee/drawing.eps, bee/list.txt, ...)"
+        in line
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -306,13 +315,15 @@ def test_a_check_names_every_unreadable_picture(tmp_path, monkeypatch, capsys):
     assert (status, [line.endswith(sound) for line in lines]) == (0, [True, True])
     (root / "train" / "bee" / "000.png").write_bytes(TRUNCATED)
     (root / "train" / "bee" / "002.png").write_bytes(b"?")
-    status, (train, first, second, test) = run("--check")
+    Image.new("F", (12, 12)).save(root / "train" / "bee" / "004.tif")
+    status, (train, first, second, third, test) = run("--check")
     assert status == 1
-    assert "; 2 unreadable; " in train
+    assert "; 3 unreadable; " in train
     assert "bee/000.png: " in first
     assert "bee/002.png: not an image" in second
+    assert "bee/004.tif: its pixels are floating-point numbers" in third
     assert test.endswith(sound)
-    assert json.loads("\n".join(run("--check", "--json")[1]))["splits"]["train"]["per_class"] == [4, 4]
+    assert json.loads("\n".join(run("--check", "--json")[1]))["splits"]["train"]["per_class"] == [4, 5]
 
 
 def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):

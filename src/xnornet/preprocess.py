@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from .errors import DataError
 
-__all__ = ["Box", "ImageLike", "Preprocess", "open_image", "upright_size"]
+__all__ = ["DRAWINGS", "Box", "ImageLike", "Preprocess", "is_image", "open_image", "open_named", "upright_size"]
 
-ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
+# A path, an image, pixels, or a binary file that can be sought in.
+ImageLike = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8] | io.IOBase
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+DRAWINGS = ("EPS", "WMF")  # formats whose pixels Pillow has other programs make (Ghostscript): not read
+
+_MAX_SIDE = 1 << 14  # pixels
+_MAX_SCALED = 1 << 25  # pixels of an image that is scaled whole before its centre is cut out
 
 _ORIENTATION = 0x0112  # the Exif tag
 
@@ -61,10 +68,12 @@ class Preprocess:
         with np.errstate(over="ignore"):
             if not all(np.isfinite(array).all() for array in self.scale_bias()):
                 raise ValueError(f"mean {self.mean} over std {self.std} is not finite in float32")
-        if len(self.size) != 2 or not all(isinstance(n, int) and 1 <= n <= 1 << 14 for n in self.size):
-            raise ValueError(f"input size {self.size} is not (height, width) in 1..{1 << 14} pixels")
+        if len(self.size) != 2 or not all(isinstance(n, int) and 1 <= n <= _MAX_SIDE for n in self.size):
+            raise ValueError(f"input size {self.size} is not (height, width) in 1..{_MAX_SIDE} pixels")
         if self.resize is not None and not (isinstance(self.resize, int) and self.resize >= max(self.size)):
             raise ValueError(f"resize {self.resize} is below the crop {self.size}")
+        if self.resize is not None and self.resize > _MAX_SIDE:
+            raise ValueError(f"resize {self.resize} is over the limit of {_MAX_SIDE} pixels")
         if self.interpolation not in _RESAMPLING:
             raise ValueError(f"interpolation '{self.interpolation}' is not one of {', '.join(_RESAMPLING)}")
 
@@ -83,7 +92,7 @@ class Preprocess:
         try:
             picture = self._fit(_convert(_upright(picture), self.mode))
         except Exception as error:  # Pillow decodes here, and damaged bytes make it raise nearly anything
-            raise _corrupt(image, error) from error
+            raise _undecoded(image, error) from error
         return self._array(picture)
 
     def patch(self, image: ImageLike, box: Callable[[int, int], Box]) -> npt.NDArray[np.uint8]:
@@ -110,7 +119,7 @@ class Preprocess:
             part = (left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height))
             picture = picture.resize(self.size[::-1], _RESAMPLING[self.interpolation], box=part)
         except Exception as error:  # as in `pixels`
-            raise _corrupt(image, error) from error
+            raise _undecoded(image, error) from error
         return self._array(picture)
 
     def _array(self, picture: Image.Image) -> npt.NDArray[np.uint8]:
@@ -123,9 +132,14 @@ class Preprocess:
             return picture if picture.size == (width, height) else picture.resize((width, height), resampling)
         ratio = self.resize / min(picture.size)
         scaled = (max(width, round(picture.width * ratio)), max(height, round(picture.height * ratio)))
+        left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+        if math.prod(scaled) > _MAX_SCALED:  # an elongated image: 20000 x 1 pixels would become 5 million x 256
+            x, y = picture.width / scaled[0], picture.height / scaled[1]
+            right, bottom = (left + width) * x, (top + height) * y
+            part = (left * x, top * y, min(right, picture.width), min(bottom, picture.height))
+            return picture.resize((width, height), resampling, box=part)
         if scaled != picture.size:
             picture = picture.resize(scaled, resampling)
-        left, top = (picture.width - width) // 2, (picture.height - height) // 2
         return picture.crop((left, top, left + width, top + height))
 
     def scale_bias(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -143,13 +157,32 @@ class Preprocess:
         return np.stack([self.pixels(image) for image in images])
 
 
-def _name(image: ImageLike) -> str:
-    name = getattr(image, "filename", "") if isinstance(image, Image.Image) else image
-    return str(name) if isinstance(name, str | Path) and str(name) else f"<{type(image).__name__}>"
+def is_image(value: object) -> bool:
+    """Is it one image, by its type, rather than several? Pixels have at most three axes."""
+    if isinstance(value, np.ndarray):
+        return value.ndim != 4
+    return isinstance(value, str | bytes | os.PathLike | Image.Image) or hasattr(value, "read")
 
 
-def _corrupt(image: ImageLike, error: Exception) -> DataError:
-    return DataError(f"{_name(image)}: corrupt image ({error})")
+def _name(image: Any) -> str:
+    name = getattr(image, "filename", "") or getattr(image, "name", "")  # of a Pillow image, of an open file
+    if isinstance(image, str | os.PathLike):
+        name = os.fsdecode(image)
+    return name if isinstance(name, str) and name else f"<{type(image).__name__}>"
+
+
+def _undecoded(image: ImageLike, error: Exception) -> DataError:
+    if isinstance(error, _NoPicture):
+        return DataError(f"{_name(image)}: {error}")
+    return DataError(f"{_name(image)}: corrupt image ({_one_line(error)})")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class _NoPicture(ValueError):
+    """A sound file whose values cannot be taken for what one sees."""
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -163,22 +196,26 @@ def upright_size(image: ImageLike) -> tuple[int, int]:
     """(width, height) in pixels, turned as its camera was held; not decoded. Raises DataError as `open_image`."""
     picture = open_image(image)
     width, height = picture.size
-    return (height, width) if picture.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+    try:
+        orientation = picture.getexif().get(_ORIENTATION, 1)  # of any type: files say what they like
+    except Exception as error:  # as in `pixels`
+        raise _undecoded(image, error) from error
+    return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
 def _convert(picture: Image.Image, mode: str) -> Image.Image:
     if picture.mode == "I" or picture.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255
         picture = Image.fromarray((np.clip(np.asarray(picture), 0, 65535) >> 8).astype(np.uint8))
     elif picture.mode == "F":
-        raise ValueError("pixels are floating-point numbers, whose range nothing says")
+        raise _NoPicture("its pixels are floating-point numbers, whose range nothing says; save it with 8 or 16 bits")
     return picture.convert(mode)
 
 
 def open_image(image: ImageLike) -> Image.Image:
-    """Open a path, or take a Pillow image or a uint8 (H, W), (H, W, 1) or (H, W, 3) array as one.
+    """Open a path or a binary file, or take a Pillow image or a uint8 (H, W), (H, W, 1) or (H, W, 3) array as one.
 
     Raises:
-        DataError: the file is missing or not an image, or the array has another dtype or shape.
+        DataError: the file is missing or not an image, the array has another dtype or shape, or it is of another type.
     """
     if isinstance(image, Image.Image):
         return image
@@ -191,11 +228,27 @@ def open_image(image: ImageLike) -> Image.Image:
         ):
             raise DataError(f"an image array is uint8 (H, W), (H, W, 1) or (H, W, 3), got {image.dtype} {image.shape}")
         return Image.fromarray(array)
+    if isinstance(image, bytes) or not is_image(image):
+        remedy = " (wrap a file's in io.BytesIO)" if isinstance(image, bytes) else ""
+        kinds = "a path, a binary file, a Pillow image or a NumPy array"
+        raise DataError(f"an image is {kinds}, got {type(image).__name__}{remedy}")
+    return open_named(image, _name(image))
+
+
+def open_named(file: Any, name: str) -> ImageFile.ImageFile:
+    """Open what Pillow opens: a path, or a binary file; the name is for messages.
+
+    Raises:
+        DataError: it is missing, not an image, or a drawing.
+    """
     try:
-        return Image.open(image)
+        picture = Image.open(file)
     except FileNotFoundError as error:
-        raise DataError(f"{image}: no such file") from error
+        raise DataError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{image}: not an image that Pillow can read") from error
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{image}: cannot be read ({error})") from error
+        raise DataError(f"{name}: not an image that Pillow can read") from error
+    except Exception as error:  # Pillow raises nearly anything at odd bytes, and Python at odd names
+        raise DataError(f"{name}: cannot be read ({_one_line(error)})") from error
+    if picture.format in DRAWINGS:
+        raise DataError(f"{name}: a drawing ({picture.format}), not pixels; save it as PNG")
+    return picture

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..errors import DataError
-from ..preprocess import ImageLike
+from ..preprocess import DRAWINGS, ImageLike
 from .splits import ImageData, our_splits
 
-__all__ = ["FolderSplit", "open_image_folder"]
+__all__ = ["FolderSplit", "list_images", "open_image_folder"]
 
 log = logging.getLogger("xnornet")
 
@@ -32,7 +32,7 @@ class FolderSplit:
         lengths: list[npt.NDArray[np.int64]] = []
         strangers: list[str] = []
         for class_name in class_names:
-            images, others = _list(folder, class_name)
+            images, others = list_images(folder, class_name)
             if not images:
                 raise DataError(f"{folder / class_name}: a class folder without images; remove it, or fill it")
             names.append(b"".join(images))
@@ -93,17 +93,18 @@ def _difference(splits: dict[str, Path], classes: dict[str, tuple[str, ...]]) ->
     return f"{' and '.join(lacking)}; the splits must have the same classes"
 
 
-def _list(folder: Path, class_name: str) -> tuple[list[bytes], list[str]]:
-    """The images of a class and the other files, as paths from `folder`, sorted."""
-    images, others, waiting = [], [], [class_name]
-    endings = tuple(Image.registered_extensions())
+def list_images(folder: Path, part: str = "") -> tuple[list[bytes], list[str]]:
+    """The images in a folder, or in a part of it, and the other files, as paths from `folder`, sorted."""
+    images, others, waiting = [], [], [part]
+    extensions = Image.registered_extensions().items()
+    endings = tuple(ending for ending, kind in extensions if kind in Image.OPEN and kind not in DRAWINGS)
     while waiting:
         below = waiting.pop()
         with os.scandir(folder / below) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                path = f"{below}{os.sep}{entry.name}"
+                path = os.path.join(below, entry.name)
                 if entry.is_dir():
                     waiting.append(path)
                 elif entry.name.lower().endswith(endings):

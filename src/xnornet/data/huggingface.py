@@ -8,6 +8,7 @@ read it out of compressed Parquet would take its whole row group: 21 ms for 1000
 from __future__ import annotations
 
 import bisect
+import glob
 import io
 import json
 import sys
@@ -15,10 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from ..errors import DataError, UnsupportedError
-from ..preprocess import ImageLike
+from ..preprocess import ImageLike, open_named
 from .splits import SPLIT_NAMES, ImageData, our_splits
 
 __all__ = ["ArrowSplit", "open_hub", "open_parquet_folder"]
@@ -68,15 +67,12 @@ class ArrowSplit:
         chunk = bisect.bisect_right(self._starts, index) - 1
         row = index - self._starts[chunk]
         data, path = self._bytes[chunk][row], self._paths[chunk][row].as_py()
+        name = f"{self._name}, image {index} ({path})" if path else f"{self._name}, image {index}"
         if not data.is_valid:
-            return Path(str(path)), label
-        name = f"{self._name}, image {index} ({path})"
-        try:
-            image = Image.open(io.BytesIO(data.as_buffer()))
-        except UnidentifiedImageError as error:
-            raise DataError(f"{name}: not an image that can be read") from error
-        except (OSError, Image.DecompressionBombError) as error:
-            raise DataError(f"{name}: cannot be read ({error})") from error
+            if not path:
+                raise DataError(f"{name}: no image, neither bytes nor a path")
+            return Path(path), label
+        image = open_named(io.BytesIO(data.as_buffer()), name)
         image.filename = name  # so that a fault in its pixels is reported by name
         return image, label
 
@@ -90,11 +86,14 @@ def open_parquet_folder(folder: Path, name: str) -> ImageData:
     if not files:
         raise DataError(f"data '{name}': no train-*.parquet and no test-*.parquet among {', '.join(found)}-*.parquet")
     _check_same_classes(files, name)
-    return _open(name, "parquet", data_files=files)
+    # The library takes paths for patterns.
+    return _open(name, "parquet", data_files={split: [glob.escape(path) for path in files[split]] for split in files})
 
 
 def open_hub(name: str) -> ImageData:
     """`hf:NAME`: downloaded at the first use, then read from the cache."""
+    if name == "hf:":
+        raise DataError(f"data '{name}' names no data set of the hub; give hf:NAME")
     return _open(name, name.removeprefix("hf:"))
 
 

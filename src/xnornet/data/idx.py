@@ -45,7 +45,7 @@ def open_idx_folder(folder: Path, name: str) -> ImageData:
     """Read the splits there are. Class names come from `classes.txt`, one a line; without it they are the digits.
 
     Raises:
-        DataError: a file is missing, truncated or damaged, or images and labels do not match.
+        DataError: a file is missing, truncated, damaged or without images, or images and labels do not match.
     """
     splits: dict[str, Split] = {}
     for split, prefix in _FILES.items():
@@ -58,8 +58,10 @@ def open_idx_folder(folder: Path, name: str) -> ImageData:
         arrays = ArraySplit(read_idx(images, 3), read_idx(labels, 1).astype(np.int64).tolist())
         if len(arrays) != len(arrays.labels):
             raise DataError(f"{images}: {len(arrays)} images, but {len(arrays.labels)} labels")
+        if not len(arrays):
+            raise DataError(f"{images}: holds no images")
         splits[split] = arrays
-    highest = max((max(split.labels, default=-1) for split in splits.values()), default=-1)
+    highest = max(max(split.labels) for split in splits.values())
     return ImageData(name, _class_names(folder, highest), splits)
 
 
@@ -92,7 +94,10 @@ def _class_names(folder: Path, highest_label: int) -> tuple[str, ...]:
     path = folder / "classes.txt"
     if not path.is_file():
         return tuple(str(label) for label in range(highest_label + 1))
-    names = tuple(path.read_text(encoding="utf-8").split("\n"))
+    try:
+        names = tuple(path.read_text(encoding="utf-8-sig").split("\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); write the class names as UTF-8, one a line") from error
     names = names[:-1] if names and not names[-1] else names
     if highest_label >= len(names):
         raise DataError(f"{path}: {len(names)} class names, but the labels go up to {highest_label}")
