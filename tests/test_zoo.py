@@ -6,13 +6,16 @@ import contextlib
 import hashlib
 import http.server
 import json
+import os
 import resource
+import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +159,14 @@ def test_unknown_names_are_told_from_missing_files(zoo: Zoo) -> None:
     Path("folder").mkdir()
     with pytest.raises(FormatError, match="directory"):
         xnornet.load("folder")
+    with pytest.raises(UsageError, match="'' is neither a file"):
+        xnornet.load("")
+
+
+def test_a_path_may_begin_at_home(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(zoo.host))
+    zoo.publish("tiny")
+    assert_runs("~/tiny.safetensors")
 
 
 @given(st.text(max_size=300))
@@ -333,6 +344,37 @@ def test_wrong_answers(zoo: Zoo, server: Server) -> None:
     refused(zoo, f"{server.url}/tiny.safetensors: HTTP 404 Not Found; check")
     zoo.publish("tiny")
     assert_runs("tiny")
+
+
+def test_a_terminated_download_leaves_nothing(zoo: Zoo) -> None:
+    """Bytes of a pipe that nobody fills come as slowly as can be."""
+    entry = zoo.publish("far")
+    (zoo.host / entry.file).unlink()
+    os.mkfifo(zoo.host / entry.file)
+    code = "from xnornet.zoo import fetch, index; from pathlib import Path\n"
+    code += f"fetch.fetch(index.Entry(**{asdict(entry)}), Path({str(zoo.cache / 'm')!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "XNORNET_ZOO": str(zoo.host)})
+    with (zoo.host / entry.file).open("wb") as pipe:
+        pipe.write(bytes(10))
+        pipe.flush()
+        assert len(zoo.cached()) == 1
+        process.terminate()
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert zoo.cached() == []
+
+
+def test_parts_that_nobody_writes_any_more_are_removed(zoo: Zoo, server: Server) -> None:
+    entry = zoo.publish("far")
+    target = cache_path(entry)
+    target.parent.mkdir(parents=True)
+    names = (f".{target.name}.a.partial", f".{target.name}.b.partial", ".x.partial")
+    abandoned, young, other = (target.with_name(name) for name in names)
+    for path in (abandoned, young, other):
+        path.write_bytes(b"part")
+    for path in (abandoned, other):
+        os.utime(path, (0, 0))
+    assert_runs("far")
+    assert set(zoo.cached()) == {target, young, other}
 
 
 def test_the_cache_cannot_be_written(zoo: Zoo, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

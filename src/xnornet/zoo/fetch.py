@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
-from collections.abc import Callable, Generator
-from contextlib import closing
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .. import __version__
@@ -20,6 +25,7 @@ Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 _CHUNK = 1 << 18  # bytes
 _PATIENCE = 30  # seconds without a byte
+_ABANDONED = 3600  # seconds after which a part that no byte was added to is nobody's
 
 
 def source() -> str:
@@ -46,7 +52,8 @@ def holds(path: Path, entry: Entry) -> bool:
 def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
     """Copy a model's file from where XNORNET_ZOO points.
 
-    It is written beside `target` and renamed once its checksum is right, so several processes may do so at once.
+    It is written beside `target` and renamed once its checksum is right, so several processes may do so at once. Parts
+    that a killed process left there are removed when they are an hour old.
 
     Raises:
         FetchError: XNORNET_ZOO is not set, nothing can be had there, it is not the file that was published, or `target`
@@ -60,7 +67,13 @@ def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
     address = f"{source().rstrip('/')}/{entry.file}"
     digest, size = hashlib.sha256(), 0
     try:
-        with replacing(target) as temporary, temporary.open("wb") as file, closing(_read(address)) as chunks:
+        _remove_abandoned(target)
+        with (
+            _cleanly_terminated(),
+            replacing(target) as temporary,
+            temporary.open("wb") as file,
+            closing(_read(address)) as chunks,
+        ):
             for chunk in chunks:
                 size += len(chunk)
                 if size > entry.bytes:
@@ -83,6 +96,26 @@ def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
             f"{target}: cannot be written ({error.strerror or error}); make room, or set XDG_CACHE_HOME to a folder "
             "that can be written"
         ) from error
+
+
+def _remove_abandoned(target: Path) -> None:
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        if time.time() - part.stat().st_mtime > _ABANDONED:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _cleanly_terminated() -> Iterator[None]:
+    """SIGTERM ends the program as an error does, so that what is half done is removed; a handler of others stays."""
+    in_main_thread = threading.current_thread() is threading.main_thread()  # others may not handle signals
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _read(address: str) -> Generator[bytes, None, None]:

@@ -20,21 +20,23 @@ def locate(which: str | PathLike[str], progress: Progress | None = None) -> Path
     """The packed file that is meant. A file always wins over a model of the same name.
 
     Args:
-        which: a path, or a name. What can only be a path is returned as it is, whether there is such a file or not.
+        which: a path, which may begin with ~, or a name. What can only be a path is returned, whether there is such a
+            file or not.
         progress: told the bytes fetched and those in all.
 
     Raises:
         UsageError: neither a file nor a known name.
         FetchError: the model is not in the package, and cannot be fetched.
     """
-    path, name = Path(which), os.fspath(which)
-    if (os.path.exists(path) and not path.is_dir()) or os.sep in name or name.endswith(".safetensors"):
+    name = os.path.expanduser(which)
+    path = Path(name)
+    if (os.path.exists(name) and not path.is_dir()) or os.sep in name or name.endswith(".safetensors"):
         return path
     from . import index
 
     models = index.entries()
     if name not in models:
-        if os.path.exists(path):
+        if os.path.exists(name):
             return path
         remedy = f", or give one of {', '.join(models)}" if models else " (no models are published yet)"
         raise UsageError(f"'{name}' is neither a file nor a published model; check the path{remedy}")
