@@ -236,6 +236,34 @@ def test_floats_must_be_finite() -> None:
         format.loads(format.dumps(model))
 
 
+def test_files_are_read_only_once_their_header_says_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "image.iso"
+    with path.open("wb") as file:
+        file.truncate(1 << 42)  # takes no room
+    with pytest.raises(FormatError, match="image.iso: is not a packed model"):
+        format.read(path)
+    with path.open("wb") as file:
+        file.write(format.dumps(tiny_model()))
+        file.truncate(1 << 42)
+    with pytest.raises(FormatError, match="image.iso: goes on after its last tensor"):
+        format.read(path)
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with open(write, "wb") as file:
+        file.write(format.dumps(tiny_model()))  # fits into the pipe
+    assert format.read(f"/dev/fd/{read}").labels == tiny_model().labels
+    os.close(read)
+
+
+def test_the_summary_adds_up_whatever_the_spacing(tmp_path: Path) -> None:
+    data = _with_document(lambda document: document.update(provenance={"a": " " * 1000}))
+    summary = summarise(format.loads(data), len(data))
+    assert summary.file_bytes == len(data)
+    assert summary.header_bytes == 8 + int.from_bytes(data[:8], "little")
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="No such file"):
         format.read(tmp_path / "absent.safetensors")

@@ -7,7 +7,9 @@ import functools
 import hashlib
 import json
 import math
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -51,14 +53,15 @@ def read(path: str | Path) -> PackedModel:
     """Read and check a packed file.
 
     Raises:
-        FormatError: it is missing, truncated, damaged, of another version, or describes an impossible model.
+        FormatError: it is missing, truncated, damaged, of another version, describes an impossible model, or does not
+            fit into memory.
     """
     try:
-        data = Path(path).read_bytes()
+        return loads(_bytes(Path(path)))
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        return loads(data)
+    except MemoryError as error:
+        raise FormatError(f"{path}: does not fit into the memory that is free") from error
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
 
@@ -95,15 +98,7 @@ def loads(data: bytes) -> PackedModel:
     Raises:
         FormatError: as `read`.
     """
-    header = _header(data)
-    metadata = header.pop("__metadata__", {})
-    if metadata.get("format") != "xnornet":
-        raise FormatError("is a safetensors file, but not a packed model; make one with `xnornet pack`")
-    if (version := metadata.get("version")) not in _READABLE:
-        raise FormatError(
-            f"is of version {version!r}, this xnornet reads {' and '.join(_READABLE)}; "
-            "upgrade xnornet or pack the model again"
-        )
+    header, metadata = _header(data, len(data))
     _check_digest(data, str(metadata.get("sha256")))
     try:
         tensors = _views(data, header)
@@ -126,11 +121,27 @@ def _with_header_in_order(data: bytes, metadata: dict[str, str]) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    """The JSON header, after the checks that need no knowledge of the model."""
+def _bytes(path: Path) -> bytes:
+    """All of a file, once its beginning says that it is a packed model: others may be of any size."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        size = status.st_size if stat.S_ISREG(status.st_mode) else math.inf  # of a pipe nobody knows it
+        start = file.read(8)
+        start += file.read(min(int.from_bytes(start, "little"), MAX_HEADER))
+        _header(start, size)
+        return path.read_bytes() if file.seekable() else start + file.read()
+
+
+def _header(data: bytes, size: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entries of the tensors and the metadata, after the checks that need no knowledge of the model.
+
+    Args:
+        data: of the file, up to the end of the header at least.
+        size: of the file in bytes.
+    """
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length < 2:
-        raise FormatError(f"is not a packed model ({len(data)} bytes); make one with `xnornet pack`")
+        raise FormatError("is not a packed model; make one with `xnornet pack`")
     if length > MAX_HEADER:
         raise FormatError(f"header of {length} bytes is over the limit of {MAX_HEADER}; not a packed model, or damaged")
     if 8 + length > len(data):
@@ -139,13 +150,23 @@ def _header(data: bytes) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(data[8 : 8 + length])
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in tensors), default=0)
-        if not isinstance(header.get("__metadata__", {}), dict):
-            raise TypeError("__metadata__ is not an object")
+        metadata = header.pop("__metadata__", {})
+        if not isinstance(metadata, dict) or not isinstance(end, int):
+            raise TypeError("entries are of another type")
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise FormatError("header is damaged, or this is not a packed model") from error
-    if isinstance(end, int) and 8 + length + end > len(data):
-        raise FormatError(f"is truncated: {8 + length + end} bytes are announced, the file has {len(data)}")
-    return header
+    if (announced := 8 + length + end) > size:
+        raise FormatError(f"is truncated: {announced} bytes are announced, the file has {size}")
+    if metadata.get("format") != "xnornet":
+        raise FormatError("is a safetensors file, but not a packed model; make one with `xnornet pack`")
+    if (version := metadata.get("version")) not in _READABLE:
+        raise FormatError(
+            f"is of version {version!r}, this xnornet reads {' and '.join(_READABLE)}; "
+            "upgrade xnornet or pack the model again"
+        )
+    if announced < size < math.inf:
+        raise FormatError(f"goes on after its last tensor: {announced} bytes are announced, the file has {size}")
+    return header, metadata
 
 
 def _views(data: bytes, header: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:

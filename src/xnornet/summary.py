@@ -6,13 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from .bits import BitArray
 from .codes import CodeArray
 from .format import dumps
 from .graph import PackedModel
 from .ops import Op
+from .terminal import visible
 
 __all__ = ["Row", "Summary", "summarise"]
 
@@ -79,41 +82,56 @@ class Summary:
         }
 
     def table(self) -> Table:
-        """For people: one row an op, then the totals."""
-        table = Table(title="Packed model", title_justify="left")
-        table.add_column("layer", overflow="fold")
-        for heading in ("op", "output"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("bits", "weights", "weight bytes", "other bytes", "MACs"):
+        """For people: one row an op, then the totals. Fits 80 columns: texts are folded, numbers never."""
+        ratio = f"{self.float_bytes / self.file_bytes:.1f}x less than {self.float_bytes:,} in float32"
+        title = f"Packed model: {self.file_bytes:,} bytes, {ratio}"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        for heading in ("layer", "op", "output"):
+            table.add_column(heading, overflow="fold", min_width=10)
+        for heading in ("bits", "weights", "weight\nbytes", "other\nbytes", "MACs"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(
-                row.name,
+                Text(visible(row.name)),
                 row.kind,
                 row.output,
                 str(row.weight_bits or ""),
-                *(f"{n:,}" if n else "" for n in (row.weights, row.weight_bytes, row.other_bytes, row.macs)),
+                _short(row.weights) if row.weights else "",
+                *(f"{n:,}" if n else "" for n in (row.weight_bytes, row.other_bytes)),
+                _short(row.macs) if row.macs else "",
             )
         table.add_section()
         for bits in sorted({1, 32, *(row.weight_bits for row in self.rows if row.weight_bits)}):
             weights, taken, macs = (self.total(bits, what) for what in ("weights", "weight_bytes", "macs"))
-            note = f"{4 * weights / taken:.3g}x less than float32" if bits < 32 and taken else ""
-            table.add_row(f"{bits}-bit weights", note, "", str(bits), f"{weights:,}", f"{taken:,}", "", f"{macs:,}")
+            note = f"{4 * weights / taken:.3g}x less" if bits < 32 and taken else ""
+            table.add_row(f"{bits}-bit weights", note, "", str(bits), _short(weights), f"{taken:,}", "", _short(macs))
         other = sum(row.other_bytes for row in self.rows)
         table.add_row("scales, biases, thresholds", "", "", "", "", "", f"{other:,}", "")
         table.add_row("header", "", "", "", "", "", f"{self.header_bytes:,}", "")
         table.add_section()
-        ratio = self.float_bytes / self.file_bytes
-        note = f"{ratio:.1f}x less than {self.float_bytes:,} in float32"
-        table.add_row("file", note, "", "", "", f"{self.file_bytes:,}", "", "")
+        table.add_row("file", "", "", "", "", f"{self.file_bytes:,}", "", "")
         return table
 
 
-def summarise(model: PackedModel) -> Summary:
-    """Account for every byte of the model's packed file."""
+def summarise(model: PackedModel, file_bytes: int | None = None) -> Summary:
+    """Account for every byte of a packed file.
+
+    Args:
+        model: that it holds.
+        file_bytes: its size, which depends on how its writer spaces JSON; None: as `dumps` writes it.
+    """
     rows = tuple(_row(op, model) for op in model.ops)
     arrays = sum(row.weight_bytes + row.other_bytes for row in rows)
-    return Summary(rows, header_bytes=len(dumps(model)) - arrays)
+    return Summary(rows, header_bytes=(len(dumps(model)) if file_bytes is None else file_bytes) - arrays)
+
+
+def _short(count: int) -> str:
+    """To three digits: 999, 1.23k, 12.3M, 456G."""
+    value, units = float(f"{count:.3g}"), iter(("", "k", "M", "G", "T"))
+    unit = next(units)
+    while value >= 1000:
+        value, unit = value / 1000, next(units)
+    return f"{value:.3g}{unit}"
 
 
 def _row(op: Op, model: PackedModel) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
 
-from .errors import UsageError
+from .errors import UsageError, XnornetError
 
 if TYPE_CHECKING:
     from .evaluate import Progress
 
 __all__ = [
+    "PlainConsole",
     "console",
     "located",
     "need_training_extra",
@@ -27,9 +31,28 @@ __all__ = [
     "progress_bar",
     "show",
     "status_line",
+    "visible",
 ]
 
-console = Console(highlight=False)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def visible(text: str) -> str:
+    """Control characters, which a terminal obeys, as escapes; line ends and tabs stay."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+class PlainConsole(Console):
+    """Shows texts as they are: no markup in brackets, no emoji between colons, no control character obeyed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+console = PlainConsole()
 
 
 def show(table: tuple[Any, list[dict[str, Any]]], as_json: bool) -> None:
@@ -38,12 +61,16 @@ def show(table: tuple[Any, list[dict[str, Any]]], as_json: bool) -> None:
     if as_json:
         print_json(records)
     else:
-        Console(highlight=False, width=None if console.is_terminal else 160).print(rendered)
+        PlainConsole(width=None if console.is_terminal else 160).print(rendered)
 
 
 def print_json(value: Any) -> None:
     """On standard output, for programs."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise XnornetError(f"a result is no number that JSON has ({error}); run it without --json to see it") from error
+    print(text)
 
 
 def overrides_of(items: list[str]) -> dict[str, str]:
@@ -92,8 +119,8 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
         return
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
+    with Bar(console=PlainConsole(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(visible(what)), total=None)
 
         def update(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
@@ -107,5 +134,5 @@ def status_line() -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    with Console(stderr=True).status("") as status:
-        yield status.update
+    with PlainConsole(stderr=True).status("") as status:
+        yield lambda what: status.update(Text(visible(what)))

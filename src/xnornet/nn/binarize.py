@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor, nn
 
 from .layers import BinaryConv2d, BinaryLinear
@@ -82,11 +83,11 @@ class BinarizeReport:
         table.add_column("note", overflow="fold")
         for layer in self.layers:
             now = self.method if layer.changed else "float"
-            table.add_row(layer.name, layer.kind, now, f"{layer.weights:,}", layer.note)
+            table.add_row(Text(layer.name), layer.kind, now, f"{layer.weights:,}", layer.note)
         return table
 
     def __str__(self) -> str:
-        console = Console(width=120, color_system=None)
+        console = Console(width=120, color_system=None, markup=False, emoji=False, highlight=False)
         with console.capture() as capture:
             console.print(self.table())
             for trap in self.traps:
