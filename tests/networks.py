@@ -56,6 +56,17 @@ def tiny_model(seed: int = 0) -> PackedModel:
     )
 
 
+def overflowing() -> PackedModel:
+    """A network of `tiny_model`'s input and classes whose logits are infinite for any bright image."""
+    tiny = tiny_model()
+    weight = np.full((3, 144), 3e38, np.float32)
+    layers = (
+        ops.Flatten(name="flatten", inputs=("input",)),
+        ops.Linear(name="dense", inputs=("flatten",), weight=weight),
+    )
+    return PackedModel(layers, Preprocess(mode="L", size=(12, 12)), tiny.labels)
+
+
 def write_pictures(folder: Path, packed: PackedModel, count: int = 4) -> Path:
     """A data set for a model: class folders of its labels, with random pictures."""
     rng = np.random.default_rng(0)

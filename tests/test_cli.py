@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +16,10 @@ import pytest
 from PIL import Image
 
 from xnornet import cli, format
+from xnornet.summary import summarise
+from xnornet.terminal import PlainConsole, visible
 
-from .networks import tiny_model
+from .networks import overflowing, tiny_model, write_pictures
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -86,6 +91,71 @@ def test_inspect(run: Run, packed: Path) -> None:
     assert sum(records[part] for part in parts) == records["file_bytes"]
 
 
+def test_inspect_is_readable_in_80_columns() -> None:
+    """Names may be folded, none is lost, and numbers stay in one piece."""
+    model = tiny_model()
+    console = PlainConsole(width=80)
+    with console.capture() as captured:
+        console.print(summarise(model).table())
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    width = lines[2].index("op")  # of the first column
+    names = "".join(line[:width].strip() for line in lines[4:])
+    assert all(op.name in names for op in model.ops)
+    words = {word for line in lines for word in line.split()}
+    for row in summarise(model).rows:
+        assert {f"{n:,}" for n in (row.weight_bytes, row.other_bytes) if n} <= words
+    numbers = {"weights": 56_128_440, "weight_bytes": 224_513_760, "macs": 123_456_789}
+    large = dataclasses.replace(summarise(model).rows[0], name="blocks.13.conv.scale", kind="binary_conv2d", **numbers)
+    with console.capture() as captured:
+        console.print(dataclasses.replace(summarise(model), rows=(large,)).table())
+    assert {"224,513,760", "56.1M", "123M"} <= set(captured.get().split())
+
+
+def hostile(packed: Path) -> Path:
+    """A model whose names and texts mean something to rich or to a terminal."""
+    model = tiny_model()
+
+    def renamed(name: str) -> str:
+        return name.replace("conv2", "feat[/0].:cat:[red]")
+
+    ops = [dataclasses.replace(op, name=renamed(op.name), inputs=tuple(map(renamed, op.inputs))) for op in model.ops]
+    labels = ("\x1b[31mcat\x1b[2J", "[bold]dog[/]", ":cat:")
+    path = packed.with_name("f[v2]:cat:.safetensors")
+    provenance = {"note[0]": "\x1b]0;title\x07\x9b1m[b]bold"}
+    format.write(dataclasses.replace(model, ops=tuple(ops), labels=labels, provenance=provenance), path)
+    return path
+
+
+def test_texts_are_shown_as_they_are(run: Run, packed: Path, photo: Path) -> None:
+    """Brackets are no markup, words between colons no emoji, and control characters do not reach the terminal."""
+    file = hostile(packed)
+    odd = photo.rename(photo.with_name("[b]x:cat:\x1b[2J.png"))
+    _, out, _ = run("inspect", file)
+    assert "feat[/0].:cat:[red]" in out
+    assert r"note[0]: \x1b]0;title\x07\x9b1m[b]bold" in out
+    _, classified, _ = run("classify", file, odd)
+    for text in (r"[b]x:cat:\x1b[2J.png", r"\x1b[31mcat\x1b[2J", "[bold]dog[/]", " :cat: "):
+        assert text in classified
+    odd.write_bytes(b"?")
+    status, _, err = run("classify", file, odd)
+    assert status == 1
+    assert r"[b]x:cat:\x1b[2J.png: not an image" in err
+    assert all(visible(text) == text for text in (out, classified, err))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+def test_names_that_are_no_text_are_printed(packed: Path, photo: Path) -> None:
+    odd = photo.rename(photo.parent / os.fsdecode(b"na\xffme.png"))
+    words = [sys.executable, "-m", "xnornet.cli", "classify", packed, odd, photo.parent / os.fsdecode(b"\xfe.png")]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    for more in ([], ["--json"]):
+        done = subprocess.run([*words, *more], env=environment, capture_output=True, check=False)
+        assert done.returncode == 1, "the last one is missing"
+        assert rb"na\udcffme.png" in done.stdout
+        assert rb"\udcfe.png: no such file" in done.stderr
+
+
 def test_classify(run: Run, packed: Path, photo: Path) -> None:
     status, out, _ = run("classify", packed, photo, photo, "--top", "2")
     assert status == 0
@@ -94,6 +164,81 @@ def test_classify(run: Run, packed: Path, photo: Path) -> None:
     (first, second) = json.loads(run("classify", packed, photo, photo, "--json")[1])
     assert first["classes"] == second["classes"]
     assert sum(probability for _, probability in first["classes"]) == pytest.approx(1)
+
+
+def test_classify_goes_on_after_bad_images(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for name in ("b.png", "below/a.jpg"):
+        Image.open(photo).save(folder / name)
+    (folder / "a.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no image by its name")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    status, out, err = run("classify", packed, photo, tmp_path / "absent.png", folder, empty, "--top", "1")
+    assert status == 1
+    read = [photo, folder / "b.png", folder / "below" / "a.jpg"]
+    assert [line.split(": ")[0] for line in out.splitlines()] == list(map(str, read))
+    assert [line.split(": ")[1:] for line in err.splitlines()] == [
+        [str(tmp_path / "absent.png"), "no such file"],
+        [str(folder / "a.png"), "not an image that Pillow can read"],
+        [str(empty), "a folder without images"],
+    ]
+    records = json.loads(run("classify", packed, folder, "--json")[1])
+    assert [record["image"] for record in records] == [str(folder / name) for name in ("a.png", "b.png", "below/a.jpg")]
+    assert records[0]["error"].endswith("a.png: not an image that Pillow can read")
+    assert records[1]["classes"]
+    many = run("classify", packed, *[folder / "b.png"] * 70, folder / "a.png", "--top", "1")
+    assert (many[0], len(many[1].splitlines())) == (1, 70)
+
+
+def test_classify_reads_standard_input(run: Run, packed: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = run("classify", packed, photo)[1].split(": ")[1]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    assert run("classify", packed, "-") == (0, f"-: {expected}", "")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes()[:300])))
+    status, _, err = run("classify", packed, "-")
+    assert status == 1
+    assert err.startswith("xnornet: standard input: corrupt image")
+
+
+def test_kernels_and_stem_may_be_chosen(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "set", tiny_model())
+    for words in (["classify", packed, photo], ["eval", packed, "--data", pictures]):
+        status, _, err = run(*words, "--isa", "portable", "--stem", "integer")
+        assert (status, err) == (0, "")
+        assert "'sse9' is not available here; choose one of" in run(*words, "--isa", "sse9")[2]
+        assert run(*words, "--stem", "short")[::2] == (2, "xnornet: stem is 'short'; give one of: float, integer\n")
+
+
+def test_results_that_are_no_numbers(run: Run, packed: Path, photo: Path) -> None:
+    format.write(overflowing(), packed)
+    for more in ([], ["--json"]):
+        status, out, err = run("classify", packed, photo, *more)
+        assert (status, out) == (1, "")
+        assert "logits are not finite" in err
+
+
+def test_where_the_data_of_a_model_lies(run: Run, packed: Path) -> None:
+    format.write(dataclasses.replace(tiny_model(), provenance={"data": "animals"}), packed)
+    status, _, err = run("eval", packed)
+    assert status == 1
+    assert f"{packed} says that it was trained on that; say by --data where it lies" in err
+    assert "--data where" not in run("eval", packed, "--data", "animals")[2]
+
+
+def test_memory_that_runs_out_is_one_line(run: Run, packed: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("xnornet.engine.Model.run", run_out)
+    status, _, err = run("classify", packed, photo)
+    assert (status, err) == (1, "xnornet: not enough memory (it ran out); give less at once, or free some\n")
+
+
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "xnornet", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("xnornet ")
 
 
 def test_bench(run: Run, packed: Path) -> None:
@@ -141,6 +286,11 @@ def test_train_pack_eval_classify(run: Run, trained: Path, tmp_path: Path) -> No
     assert records["images"] == 2000
     assert records["against_torch"]["same"] is True
     assert records["top1"] > 0.5  # one epoch; chance is 0.1
+    other = tmp_path / "other.safetensors"
+    format.write(dataclasses.replace(format.read(packed), labels=tuple("abcdefghij")), other)
+    status, _, err = run("eval", other, "--data", "nowhere", "--against-torch", trained / "last.ckpt")
+    assert status == 2
+    assert "class 0 is 'T-shirt/top' in the checkpoint, 'a' in the model; give the checkpoint that was packed" in err
     status, out, _ = run("eval", packed, "--data", "fashion-mnist-mini", "--threads", "2")
     assert f"top-1 {records['top1']:.2%}" in out
     records = json.loads(run("bench", packed, "--seconds", "0.1", "--json")[1])
@@ -163,6 +313,7 @@ def test_wrong_use_is_status_2(run: Run, packed: Path, tmp_path: Path) -> None:
         (["eval", packed], "--data"),
         (["classify", packed], "IMAGE"),
         (["classify", packed, "x.png", "--threads", "0"], "threads"),
+        (["classify", packed, "x.png", "--threads", "2000"], "threads"),
         (["fly"], "fly"),
     ):
         status, _, err = run(*words)
@@ -187,6 +338,7 @@ def test_failures_are_status_1_and_one_line(run: Run, packed: Path, photo: Path,
         (["classify", packed, tmp_path / "absent.png"], "no such file"),
         (["eval", packed, "--data", tmp_path / "nowhere"], "nowhere"),
         (["eval", packed, "--data", "fashion-mnist-mini"], "10 classes"),
+        (["eval", packed, "--data", "nowhere", "--against-torch", wrong], "wrong.ckpt: not a checkpoint"),
         (["pack", wrong, "-o", tmp_path / "out.safetensors"], "wrong.ckpt"),
         (["pack", tmp_path / "absent.ckpt"], "absent.ckpt"),
         (["pack", trained / "last.ckpt", "-o", "/proc/nowhere/m.safetensors"], "/proc/nowhere"),
@@ -204,4 +356,5 @@ def test_standard_output_may_be_full(packed: Path) -> None:
     with open("/dev/full", "w") as full:
         words = [sys.executable, "-m", "xnornet.cli", "inspect", str(packed)]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode != 0
+    assert done.returncode == 1
+    assert done.stderr == "xnornet: standard output: No space left on device\n"

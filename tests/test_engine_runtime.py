@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import os
+import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,10 +290,11 @@ def test_refused_inputs(x: object, message: str) -> None:
         Model(small_network()).run(x)  # type: ignore[arg-type]
 
 
-def test_nan_is_refused() -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused(value: float) -> None:
     x = np.zeros((3, 3, 24, 24), np.float32)
-    x[2, 1, 5, 5] = np.nan
-    with pytest.raises(ValueError, match="NaN in image 2"):
+    x[2, 1, 5, 5] = value
+    with pytest.raises(ValueError, match="(NaN|infinity) in image 2"):
         Model(small_network()).run(x)
 
 
@@ -297,6 +302,40 @@ def test_nan_is_refused() -> None:
 def test_refused_threads(threads: object) -> None:
     with pytest.raises(ValueError, match="threads is"):
         Model(small_network(), threads)  # type: ignore[arg-type]
+
+
+def test_threads_are_any_whole_number_and_stay() -> None:
+    model = Model(small_network(), np.int64(2))  # type: ignore[arg-type]
+    assert (type(model.threads), model.threads) == (int, 2)
+    with pytest.raises(AttributeError):
+        model.threads = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_model_is_not_copied(way: Callable[[Model], object]) -> None:
+    with pytest.raises(TypeError, match="a Model can be neither copied nor pickled; load it in each process"):
+        way(Model(small_network()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's limits")
+@pytest.mark.skipif("XNORNET_TEST_SITE" in os.environ, reason="sanitizers take all addresses")
+def test_a_model_that_memory_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """The file takes kilobytes, its first value 200 GB."""
+    layers = (
+        ops.Conv2d(name="c", inputs=("input",), window=Window((1, 1)), weight=np.ones((200, 1, 1, 1), np.float32)),
+        ops.Conv2d(name="d", inputs=("c",), window=Window((1, 1)), weight=np.ones((200, 1, 1, 200), np.float32)),
+        ops.AvgPool2d(name="p", inputs=("d",), window=Window((16384, 16384))),
+    )
+    path = tmp_path / "large"
+    format.write(PackedModel(layers, Preprocess("L", (16384, 16384)), tuple(map(str, range(200)))), path)
+    code = f"""
+import resource, xnornet
+resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+try: xnornet.load({str(path)!r})
+except xnornet.FormatError as error: print(error)
+"""
+    done = in_process(code)
+    assert done.stdout == f"{path}: cannot run here: it needs more memory than is free\n", done.stderr
 
 
 def test_classify(tmp_path: Path) -> None:
@@ -318,6 +357,13 @@ def test_classify(tmp_path: Path) -> None:
     assert all(len(result) == 10 for result in many)
     assert sum(p for _, p in many[0]) == pytest.approx(1)
     assert model.classify([]) == []
+    with path.open("rb") as file:
+        assert model.classify(file, top=3) == [one]
+    assert model.classify(io.BytesIO(path.read_bytes()), top=3) == [one]
+    assert model.top_classes(array[None], top=3) == [one]
+    for wrong in (None, 3, path.read_bytes()):
+        with pytest.raises(DataError, match=f"got {type(wrong).__name__}"):
+            model.classify(wrong)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no such file"):
         model.classify(tmp_path / "missing.png")
     with pytest.raises(ValueError, match="top is 0"):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from xnornet import DataError, Model, ops, reference
+from xnornet import DataError, FormatError, Model, ops, reference
 from xnornet.evaluate import Evaluation, evaluate
 from xnornet.graph import PackedModel
 from xnornet.preprocess import Preprocess
 
-from .networks import tiny_model
+from .networks import overflowing, tiny_model
 
 
 @dataclass
@@ -58,12 +58,20 @@ def test_other_classes_and_empty_data_are_refused() -> None:
     model = Model(tiny_model())
     with pytest.raises(DataError, match="2 classes"):
         evaluate(model, Images(3), ("cat", "dog"))
-    with pytest.raises(DataError, match="2 classes|classes"):
-        evaluate(model, Images(3), ("dog", "cat", "größe"))
-    with pytest.raises(DataError, match="classes"):  # a label begins with a whole word
+    with pytest.raises(DataError, match=r"class 1 is 'cow' in the data, 'dog' in the model; evaluate on"):
+        evaluate(model, Images(3), ("cat", "cow", "größe"))
+    with pytest.raises(DataError, match="class 0 is 'ca'"):  # a label begins with a whole word
         evaluate(model, Images(3), ("ca", "dog", "größe"))
     with pytest.raises(DataError, match="no images"):
         evaluate(model, Images(0), model.labels)
+
+
+def test_logits_that_are_not_finite_are_refused() -> None:
+    packed = overflowing()
+    with pytest.raises(FormatError, match="logits are not finite"):
+        evaluate(Model(packed), Images(3), packed.labels)
+    with pytest.raises(FormatError, match="logits are not finite"):
+        Model(packed).classify(np.full((12, 12), 255, np.uint8))
 
 
 def _sign_of_pixel() -> PackedModel:

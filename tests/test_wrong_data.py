@@ -136,8 +136,10 @@ def test_a_few_unreadable_pictures_are_named_counted_and_left_out(tmp_path, capl
     assert result.images == 199
     np.testing.assert_array_equal(result.logits, np.delete(whole.logits, [107, 108], axis=0))
     assert result.indices.tolist() == [i for i in range(201) if i not in (107, 108)]
-    assert result.unreadable.startswith("2 images of 201 could not be read and were left out: ")
-    assert result.records()["unreadable"] == result.unreadable
+    assert result.unreadable.summary().startswith("2 images of 201 could not be read and were left out: ")
+    first, second = result.records()["unreadable"]
+    assert "bee/007.png: cannot be read" in first
+    assert "bee/008.png: not an image" in second
     named = [r.getMessage() for r in caplog.records]
     assert any("007.png" in line and line.endswith("left out") for line in named)
     assert any("008.png" in line for line in named)

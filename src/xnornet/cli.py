@@ -5,18 +5,18 @@ Exit status: 0 done; 1 it failed; 2 wrong use. Errors are one line; XNORNET_DEBU
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
 
 from . import __version__
-from .errors import UsageError, XnornetError
+from .errors import DataError, UsageError, XnornetError
 from .terminal import (
     console,
     located,
@@ -27,7 +27,12 @@ from .terminal import (
     progress_bar,
     show,
     status_line,
+    visible,
 )
+
+if TYPE_CHECKING:
+    from .engine import Stem
+    from .graph import PackedModel
 
 __all__ = ["app", "main"]
 
@@ -39,7 +44,13 @@ app = typer.Typer(
     help="Train convolutional networks with 1-bit weights and inputs, pack them, run them on a CPU.",
 )
 
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Threads = Annotated[int, typer.Option(min=1, max=1024, help="CPU threads.")]
+IsaName = Annotated[
+    str | None, typer.Option("--isa", metavar="NAME", help="Kernel set (bench --list-kernels); default: the best here.")
+]
+StemName = Annotated[
+    str | None, typer.Option("--stem", metavar="NAME", help="First layer of 8-bit pixels: float, or integer, faster.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 FILE = typer.Argument(metavar="FILE", help="A packed model (.safetensors), or the name of a published one.")
 PackedFile = Annotated[Path, FILE]
@@ -47,10 +58,13 @@ PackedFile = Annotated[Path, FILE]
 
 def main() -> None:
     """Entry point: run a verb, turn errors into one line and a status."""
+    for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     log = logging.getLogger("xnornet")
     if not log.handlers:
         log.addHandler(logging.StreamHandler())
-        log.handlers[0].setFormatter(logging.Formatter("xnornet: %(message)s"))
+        log.handlers[0].setFormatter(_LogLine())
     warnings.filterwarnings("ignore", module="PIL")  # odd but readable images; the unreadable are reported by us
     try:
         status = app(standalone_mode=False)
@@ -59,7 +73,7 @@ def main() -> None:
     except typer.TyperException as error:
         _complain(error.format_message())
         sys.exit(2)
-    except (XnornetError, OSError) as error:
+    except (XnornetError, OSError, MemoryError) as error:
         if os.environ.get("XNORNET_DEBUG"):
             raise
         _complain(_one_line(error))
@@ -67,14 +81,21 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+class _LogLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"xnornet: {visible(record.getMessage())}"
+
+
 def _complain(message: str) -> None:
     if message:  # empty where the help was shown instead
-        print(f"xnornet: {message}", file=sys.stderr)
+        print(f"xnornet: {visible(message)}", file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'file'}: {error.strerror}"
+        return f"{error.filename or 'standard output'}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({' '.join(str(error).split()) or 'it ran out'}); give less at once, or free some"
     return " ".join(str(error).split())
 
 
@@ -172,18 +193,19 @@ def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     from .format import read
     from .summary import summarise
 
-    model = read(located(file))
-    summary = summarise(model)
+    path = located(file)
+    model = read(path)
+    summary = summarise(model, path.stat().st_size if path.is_file() else None)
     if as_json:
         facts = {"labels": list(model.labels), "provenance": dict(model.provenance), "input": list(model.input_shape)}
         print_json({**summary.records(), **facts})
         return
-    Console(highlight=False, width=None if console.is_terminal else 160).print(summary.table())
+    show((summary.table(), []), as_json=False)
     height, width, channels = model.input_shape
     console.print(f"input: {height}x{width}x{channels} {model.preprocess.mode}; {len(model.labels)} classes")
     for key, value in model.provenance.items():
         shown = f"{len(value)} values, see --json" if isinstance(value, dict | list) else value
-        console.print(f"{key}: {shown}", soft_wrap=True, markup=False)
+        console.print(f"{key}: {shown}", soft_wrap=True)
 
 
 @app.command()
@@ -208,24 +230,35 @@ def zoo(
 @app.command()
 def classify(
     file: PackedFile,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Image files, folders of them, or - for standard input.")
+    ],
     top: Annotated[int, typer.Option(min=1, help="Classes shown for each image.")] = 5,
     threads: Threads = 1,
+    isa: IsaName = None,
+    stem: StemName = None,
     as_json: AsJson = False,
-) -> None:
-    """Name what is on images.
+) -> int:
+    """Name what is on images. The status is 1 where one of them cannot be read; the others are named all the same.
 
-    Example: `xnornet classify fashion.safetensors shoe.png`
+    Example: `xnornet classify fashion.safetensors shoe.png`, `xnornet classify fashion.safetensors photos/`
     """
+    from .classify import classify as run
     from .engine import load
 
-    results = load(located(file), threads=threads).classify(list(images), top=top)
+    records = []
+    failed = False
+    for found in run(load(located(file), threads, isa=isa, stem=cast("Stem | None", stem)), images, top):
+        if found.classes is None:
+            failed = True
+            _complain(found.error)
+        elif not as_json:
+            named = ", ".join(f"{label} {probability:.1%}" for label, probability in found.classes)
+            console.print(f"{found.image}: {named}", soft_wrap=True)
+        records.append(found.record())
     if as_json:
-        print_json([{"image": str(i), "classes": r} for i, r in zip(images, results, strict=True)])
-        return
-    for image, result in zip(images, results, strict=True):
-        named = ", ".join(f"{label} {probability:.1%}" for label, probability in result)
-        console.print(f"{image}: {named}", soft_wrap=True, markup=False)
+        print_json(records)
+    return 1 if failed else 0
 
 
 @app.command(name="data")
@@ -253,7 +286,7 @@ def data_(
             faults += len(found.unreadable)
         splits[which], lines = describe(which, split, len(source.class_names), found)
         for line in [] if as_json else lines:
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
     if as_json:
         print_json({"data": source.name, "classes": list(source.class_names), "splits": splits})
     return 1 if faults else 0
@@ -268,6 +301,8 @@ def evaluate(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 64,
     threads: Threads = 1,
+    isa: IsaName = None,
+    stem: StemName = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a packed model's accuracy on the test split of a data set.
@@ -280,17 +315,24 @@ def evaluate(
     from .format import read
 
     packed = read(located(file))
+    if against_torch is not None:
+        _need_same_network(against_torch, packed)
     trained_on = packed.provenance.get("data")
     if data is None and not isinstance(trained_on, str):
         raise UsageError(f"{file} does not say what it was trained on; give --data")
-    source = open_dataset(data if data is not None else str(trained_on))
+    try:
+        source = open_dataset(data if data is not None else str(trained_on))
+    except DataError as error:
+        if data is not None:
+            raise
+        raise DataError(f"{error}. {file} says that it was trained on that; say by --data where it lies") from error
     split = source.split("test")
+    model = Model(packed, threads, isa=isa, stem=cast("Stem | None", stem))
     with progress_bar("engine") as progress:
-        result = run(Model(packed, threads=threads), split, source.class_names, batch=batch, progress=progress)
+        result = run(model, split, source.class_names, batch=batch, progress=progress)
     records: dict[str, Any] = {"file": str(file), "data": source.name, **result.records()}
     comparison = None
     if against_torch is not None:
-        need_training_extra()
         from .convert.compare import compare_checkpoint
 
         with progress_bar("torch") as progress:
@@ -301,9 +343,24 @@ def evaluate(
         return
     console.print(result.line(threads), soft_wrap=True)
     if result.unreadable:
-        console.print(result.unreadable, soft_wrap=True, markup=False)
+        console.print(result.unreadable.summary(), soft_wrap=True)
     if comparison is not None:
         console.print(comparison.line(), soft_wrap=True)
+
+
+def _need_same_network(checkpoint: Path, packed: PackedModel) -> None:
+    """Raises UsageError where a checkpoint cannot be what was packed, FormatError where it is none."""
+    need_training_extra()
+    from .evaluate import other_classes
+    from .train.checkpoint import load_record
+
+    record = load_record(checkpoint)
+    other = other_classes(record.labels, packed.labels, "checkpoint")
+    shapes = ["x".join(map(str, one.output_shape)) for one in (record.preprocess, packed.preprocess)]
+    if not other and shapes[0] != shapes[1]:
+        other = f"the checkpoint's input of {shapes[0]} is not the model's of {shapes[1]}"
+    if other:
+        raise UsageError(f"{checkpoint}: {other}; give the checkpoint that was packed")
 
 
 @app.command()

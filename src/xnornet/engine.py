@@ -8,26 +8,25 @@ This module never imports PyTorch.
 
 from __future__ import annotations
 
+import operator
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NoReturn, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from . import _core, ops
 from .bits import BitArray
 from .codes import CodeArray
 from .errors import FormatError, UnsupportedError, UsageError
 from .graph import INPUT, PackedModel
-from .preprocess import ImageLike
+from .preprocess import ImageLike, is_image
 
-__all__ = ["Isa", "Model", "Stem", "StepRecord", "available_isas", "list_isas", "load"]
+__all__ = ["Isa", "Model", "Stem", "StepRecord", "available_isas", "finite", "list_isas", "load"]
 
 Stem = Literal["float", "integer"]
 
@@ -98,7 +97,8 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None,
             16 bits; None: what XNORNET_STEM says, else "float". docs/engine.md says how far they part.
 
     Raises:
-        FormatError: it is not a packed file, a damaged one, or one of a size that the engine cannot run.
+        FormatError: it is not a packed file, a damaged one, or one of a size that the engine cannot run or that memory
+            cannot hold.
         UnsupportedError: this CPU lacks the instruction set asked for.
         UsageError: it is neither a file nor a published model.
         FetchError: it is a published model that cannot be fetched.
@@ -114,31 +114,33 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None,
 
 
 class Model:
-    """A network ready to run. May be used from several threads at once, and after a fork.
+    """A network ready to run. May be used from several threads at once, and after a fork; cannot be pickled.
 
     Attributes:
         preprocess: how an image becomes the input.
-        threads: how many threads one run may use.
         stem: how a first convolution computes on uint8 pixels; see `load`.
     """
 
     def __init__(
         self, packed: PackedModel, threads: int = 1, *, isa: str | None = None, stem: Stem | None = None
     ) -> None:
-        if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
-            raise ValueError(f"threads is {threads!r}; give a number from 1 to 1024")
+        self._threads = _thread_count(threads)
         self.stem = _stem(stem)
         # Not the packed model itself: the plan has its own copy of the weights, in the kernels' layout.
         self.preprocess = packed.preprocess
-        self.threads = threads
         self._labels = packed.labels
         scale, bias = packed.preprocess.scale_bias()
         try:
-            self._plan = _core.Plan(_build(packed), scale, bias, threads, isa or "", self.stem == "integer")
+            self._plan = _core.Plan(_build(packed), scale, bias, self._threads, isa or "", self.stem == "integer")
         except _core.UnsupportedIsa as error:
             raise UnsupportedError(str(error)) from None
         except ValueError as error:  # what the model's own checks cannot know
             raise FormatError(f"cannot run here: {error}") from error
+        except MemoryError as error:
+            raise FormatError("cannot run here: it needs more memory than is free") from error
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} can be neither copied nor pickled; load it in each process")
 
     def __repr__(self) -> str:
         height, width, channels = self.input_shape
@@ -158,6 +160,11 @@ class Model:
         return self.preprocess.output_shape
 
     @property
+    def threads(self) -> int:
+        """How many threads one run may use."""
+        return self._threads
+
+    @property
     def isa(self) -> str:
         """The kernel set in use."""
         return self._plan.isa
@@ -172,7 +179,7 @@ class Model:
             (N, classes) float32.
 
         Raises:
-            ValueError: another dtype or shape, an empty batch, or NaN.
+            ValueError: another dtype or shape, an empty batch, NaN or infinity.
         """
         x = self._check(x)
         logits = np.empty((len(x), len(self._labels)), np.float32)
@@ -189,28 +196,48 @@ class Model:
         """Name what is in images.
 
         Args:
-            images: one image or a sequence of them: paths, Pillow images, or uint8 (H, W), (H, W, 3) arrays.
+            images: one image or several: paths, binary files, Pillow images, or uint8 (H, W), (H, W, 3) arrays.
             top: how many classes to return for each.
 
         Returns:
             For each image the likeliest classes, as (label, probability), best first.
 
         Raises:
-            DataError: an image cannot be read.
+            DataError: an image cannot be read, or is of no such type.
+            FormatError: as `top_classes`.
         """
-        if top < 1:
-            raise ValueError(f"top is {top}; give at least 1")
-        single = isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim != 4)
+        single = is_image(images) or not isinstance(images, Iterable)
         batch = [cast("ImageLike", images)] if single else list(cast("Sequence[ImageLike]", images))
         results: list[list[tuple[str, float]]] = []
         for begin in range(0, len(batch), _BATCH):
-            logits = self.run(self.preprocess.batch(batch[begin : begin + _BATCH])).astype(np.float64)
-            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probabilities = powers / powers.sum(axis=1, keepdims=True)
-            for row in probabilities:
-                best = np.argsort(-row, kind="stable")[:top]
-                results.append([(self._labels[i], float(row[i])) for i in best])
+            results += self.top_classes(self.preprocess.batch(batch[begin : begin + _BATCH]), top)
         return results
+
+    def top_classes(
+        self, x: npt.NDArray[np.uint8] | npt.NDArray[np.float32], top: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """The likeliest classes of a batch of inputs.
+
+        Args:
+            x: as for `run`.
+            top: how many classes to return for each.
+
+        Returns:
+            For each image (label, probability), best first.
+
+        Raises:
+            FormatError: the logits are not finite.
+            ValueError: as `run`; or `top` is below 1.
+        """
+        if top < 1:
+            raise ValueError(f"top is {top}; give at least 1")
+        logits = finite(self.run(x)).astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = powers / powers.sum(axis=1, keepdims=True)
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+        return [
+            [(self._labels[i], float(row[i])) for i in order] for row, order in zip(probabilities, best, strict=True)
+        ]
 
     def profile(
         self, x: npt.NDArray[np.uint8] | npt.NDArray[np.float32] | None = None, repeat: int = 20
@@ -256,10 +283,29 @@ class Model:
             raise ValueError(f"the input is {x.dtype} of shape {x.shape}; {takes}")
         if len(x) == 0:
             raise ValueError(f"the input has shape {x.shape}, no image; give at least one")
-        if x.dtype == np.float32 and np.isnan(x.min()):  # one pass without a temporary: a minimum keeps NaN
-            image = int(np.flatnonzero(np.isnan(x).any(axis=(1, 2, 3)))[0])
-            raise ValueError(f"the input has NaN in image {image}; remove or replace it")
+        # Two passes without a temporary: minimum and maximum keep NaN.
+        if x.dtype == np.float32 and not (np.isfinite(x.min()) and np.isfinite(x.max())):
+            image = int(np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))[0])
+            what = "NaN" if np.isnan(x[image]).any() else "infinity"
+            raise ValueError(f"the input has {what} in image {image}; remove or replace it")
         return np.require(x, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+def finite(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The same. Raises FormatError where a logit is NaN or infinite: such a model cannot be right about any image."""
+    if not np.isfinite(logits).all():
+        raise FormatError("the model's logits are not finite: its weights are too large; train and pack it again")
+    return logits
+
+
+def _thread_count(threads: Any) -> int:
+    try:
+        count = 0 if isinstance(threads, bool) else operator.index(threads)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= 1024:
+        raise ValueError(f"threads is {threads!r}; give a number from 1 to 1024")
+    return count
 
 
 def _stem(stem: str | None) -> Stem:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from .cpus import cores
 from .data import Split, Unreadable
-from .engine import Model
+from .engine import Model, finite
 from .errors import DataError
 from .preprocess import Preprocess
 
-__all__ = ["Evaluation", "batches", "evaluate"]
+__all__ = ["Evaluation", "batches", "evaluate", "other_classes"]
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
@@ -31,14 +31,14 @@ class Evaluation:
         labels: (N,) int64.
         seconds: time in the engine alone, without decoding.
         indices: (N,) int64, which images of the split these are; None: all of them.
-        unreadable: those that could not be read, in one line; empty: none.
+        unreadable: those that could not be read.
     """
 
     logits: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     seconds: float
     indices: npt.NDArray[np.int64] | None = None
-    unreadable: str = ""
+    unreadable: Unreadable = field(default_factory=lambda: Unreadable(0))
 
     @property
     def images(self) -> int:
@@ -55,7 +55,7 @@ class Evaluation:
         top5 = self.accuracy(5) if self.logits.shape[1] > 5 else None
         return {
             "images": self.images,
-            "unreadable": self.unreadable or None,
+            "unreadable": self.unreadable.reasons,
             "top1": self.accuracy(),
             "top5": top5,
             "images_per_second": self.images / self.seconds if self.seconds else None,
@@ -74,29 +74,42 @@ def evaluate(
 ) -> Evaluation:
     """Run a packed model over a split.
 
-    A label may say more than the data's name of its class, which it then begins with: "n02102040 English springer".
-
     Raises:
         DataError: the data's classes are not the model's, or too many images cannot be read.
+        FormatError: the logits are not finite.
     """
-    names = zip(model.labels, class_names, strict=False)
-    if len(model.labels) != len(class_names) or not all(f"{label} ".startswith(f"{name} ") for label, name in names):
-        shown = [", ".join(names[:3]) + ("..." if len(names) > 3 else "") for names in (class_names, model.labels)]
-        raise DataError(
-            f"the data's {len(class_names)} classes ({shown[0]}) are not the model's {len(model.labels)} ({shown[1]}); "
-            "evaluate on data with the same classes in the same order"
-        )
+    if other := other_classes(class_names, model.labels, "data"):
+        raise DataError(f"{other}; evaluate on data with the same classes in the same order")
     logits, labels, indices, seconds = [], [], [], 0.0
     unreadable = Unreadable(len(split))
     for pixels, truth, which in batches(split, model.preprocess, batch, unreadable, progress):
         start = time.perf_counter()
-        logits.append(model.run(pixels))
+        found = model.run(pixels)
         seconds += time.perf_counter() - start
+        logits.append(finite(found))
         labels.append(truth)
         indices.append(which)
-    return Evaluation(
-        np.concatenate(logits), np.concatenate(labels), seconds, np.concatenate(indices), unreadable.summary()
-    )
+    return Evaluation(np.concatenate(logits), np.concatenate(labels), seconds, np.concatenate(indices), unreadable)
+
+
+def other_classes(names: Sequence[str], labels: Sequence[str], whose: str) -> str:
+    """How the names of classes differ from a model's labels; empty: they do not.
+
+    A label may say more than the name of its class, which it then begins with: "n02102040 English springer".
+
+    Args:
+        whose: names these are, in a word.
+    """
+    if len(names) != len(labels):
+        shown = [", ".join(some[:3]) + ("..." if len(some) > 3 else "") for some in (names, labels)]
+        return f"the {whose}'s {len(names)} classes ({shown[0]}) are not the model's {len(labels)} ({shown[1]})"
+    for index, (name, label) in enumerate(zip(names, labels, strict=True)):
+        if not f"{label} ".startswith(f"{name} "):
+            return (
+                f"the {whose}'s {len(names)} classes are not the model's: class {index} is '{name}' in the {whose}, "
+                f"'{label}' in the model"
+            )
+    return ""
 
 
 def batches(

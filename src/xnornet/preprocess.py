@@ -251,4 +251,5 @@ def open_named(file: Any, name: str) -> ImageFile.ImageFile:
         raise DataError(f"{name}: cannot be read ({_one_line(error)})") from error
     if picture.format in DRAWINGS:
         raise DataError(f"{name}: a drawing ({picture.format}), not pixels; save it as PNG")
+    picture.filename = name  # so that a fault in its pixels is reported by name
     return picture

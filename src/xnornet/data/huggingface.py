@@ -72,9 +72,7 @@ class ArrowSplit:
             if not path:
                 raise DataError(f"{name}: no image, neither bytes nor a path")
             return Path(path), label
-        image = open_named(io.BytesIO(data.as_buffer()), name)
-        image.filename = name  # so that a fault in its pixels is reported by name
-        return image, label
+        return open_named(io.BytesIO(data.as_buffer()), name), label
 
 
 def open_parquet_folder(folder: Path, name: str) -> ImageData:

@@ -45,11 +45,16 @@ class Unreadable:
                 f"({'; '.join(list(self._found.values())[:2])}); repair the data, or take them out"
             )
 
+    @property
+    def reasons(self) -> list[str]:
+        """A line for each, in the order of the split."""
+        return [self._found[index] for index in sorted(self._found)]
+
     def summary(self) -> str:
         """One line, or nothing where all could be read."""
         if not self._found:
             return ""
-        shown = "; ".join([self._found[index] for index in sorted(self._found)][:NAMED])
+        shown = "; ".join(self.reasons[:NAMED])
         images = "1 image" if len(self) == 1 else f"{len(self):,} images"
         return f"{images} of {self.images:,} could not be read and were left out: {shown}" + (
             "; ..." if len(self) > NAMED else ""

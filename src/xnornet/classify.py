@@ -1,0 +1,83 @@
+"""Classes of many images, some of which cannot be read. No torch."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .cpus import cores
+from .data.folders import list_images
+from .engine import Model
+from .errors import DataError
+from .preprocess import ImageLike, open_named
+
+__all__ = ["STANDARD_INPUT", "Classified", "classify"]
+
+STANDARD_INPUT = "-"
+
+_BATCH = 32  # images decoded, and run, at once
+
+
+@dataclass(frozen=True)
+class Classified:
+    """One image.
+
+    Attributes:
+        image: as it was named, or its path below the folder that was named.
+        classes: (label, probability), best first; None: it cannot be read.
+        error: why not, in one line that names the image.
+    """
+
+    image: str
+    classes: list[tuple[str, float]] | None
+    error: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"image": self.image, **({"error": self.error} if self.classes is None else {"classes": self.classes})}
+
+
+def classify(model: Model, names: Iterable[str], top: int) -> Iterator[Classified]:
+    """Name what is in each image, in order, as the batches are done.
+
+    Args:
+        names: image files, folders, of which all images are taken, and "-" for standard input.
+        top: how many classes of each.
+    """
+    images = _images(names)
+    with ThreadPoolExecutor(cores()) as pool:  # Pillow decodes outside Python's lock
+        while batch := list(islice(images, _BATCH)):
+            found = list(pool.map(lambda name: _pixels(model, name), batch))
+            pixels = [item for item in found if not isinstance(item, str)]
+            classes = iter(model.top_classes(np.stack(pixels), top) if pixels else ())
+            for name, item in zip(batch, found, strict=True):
+                yield Classified(name, None, item) if isinstance(item, str) else Classified(name, next(classes))
+
+
+def _images(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        below = list_images(Path(name))[0] if name != STANDARD_INPUT and os.path.isdir(name) else []
+        yield from (os.path.join(name, os.fsdecode(image)) for image in below) if below else (name,)
+
+
+def _pixels(model: Model, name: str) -> npt.NDArray[np.uint8] | str:
+    """Those of an image, or why there are none."""
+    image: ImageLike = name
+    try:
+        if name == STANDARD_INPUT:
+            image = open_named(io.BytesIO(sys.stdin.buffer.read()), "standard input")
+        elif os.path.isdir(name):
+            raise DataError(f"{name}: a folder without images")
+        return model.preprocess.pixels(image)
+    except DataError as error:
+        return str(error)
