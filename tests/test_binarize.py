@@ -239,6 +239,13 @@ def test_what_cannot_be_changed_is_said():
     assert "no quantized form of Scaled" in text
 
 
+def test_names_in_the_report_are_no_markup():
+    network = nn.Sequential()
+    for name in ("first", "feat[/0]:cat:", "last"):
+        network.add_module(name, nn.Linear(64, 64))
+    assert "feat[/0]:cat:" in str(binarize_(network))
+
+
 def test_traps_are_warned_about():
     grouped = nn.Conv2d(8, 8, 3, groups=8)
     network = nn.Sequential(
