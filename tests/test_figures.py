@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from xnornet.bench.figures import CHANNELS, FIGURES, channel_case, milliseconds, read_rows, reproduce
+from xnornet.bench.figures import CHANNELS, FIGURES, channel_case, milliseconds, reproduce
 from xnornet.bench.layers import bench_layer
-from xnornet.bench.results import Results
+from xnornet.bench.results import Results, read_rows
 from xnornet.errors import UsageError
 
 ROOT = Path(__file__).parents[1]

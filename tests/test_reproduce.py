@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import csv
+import json
+import shlex
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("lightning")
 
@@ -16,8 +24,11 @@ from xnornet.errors import TrainingError, UsageError
 from xnornet.models import MODELS
 from xnornet.nn import method
 from xnornet.reproduce import training
+from xnornet.reproduce.commands import changes_in, command_of
 from xnornet.reproduce.comparisons import COMPARISONS, Comparison, Line, comparison
 from xnornet.reproduce.report import markdown
+from xnornet.reproduce.rows import Rows
+from xnornet.reproduce.table import make
 from xnornet.reproduce.training import reproduce
 from xnornet.train.checkpoint import load_record
 from xnornet.train.recipes import recipe
@@ -68,8 +79,8 @@ def test_makes_every_run_once(
         assert not stop.value.code
         return capsys.readouterr().out
 
-    first = run("--seeds", "3")
-    assert first.count("| 1 |") == 1
+    first = json.loads(run("--seeds", "3,3", "--json"))  # with nothing else on standard output
+    assert len(first) == 1
     written = (tmp_path / "fashion.csv").read_bytes()
     rows = list(csv.DictReader(written.decode().splitlines()))
     assert [(row["line"], row["seed"]) for row in rows] == [(line.label, "3") for line in comparison("fashion").lines]
@@ -80,17 +91,20 @@ def test_makes_every_run_once(
     curves = list(csv.DictReader((tmp_path / "fashion-curves.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in curves] == [1, 2]
     assert (tmp_path / "fashion.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "fashion.md").read_text().strip() in first
 
     monkeypatch.setattr(training, "train", None)  # a second run has nothing to train
-    run("--seeds", "3", "checkpoint_minutes=1")
+    again = run("--seeds", "3", "checkpoint_minutes=1")
+    assert again.count("| 1 |") == 1
+    assert (tmp_path / "fashion.md").read_text().strip() in again
     assert (tmp_path / "fashion.csv").read_bytes() == written
+    run("--seeds", "3", "--data", "path/to/fashion-mnist-mini")
     run("--seeds", "3", "lr=0.1", "--no-new")
-    monkeypatch.setattr("sys.argv", [*command, "--seeds", "3", "lr=0.1"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
-    assert "has a run of 'XNOR, binary weights and inputs', seed 3, with lr=0.003, not 0.1" in capsys.readouterr().err
+    for other, said in (("lr=0.1", "lr=0.003, not 0.1"), ("--data=mnist", "data=fashion-mnist-mini, not mnist")):
+        monkeypatch.setattr("sys.argv", [*command, "--seeds", "3", other])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 2
+        assert f"has a run of 'XNOR, binary weights and inputs', seed 3, with {said}" in capsys.readouterr().err
 
 
 def write_data(folder: Path) -> None:
@@ -147,6 +161,96 @@ def test_runs_one_by_one_can_be_interrupted(tiny: None, tmp_path: Path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             list(reproduce(comparison("fashion"), **how))
     assert len(list(reproduce(comparison("fashion"), **how))) == 1
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_runs_at_once_end_with_the_command(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    write_data(tmp_path / "data")
+    words = ["reproduce", "fashion", "--only", "XNOR", "--seeds", "0,1", "--jobs", "2", "--data", "data"]
+    command = [sys.executable, "-m", "xnornet.cli", *words, "--epochs", "5000", *TINY[1:]]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as main:
+        assert main.stdout is not None
+        begun: set[str] = set()
+        while len(begun) < 2:
+            line = main.stdout.readline()
+            assert line
+            begun |= {line.split(": epoch")[0]} if ": epoch" in line else set()
+        of_threads = Path(f"/proc/{main.pid}/task").glob("*/children")
+        children = [pid for of_thread in of_threads for pid in of_thread.read_text().split()]
+        assert len(children) == 2
+        main.send_signal(number)
+        said = main.stdout.read()
+    assert main.returncode == status
+    assert ("the same command goes on where it stopped" in said) == (number == signal.SIGTERM)
+    until = time.monotonic() + 60
+    while any(lives(pid) for pid in children):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def lives(pid: str) -> bool:
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_pictures_need_matplotlib_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(training, "train", None)
+    with pytest.raises(UsageError, match=r"matplotlib.* not installed; pip install 'xnornet\[bench\]'"):
+        make("fashion", results=tmp_path, pictures=tmp_path, out=tmp_path)
+
+
+def test_a_run_has_its_rows_once_in_order(tmp_path: Path) -> None:
+    """Also where a run was stopped between the writing of its curves and of its row, and is made again."""
+    rows = Rows(tmp_path / "results", "fashion")
+    epochs = [{"line": "a, b", "seed": "0", "epoch": str(epoch)} for epoch in (1, 2)]
+    row = {"line": "a, b", "seed": "0", "engine_ms": ""}
+    for seed in "012":
+        rows.put({**row, "seed": seed}, [{**epoch, "seed": seed} for epoch in epochs])
+    rows.put(row, epochs)
+    rows.put({**row, "engine_ms": "1.5"})
+    written = read_csv(rows.table)
+    assert [(row["seed"], row["engine_ms"]) for row in written] == [("0", "1.5"), ("1", ""), ("2", "")]
+    assert [(row["seed"], row["epoch"]) for row in read_csv(rows.curves)] == [(s, e) for s in "012" for e in "12"]
+    assert rows.of(Line("a, b", ""), 0) == written[0]
+    assert rows.of(Line("a, b", ""), 3) is None
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_commands_that_share_a_folder_of_results_lose_no_rows(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from xnornet.reproduce.rows import Rows
+for seed in range(20):
+    Rows(Path(sys.argv[1]), "fashion").put({"line": sys.argv[2], "seed": seed}, [{"line": sys.argv[2], "seed": seed}])
+"""
+    both = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), line]) for line in "ab"]
+    assert [process.wait() for process in both] == [0, 0]
+    for name in ("fashion", "fashion-curves"):
+        assert len({(row["line"], row["seed"]) for row in read_csv(tmp_path / f"{name}.csv")}) == 40
+
+
+@given(
+    data=st.none() | st.text(min_size=1),
+    changes=st.dictionaries(st.from_regex(r"[a-z_.]+", fullmatch=True), st.text()),
+)
+def test_a_recorded_command_can_be_read_back(data: str | None, changes: dict[str, str]) -> None:
+    command = command_of("fashion-xnor", data, changes)
+    assert changes_in(command) == changes
+    assert (["--data", data] == shlex.split(command)[3:5]) == (data is not None)
+
+
+def test_an_empty_table_names_no_data_and_no_hardware() -> None:
+    table = markdown(comparison("fashion"), [])
+    assert "| float | not run |" in table
+    assert "Trained on" not in table
 
 
 def test_a_run_that_fails_leaves_the_others(tmp_path: Path) -> None:

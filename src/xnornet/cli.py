@@ -5,11 +5,13 @@ Exit status: 0 done; 1 it failed; 2 wrong use. Errors are one line; XNORNET_DEBU
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -363,12 +365,31 @@ def _need_same_network(checkpoint: Path, packed: PackedModel) -> None:
         raise UsageError(f"{checkpoint}: {other}; give the checkpoint that was packed")
 
 
+def _given(context: typer.Context) -> list[str]:
+    """What the command line gives of a verb's arguments and options, as its help names them."""
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            is_option = parameter.param_type_name == "option"
+            names = (*parameter.opts, *parameter.secondary_opts) if is_option else (getattr(parameter, "metavar", ""),)
+            given.append("/".join(names))
+    return given
+
+
+def _refuse(given: Iterable[str], beside: str, taken: Iterable[str]) -> None:
+    """Nothing but what is taken may stand beside a word: it would be ignored. Raises UsageError."""
+    if ignored := [name for name in given if name not in (beside, "--json", *taken)]:
+        raise UsageError(f"{beside} does not go with {' and '.join(ignored)}")
+
+
 @app.command()
 def bench(
+    context: typer.Context,
     file: Annotated[Path | None, FILE] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
     threads: Threads = 1,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time spent on each implementation.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Time spent on each implementation.")] = 2.0,
     layer: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Time this layer beside the peers; may be repeated.")
     ] = None,
@@ -381,14 +402,21 @@ def bench(
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Time each op of the packed model.")] = False,
     list_kernels: Annotated[bool, typer.Option("--list-kernels", help="List this CPU's kernel sets.")] = False,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Time a packed model beside the same network in 32-bit PyTorch, or layers and architectures beside all peers.
+
+    The status is 1 where our own engine gives no time.
 
     Example: `xnornet bench fashion.safetensors --threads 2`, `xnornet bench --layer 3x3:256x14x14:256`
     """
     from .bench import tables
 
-    names = None if peers is None else [name for name in peers.split(",") if name not in ("", "none")]
+    given = _given(context)
+    if per_layer:
+        _refuse(given, "--per-layer", ("FILE", "--batch", "--threads"))
+    elif benched := [name for name in ("FILE", "--layer", "--net", "--list-kernels") if name in given]:
+        _refuse(given, benched[0], () if list_kernels else ("--batch", "--threads", "--seconds", "--peers"))
+    names = None if peers is None else [name for name in map(str.strip, peers.split(",")) if name not in ("", "none")]
     packed = None if file is None else located(file)
     with status_line() as progress:
         if list_kernels:
@@ -410,10 +438,12 @@ def bench(
                 packed, threads=threads, batch=batch, seconds=seconds, peers=names, progress=progress
             )
     show(table, as_json)
+    return int(any(record.get("implementation") == "xnornet" and record["median_ms"] is None for record in table[1]))
 
 
 @app.command()
 def reproduce(
+    context: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
@@ -423,7 +453,9 @@ def reproduce(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change all recipes.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder of CSV files; default: runs/WHAT.")] = None,
     pictures: Annotated[Path | None, typer.Option(help="Folder of pictures; default: as --results.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Figures: time spent on each implementation.")] = 0.75,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Figures: time spent on each implementation.")
+    ] = 0.75,
     data: Annotated[str | None, typer.Option(help="Tables: as for train; default: the recipes'.")] = None,
     seeds: Annotated[str, typer.Option(metavar="N,N,...", help="Tables: seeds of the runs; default: 0,1,2.")] = "",
     epochs: Annotated[int | None, typer.Option(min=1, help="Tables; default: the recipes'.")] = None,
@@ -443,25 +475,37 @@ def reproduce(
     Example: `xnornet reproduce fig4`, `xnornet reproduce table1 --data imagenet --seeds 0`
     """
     from .bench.figures import FIGURES
+    from .bench.pyplot import need_matplotlib
     from .reproduce.comparisons import COMPARISONS
 
     if what not in (known := (*FIGURES, *COMPARISONS)):
         raise UsageError(f"unknown figure or table '{what}'; there are {', '.join(known)}")
     folder = results if results is not None else Path("runs") / what
     shown = pictures if pictures is not None else folder
+    given = _given(context)
     if what not in FIGURES:
+        _refuse((name for name in given if name == "--seconds"), what, ())
         changes = {**overrides_of(overrides or []), **({} if epochs is None else {"epochs": str(epochs)})}
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
         need_training_extra()
         from .reproduce.table import make
 
-        how = {"data": data, "out": out or Path("runs/tables"), "seeds": numbers_of(seeds), "overrides": changes}
-        text, rows = make(what, only=only or (), results=folder, pictures=shown, **how, jobs=jobs, new=new, times=times)
+        how: dict[str, Any] = {"data": data, "seeds": numbers_of(seeds), "overrides": changes, "only": only or ()}
+        how |= {"out": out or Path("runs/tables"), "jobs": jobs, "new": new, "times": times}
+        try:
+            # Standard output is for the result alone, where a program reads it.
+            with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+                text, rows = make(what, results=folder, pictures=shown, **how)
+        except (KeyboardInterrupt, SystemExit):
+            _complain(f"reproduce {what} was interrupted; the same command goes on where it stopped")
+            raise
         if as_json:
             print_json(rows)
         else:
             console.print(text, soft_wrap=True, markup=False)
         return
+    _refuse(given, what, ("WHAT", "--results", "--pictures", "--seconds"))
+    need_matplotlib()
     from .bench.figures import reproduce as run
     from .bench.plots import draw
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,15 @@ from typing import Any
 
 from rich.table import Table
 
-from ..errors import UsageError
-from ..files import replacing
+from ..errors import UsageError, XnornetError
+from ..files import write_csv
 from .efficiency import speedup
 from .layers import bench_layer
+from .networks import need_torch
 from .provenance import machine, revision
-from .results import Results, Row
+from .results import Results, Row, read_rows
 
-__all__ = ["FIGURES", "Figure", "channel_case", "filter_case", "read_rows", "reproduce"]
+__all__ = ["FIGURES", "Figure", "channel_case", "filter_case", "milliseconds", "reproduce"]
 
 Progress = Callable[[str], None]
 Rendered = tuple[Table, list[dict[str, Any]]]
@@ -62,7 +62,8 @@ def reproduce(name: str, results: Path, *, seconds: float = 0.75, progress: Prog
         progress: told what is being done.
 
     Raises:
-        UsageError: there is no such figure.
+        UsageError: there is no such figure, or torch is needed and not installed.
+        XnornetError: an implementation that the table rests on gave no time.
     """
     if name not in FIGURES:
         raise UsageError(f"unknown figure '{name}'; there are {', '.join(FIGURES)}")
@@ -78,14 +79,6 @@ def channel_case(channels: int) -> str:
 def filter_case(size: int) -> str:
     """The layer of figure 4c: 256 channels on 14 x 14 pixels, 256 filters."""
     return f"{size}x{size}:256x14x14:256"
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a CSV file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def milliseconds(rows: Sequence[Row], case: str) -> dict[str, float]:
@@ -110,6 +103,9 @@ def _measure_1(results: Path, seconds: float, progress: Progress) -> None:
 def _table_1(results: Path) -> Rendered:
     rows = read_rows(results / "fig1.csv")
     ms = milliseconds(rows, DEFAULT_CASE)
+    if missing := [name for name in (*OURS_FIGURE_1.values(), "scalar") if name not in ms]:
+        notes = {row["implementation"]: row["note"] for row in rows if row["case"] == DEFAULT_CASE}
+        raise XnornetError(f"{results / 'fig1.csv'}: no time of {missing[0]} ({notes.get(missing[0], 'not run')})")
     size = {row["implementation"]: int(row["bytes"]) for row in rows if row["bytes"]}
     table = Table(title=f"Figure 1, for the layer {DEFAULT_CASE}", title_justify="left")
     for heading in (
@@ -146,6 +142,7 @@ def _table_1(results: Path) -> Rendered:
 
 
 def _measure_4(results: Path, seconds: float, progress: Progress) -> None:
+    need_torch("the networks whose memory is counted are built")
     progress("memory of the networks")
     _write_memory(results / "fig4-memory.csv")
     cases = [*map(channel_case, CHANNELS), *(filter_case(size) for size in FILTER_SIZES if size != 3)]
@@ -178,10 +175,7 @@ def _write_memory(path: Path) -> None:
                 "command": "xnornet reproduce fig4",
             }
         )
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows)
 
 
 def _weights_and_biases(name: str) -> int:

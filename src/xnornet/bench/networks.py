@@ -22,7 +22,7 @@ from .run import bench_case
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["bench_file", "bench_network", "network_case"]
+__all__ = ["bench_file", "bench_network", "need_torch", "network_case"]
 
 Progress = Callable[[str], None]
 Peers = Sequence[str] | Mapping[str, str] | None
@@ -94,10 +94,15 @@ def bench_network(
     return bench_case(case, threads=threads, seconds=seconds, peers=chosen, progress=progress)
 
 
+def need_torch(what: str) -> None:
+    """Raises UsageError where torch, with which something is built, is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError(f"{what} with torch, which is not installed; pip install 'xnornet[train]'")
+
+
 def network_case(name: str, batch: int = 1) -> Case:
     """An architecture's XNOR, binary-weight and float networks, and random images. Raises as `bench_network`."""
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError("--net builds the network with torch, which is not installed; pip install 'xnornet[train]'")
+    need_torch("--net builds the network")
     from .. import models
 
     if name not in models.MODELS:

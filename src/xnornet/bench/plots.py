@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
 from .efficiency import speedup
 from .figures import (
     BASELINES,
@@ -17,9 +16,9 @@ from .figures import (
     channel_case,
     filter_case,
     milliseconds,
-    read_rows,
 )
-from .results import Row
+from .pyplot import pyplot
+from .results import Row, read_rows
 
 __all__ = ["draw"]
 
@@ -36,13 +35,8 @@ def draw(name: str, results: Path, pictures: Path) -> list[Path]:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UsageError("pictures need matplotlib; pip install 'xnornet[bench]'") from error
-    matplotlib.use("Agg")
     # The same bytes for the same numbers: SVG carries neither date nor random names.
-    matplotlib.rcParams.update(
+    pyplot().rcParams.update(
         {"svg.hashsalt": "xnornet", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     )
     figure = {"fig1": _figure_1, "fig4": _figure_4}[name](results)
@@ -54,9 +48,7 @@ def draw(name: str, results: Path, pictures: Path) -> list[Path]:
 
 
 def _figure_1(results: Path) -> Any:
-    from matplotlib import pyplot as plt
-
-    rows = read_rows(results / "fig1.csv")
+    plt, rows = pyplot(), read_rows(results / "fig1.csv")
     ms = milliseconds(rows, DEFAULT_CASE)
     bars = [
         ("xnornet", "XNOR, this engine", RED),
@@ -90,9 +82,7 @@ def _figure_1(results: Path) -> Any:
 
 
 def _figure_4(results: Path) -> Any:
-    from matplotlib import pyplot as plt
-
-    rows = read_rows(results / "fig4.csv")
+    plt, rows = pyplot(), read_rows(results / "fig4.csv")
     figure, (memory, channels, filters) = plt.subplots(
         1, 3, figsize=(12, 4.2), constrained_layout=True, gridspec_kw={"width_ratios": [1.15, 1.1, 1.1]}
     )

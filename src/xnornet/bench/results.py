@@ -11,9 +11,17 @@ from ..files import write_csv
 from .provenance import machine, revision
 from .record import Record
 
-__all__ = ["Results"]
+__all__ = ["Results", "Row", "read_rows"]
 
 Row = dict[str, str]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 class Results:
@@ -28,10 +36,7 @@ class Results:
         self.path = path
         self.isa = isa or available_isas()[0]
         self._about = {"machine": machine(), "commit": revision()}
-        self.rows: list[Row] = []
-        if path.exists():
-            with path.open(newline="") as file:
-                self.rows = list(csv.DictReader(file))
+        self.rows = read_rows(path)
 
     def has(self, case: str, threads: int, batch: int = 1) -> bool:
         """Whether this code has been measured on this case here."""

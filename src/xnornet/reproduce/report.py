@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..bench.pyplot import pyplot
+from ..bench.results import read_rows
 from ..files import replacing
 from ..train.run import MAY_DIFFER
+from .commands import changes_in
 from .comparisons import Comparison, Row
 
 __all__ = ["draw_curves", "markdown"]
@@ -76,12 +77,14 @@ def _differences(compared: Comparison, rows: Sequence[Row]) -> list[str]:
 
 
 def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
-    settings = sorted({f"{row['data']}, {row['epochs']} epochs" for row in rows})
     notes = [
         "Top-1 of the packed file in the engine on the test split; mean and least to most over the seeds. "
-        f"{_agreement(rows)} Times are for one image on one thread.",
-        f"Trained on: {'; '.join(settings)}. Hardware: {'; '.join(sorted({str(row['trained_on']) for row in rows}))}.",
+        f"{_agreement(rows)} Times are for one image on one thread."
     ]
+    if rows:
+        settings = "; ".join(sorted({f"{row['data']}, {row['epochs']} epochs" for row in rows}))
+        hardware = "; ".join(sorted({str(row["trained_on"]) for row in rows}))
+        notes.append(f"Trained on: {settings}. Hardware: {hardware}.")
     if changed := _changed(rows):
         notes.append(f"Changed in all recipes: {' '.join(f'`{change}`' for change in changed)}.")
     if machines := sorted({str(row["times_machine"]) for row in rows if row.get("times_machine")}):
@@ -93,11 +96,11 @@ def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
 
 def _changed(rows: Sequence[Row]) -> list[str]:
     """What all rows change in their recipes, but for how a run is carried out."""
-    commands = [str(row["command"]).split()[3:] for row in rows]  # behind "xnornet train RECIPE"
+    commands = [changes_in(row["command"]).items() for row in rows]
     return [
-        change
-        for change in (commands[0] if commands else ())
-        if change.partition("=")[0] not in UNTOLD and all(change in command for command in commands)
+        f"{key}={value}"
+        for key, value in (commands[0] if commands else ())
+        if key not in UNTOLD and all((key, value) in command for command in commands)
     ]
 
 
@@ -140,15 +143,8 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UsageError("matplotlib is not installed; pip install 'xnornet[bench]'") from error
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    with curves.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    plt = pyplot()
+    rows = read_rows(curves)
     drawn = {row["line"] for row in rows}
     panels = _panels([line.label for line in compared.lines if line.label in drawn])
     figure, axes = plt.subplots(
@@ -157,7 +153,7 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
     lows, mosts = [], []
     for (name, labels), axis in zip(panels.items(), axes[0], strict=True):
         axis.set_title(name, fontsize=9)
-        low, most = _draw_panel(axis, rows, labels, name)
+        low, most = _draw_panel(axis, rows, labels, name, plt.colormaps["tab20"](range(20)))
         lows.append(low)
         mosts.append(most)
     axes[0][0].set(ylabel="top-1, %", ylim=(max(0, min(lows) - 5), min(100, max(mosts) + 2)))
@@ -180,11 +176,10 @@ def _panels(labels: Sequence[str]) -> dict[str, list[str]]:
     return panels or {"": []}
 
 
-def _draw_panel(axes: Any, rows: Sequence[Row], labels: Sequence[str], name: str) -> tuple[float, float]:
+def _draw_panel(
+    axes: Any, rows: Sequence[Row], labels: Sequence[str], name: str, pairs: Sequence[Any]
+) -> tuple[float, float]:
     """Draw the curves of some lines; return where the vertical axis may begin, and the best accuracy."""
-    import matplotlib
-
-    pairs = matplotlib.colormaps["tab20"](range(20))
     colours = itertools.cycle((*pairs[::2], *pairs[1::2]))  # the usual ten, then lighter ones
     tests, most = [], 0.0
     for label, colour in zip(labels, colours, strict=False):

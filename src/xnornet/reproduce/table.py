@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..bench.pyplot import need_matplotlib
 from ..files import replacing
 from .comparisons import Row, comparison
 from .report import draw_curves, markdown
@@ -27,14 +29,17 @@ def make(what: str, *, results: Path, pictures: Path, only: Sequence[str] = (), 
         The table in Markdown, and its rows.
 
     Raises:
+        UsageError: matplotlib is not installed.
         UsageError, DataError, TrainingError: as `reproduce`.
     """
     compared = comparison(what).only(only) if only else comparison(what)
+    need_matplotlib()  # not first after days of training
     found: dict[tuple[str, str], Row] = {}
-    for row in reproduce(compared, results=results, **how):
-        found[row["line"], str(row["seed"])] = row
-        with replacing(results / f"{what}.md") as temporary:
-            temporary.write_text(markdown(compared, list(found.values())))
-        draw_curves(compared, results / f"{what}-curves.csv", pictures / f"{what}.png")
+    with contextlib.closing(reproduce(compared, results=results, **how)) as made:
+        for row in made:
+            found[row["line"], str(row["seed"])] = row
+            with replacing(results / f"{what}.md") as temporary:
+                temporary.write_text(markdown(compared, list(found.values())))
+            draw_curves(compared, results / f"{what}-curves.csv", pictures / f"{what}.png")
     rows = list(found.values())
     return markdown(compared, rows), rows

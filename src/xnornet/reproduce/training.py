@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
@@ -22,16 +18,18 @@ from ..convert.from_checkpoint import pack_checkpoint
 from ..cpus import cores
 from ..data import open_dataset
 from ..engine import Model
-from ..errors import TrainingError, UsageError, XnornetError
+from ..errors import UsageError, XnornetError
 from ..evaluate import evaluate
-from ..files import write_csv
 from ..summary import summarise
 from ..train.checkpoint import Record, load_module, load_record
 from ..train.recipes import recipe as recipe_named
 from ..train.run import MAY_DIFFER, train
+from .commands import changes_in, command_of
 from .comparisons import Comparison, Line, Row
+from .processes import RunProcess, ended_by_sigterm
+from .rows import Rows
 
-__all__ = ["reproduce"]
+__all__ = ["make_run", "reproduce"]
 
 PACKED = "model.safetensors"  # beside a run's checkpoint
 
@@ -48,17 +46,18 @@ def reproduce(
     new: bool = True,
     times: bool = True,
     report: Callable[[str], None] = lambda line: print(line + "\n", end="", flush=True),
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Make all runs of a comparison, seed by seed, line by line.
 
     Runs that have a row in ``results/NAME.csv`` are skipped, interrupted ones resumed. Lines of several comparisons
-    that train the same share the run, if `out` is the same.
+    that train the same share the run, if `out` is the same. Runs in processes of their own end, with a checkpoint, when
+    this generator is closed or this process ends; SIGTERM then raises SystemExit.
 
     Args:
         data: of `xnornet train`; None: the recipes'.
         out: folder of the run folders.
         results: folder of ``NAME.csv``, one row a run, and ``NAME-curves.csv``, one row an epoch of each run.
-        seeds: instead of the comparison's.
+        seeds: instead of the comparison's; each counts once.
         overrides: of all recipes.
         jobs: runs at once, where more than one each in a process of its own with its share of the cores: one small
             network leaves a large GPU idle half of the time, and two cores, each with a network of its own, are a
@@ -71,19 +70,21 @@ def reproduce(
         The rows, old and new, as they are there; once more where times come in.
 
     Raises:
-        UsageError: there are rows of runs with other values, and new ones are to be made.
+        UsageError: there are rows of runs with other values or on other data, and new ones are to be made.
         UsageError, DataError, TrainingError: as `xnornet.train.train`; with several jobs when all others are done.
     """
     runs = _Runs(compared, data, out, results, overrides or {}, jobs, report)
-    wanted = [(line, seed) for seed in seeds or compared.seeds for line in compared.lines]
-    wanted = [run for run in wanted if new or runs.known(*run) is not None]
+    wanted = [(line, seed) for seed in dict.fromkeys(seeds or compared.seeds) for line in compared.lines]
+    wanted = [run for run in wanted if new or runs.rows.of(*run) is not None]
     if new:
         runs.check(wanted)
     rows: list[Row] = []
     # One by one in this thread, the main one, which is where an interruption arrives.
-    for row in runs.at_once(wanted, jobs) if jobs > 1 else (runs.row(*run) for run in wanted):
-        rows.append(row)
-        yield row
+    made = runs.at_once(wanted, jobs) if jobs > 1 else (runs.row(*run) for run in wanted)
+    with contextlib.closing(made):
+        for row in made:
+            rows.append(row)
+            yield row
     if times:
         yield from runs.timed(rows)
 
@@ -107,12 +108,11 @@ class _Runs:
         self.compared = compared
         self.data = data
         self.out = out
-        self.table = results / f"{compared.name}.csv"
-        self.curves = results / f"{compared.name}-curves.csv"
+        self.rows = Rows(results, compared.name)
         self.overrides = overrides
         self.jobs = jobs
         self.report = report
-        self._files = Lock()
+        self._processes: set[RunProcess] = set()
 
     def folder(self, line: Line, seed: int) -> Path:
         """Of the run: named by what is trained."""
@@ -123,28 +123,28 @@ class _Runs:
         """What the run changes in its recipe, but for its teacher."""
         return {**line.overrides, **self.overrides, "seed": str(seed)}
 
-    def known(self, line: Line, seed: int) -> Row | None:
-        """The row that there is of a run."""
-        same = (line.label, str(seed))
-        return next((row for row in _read(self.table) if (row["line"], row["seed"]) == same), None)
-
     def check(self, wanted: Sequence[tuple[Line, int]]) -> None:
         """Rows that there are must come from runs like those that are wanted: a table compares. Raises UsageError."""
         for line, seed in wanted:
-            if (row := self.known(line, seed)) is None:
+            if (row := self.rows.of(line, seed)) is None:
                 continue
-            begun = dict(word.partition("=")[::2] for word in row["command"].split()[3:])
-            was, wants = (recipe_named(line.recipe).override(c) for c in (begun, self.changes(line, seed)))
-            for key in vars(was).keys() - MAY_DIFFER - {"teacher"}:  # whose path may have changed
-                if (old := getattr(was, key)) != (asked := getattr(wants, key)):
+            recipe = recipe_named(line.recipe)
+            was, wants = (recipe.override(c) for c in (changes_in(row["command"]), self.changes(line, seed)))
+            # Data by its name, as it may have moved; so may a teacher, which is a line of its own.
+            values = [("data", _data_name(row["data"]), _data_name(self.data or wants.data))] + [
+                (key, getattr(was, key), getattr(wants, key))
+                for key in vars(was).keys() - MAY_DIFFER - {"data", "teacher"}
+            ]
+            for key, old, asked in values:
+                if old != asked:
                     raise UsageError(
-                        f"{self.table} has a run of '{line.label}', seed {seed}, with {key}={old}, not {asked}: give "
-                        "another --results, or the same values, or --no-new to show what there is"
+                        f"{self.rows.table} has a run of '{line.label}', seed {seed}, with {key}={old}, not {asked}: "
+                        "give another --results, or the same values, or --no-new to show what there is"
                     )
 
     def row(self, line: Line, seed: int, teacher: Future[Row] | None = None) -> Row:
         """Of a run: the one there is, or a new one, which waits for its teacher."""
-        if (known := self.known(line, seed)) is not None:
+        if (known := self.rows.of(line, seed)) is not None:
             return known
         if teacher is not None:
             teacher.result()
@@ -152,16 +152,14 @@ class _Runs:
         self.report(name)
         folder = self.folder(line, seed)
         what = (line, self.data, folder, {**self.changes(line, seed), **self._teacher(line, seed)})
-        row, history = _run(*what) if self.jobs == 1 else self._apart(name, folder, what)
-        with self._files:
-            write_csv(self.curves, [*_read(self.curves), *history])
-            write_csv(self.table, [*_read(self.table), row])
+        row, history = make_run(*what) if self.jobs == 1 else self._apart(name, folder, what)
+        self.rows.put(row, history)
         return row
 
-    def at_once(self, wanted: Sequence[tuple[Line, int]], jobs: int) -> Iterator[Row]:
-        """Rows as they are there; the first error, when all others are done."""
+    def at_once(self, wanted: Sequence[tuple[Line, int]], jobs: int) -> Generator[Row, None, None]:
+        """Rows as they are there; the first error, when all others are done. Interrupted, it ends the processes."""
         failed: list[XnornetError] = []
-        with ThreadPoolExecutor(jobs) as pool:
+        with ended_by_sigterm(), ThreadPoolExecutor(jobs) as pool:
             begun: dict[tuple[str, int], Future[Row]] = {}
             for line, seed in wanted:
                 begun[line.label, seed] = pool.submit(self.row, line, seed, begun.get((line.teacher, seed)))
@@ -173,28 +171,31 @@ class _Runs:
                         yield future.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                while unfinished := [future for future in begun.values() if not future.done()]:
+                    for process in list(self._processes):  # again and again: one may just be starting
+                        process.end()
+                    wait(unfinished, timeout=0.1)
                 raise
         if failed:
             raise failed[0]
 
     def _apart(self, name: str, folder: Path, what: _Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """`_run` in a process of its own; the lines of its epochs are reported as they come."""
+        """`make_run` in a process of its own; the lines of its epochs are reported as they come."""
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / "train.log"
         log.touch()
-        with ProcessPoolExecutor(1, get_context("spawn")) as process, log.open() as lines:  # a fork cannot use a GPU
+        with log.open() as lines, RunProcess(what, max(1, cores() // self.jobs), log) as process:
+            self._processes.add(process)
             lines.seek(0, os.SEEK_END)  # behind what an interrupted run printed
-            run = process.submit(_run, *what, log=log, threads=max(1, cores() // self.jobs))
             done = False
             while not done:
-                done = bool(wait([run], timeout=0.5).done)
+                done = process.done(timeout=0.5)
                 for line in lines:
                     if line.startswith("epoch"):
                         self.report(f"{name}: {line.rstrip()}")
-            try:
-                return run.result()
-            except BrokenProcessPool as error:
-                raise TrainingError(f"{name}: its process ended; see {log}") from error
+            self._processes.discard(process)
+            made: tuple[dict[str, Any], list[dict[str, Any]]] = process.result()
+            return made
 
     def timed(self, rows: Sequence[Row]) -> Iterator[Row]:
         """Those rows that had no milliseconds an image and whose packed network is at hand, timed one after another."""
@@ -209,9 +210,7 @@ class _Runs:
                     "float_ms": _milliseconds(times.get("torch")),
                     "times_machine": machine(),
                 }
-                with self._files:
-                    same = (row["line"], str(row["seed"]))
-                    write_csv(self.table, [row if (r["line"], r["seed"]) == same else r for r in _read(self.table)])
+                self.rows.put(row)
                 yield row
 
     def _teacher(self, line: Line, seed: int) -> dict[str, str]:
@@ -225,36 +224,21 @@ class _Runs:
         return {"teacher": str(path)}
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def _data_name(data: str) -> str:
+    """What a row calls the data that is given with ``--data``: the last part of a folder or of a name on the hub."""
+    return Path(data.removeprefix("hf:")).name
 
 
-def _run(
-    line: Line,
-    data: str | None,
-    folder: Path,
-    changes: Mapping[str, str],
-    log: Path | None = None,
-    threads: int | None = None,
+def make_run(
+    line: Line, data: str | None, folder: Path, changes: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Train, pack and evaluate: the row of the run, and those of its epochs. What is printed goes into `log`."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if log is not None:
-        with log.open("a") as file:
-            for stream in (sys.stdout, sys.stderr):
-                os.dup2(file.fileno(), stream.fileno())
+    """Train, pack and evaluate: the row of the run, and those of its epochs. Raises as `xnornet.train.train`."""
     commit = revision()  # of the code as it is when the run begins
     result = train(line.recipe, data=data, out=folder, resume=True, overrides=changes)
-    return _row(line, result.checkpoint, changes, commit)
+    return _row(line, result.checkpoint, commit, command_of(line.recipe, data, changes))
 
 
-def _row(
-    line: Line, checkpoint: Path, changes: Mapping[str, str], commit: str
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _row(line: Line, checkpoint: Path, commit: str, command: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The row of a finished run, and those of its epochs."""
     packed = pack_checkpoint(checkpoint, checkpoint.with_name(PACKED))
     module, record = load_module(checkpoint)
@@ -276,7 +260,7 @@ def _row(
         "method": record.method,
         "model": record.model,
         "model_options": " ".join(f"{k}={v}" for k, v in record.model_options.items()),
-        "data": Path(data.name).name,
+        "data": _data_name(data.name),
         "epochs": record.epoch,
         "seed": record.recipe["seed"],
         "images_seen": record.images_seen,
@@ -297,7 +281,7 @@ def _row(
         "torch": record.versions["torch"],
         "short_of": _short_of(record),
         "commit": commit,
-        "command": " ".join(["xnornet train", str(line.recipe), *(f"{k}={v}" for k, v in changes.items())]),
+        "command": command,
     }
     return row, [{"line": row["line"], "seed": row["seed"], **epoch} for epoch in record.history]
 
