@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from xnornet.bench import bench_layer, bench_network
+from xnornet import format
+from xnornet.bench import bench_file, bench_layer, bench_network
 from xnornet.bench.case import difference
 from xnornet.bench.layers import Layer, layer_case
 from xnornet.bench.peers import PEERS, choose
 from xnornet.bench.processes import Worker
 from xnornet.bench.record import Record, Sample
 from xnornet.bench.run import Limits, bench_case
+from xnornet.bench.tables import _beside
 from xnornet.bench.turns import take_turns
 from xnornet.errors import UsageError
 
+from .networks import tiny_model
 from .peers import NAP
 
 SPEC = "3x3:8x5x5:6"
@@ -155,12 +161,28 @@ def test_layer_specs() -> None:
     assert Layer.parse("dense:40:30") == Layer(1, 40, 1, 30)
     assert Layer.parse("3x3:256x14x14:256").macs == 14 * 14 * 256 * 256 * 9
     assert Layer.parse("3x3:32x14x14:32:g32").macs == 14 * 14 * 32 * 9
-    wrong_ones = ("3x5:1x2x2:1", "3x3:1x2x3:1", "conv", "3x3:0x4x4:1", "7x7:1x3x3:1:p0", "3x3:1x4x4:1:s0", "")
+    assert Layer.parse("dense:40:30").weights == 1200
+    wrong_ones = (
+        "dense:0:10",
+        "dense:10:0",
+        "0x0:3x3x3:4",
+        "3x3:99999x3x3:0",
+        "3x5:1x2x2:1",
+        "3x3:1x2x3:1",
+        "conv",
+        "3x3:0x4x4:1",
+        "7x7:1x3x3:1:p0",
+        "3x3:1x4x4:1:s0",
+        "",
+    )
     for wrong in (*wrong_ones, "3x3:32x14x14:32:g5", "3x3:32x14x14:32:g0"):
         with pytest.raises(UsageError, match="layer"):
             Layer.parse(wrong)
     with pytest.raises(UsageError, match="there are xnornet"):
         choose(["magic"])
+    for spec, batch in (("3x3:99999x3x3:99999", 1), (SPEC, 10**12)):
+        with pytest.raises(UsageError, match=f"layer '{spec}' in batches of {batch} needs .* MiB of memory"):
+            layer_case(spec, batch=batch)
 
 
 @pytest.mark.parametrize("spec", ["3x3:24x9x9:40", "5x5:13x8x8:7:s2"])
@@ -181,6 +203,76 @@ def test_torch_runs_the_same_layer() -> None:
     pytest.importorskip("torch")
     records = {r.implementation: r for r in bench_layer("3x3:24x9x9:40", seconds=0.02, peers=["torch"])}
     assert records["torch"].median_ms is not None, records["torch"].note
+
+
+def file_of(model: object, path: Path) -> Path:
+    """A packed file that says that it holds this model."""
+    format.write(replace(tiny_model(), provenance={"model": model}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ({"name": "mynet"}, "'mynet' cannot be built for this file (unknown model 'mynet'"),
+        ({"name": "vgg_small", "options": {"nosuch": 3}}, "has no option nosuch"),
+        ({"name": "vgg_small", "options": {"width": "wide"}}, "cannot be built for this file"),
+        ({"name": "alexnet", "options": {"in_channels": 1}}, "'alexnet' cannot be built for this file"),
+        ("vgg_small", "the file does not say which architecture it holds"),
+    ],
+)
+def test_files_of_other_networks_have_no_float_twin(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], model: object, reason: str
+) -> None:
+    pytest.importorskip("torch")
+    ours, torch = bench_file(file_of(model, tmp_path / "a.safetensors"), seconds=0.02)
+    assert ours.median_ms is not None
+    assert torch.median_ms is None
+    assert torch.note.startswith("no float32 twin: ")
+    assert reason in torch.note
+    assert capfd.readouterr().err == ""
+
+
+def test_a_float_twin_is_built_only_for_those_who_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xnornet.models", None)
+    path = file_of({"name": "vgg_small"}, tmp_path / "a.safetensors")
+    records = {
+        r.implementation: r for r in bench_file(path, seconds=0.02, peers=["xnornet-integer-stem", "xnornet-bwn"])
+    }
+    assert records["xnornet"].bytes == records["xnornet-integer-stem"].bytes == path.stat().st_size
+    assert records["xnornet-integer-stem"].median_ms is not None
+    assert records["xnornet-bwn"].note == "a file holds one form of its network, which xnornet runs; --net times all"
+
+
+def test_bytes_are_those_of_the_implementations_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    model = {"name": "vgg_small", "options": {"width": 4, "in_channels": 1, "image_size": 12}}
+    records = {
+        r.implementation: r
+        for r in bench_file(file_of(model, tmp_path / "a"), seconds=0.02, peers=["onnxruntime", "onnxruntime-int8"])
+    }
+    float_, int8 = (records[name] for name in ("onnxruntime", "onnxruntime-int8"))
+    assert float_.median_ms is not None, float_.note
+    assert int8.median_ms is not None, int8.note
+    assert int8.bytes != float_.bytes
+
+
+def test_the_table_says_who_is_slower_and_shows_texts_as_they_are() -> None:
+    numbers = dict.fromkeys((f.name for f in fields(Record)), None) | {"threads": 1, "batch": 1, "runs": 10, "macs": 1}
+
+    def record(name: str, ms: float | None, note: str = "") -> Record:
+        times = {f"{which}_ms": ms for which in ("median", "q1", "q3", "min", "max")}
+        return Record(**{**numbers, **times, "case": "", "implementation": name, "note": note})
+
+    ours = record("xnornet", 2.0)
+    others = record("xnornet-bits", 1.0), record("[red]torch", None, "pip install 'xnornet[train]'")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(_beside("f[v2].safetensors", [ours, *others, record("fast", 0.5), record("slow", 3.0)]))
+    text = console.export_text()
+    for part in ("f[v2].safetensors", "[red]torch", "pip install 'xnornet[train]'", "4.00x slower", "1.5x faster"):
+        assert part in text
+    assert "faster" not in next(line for line in text.splitlines() if "xnornet-bits" in line)
 
 
 @pytest.mark.slow

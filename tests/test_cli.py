@@ -261,6 +261,54 @@ def test_bench_per_layer_and_kernels(run: Run, packed: Path) -> None:
     assert listed["portable"] is True
 
 
+def test_bench_fails_where_the_engine_does_not_run(run: Run, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XNORNET_ISA", "bogus")
+    status, out, _ = run("bench", packed, "--seconds", "0.1", "--peers", "none", "--json")
+    assert status == 1
+    assert "XNORNET_ISA=bogus" in json.loads(out)[0]["note"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("bench", "bench needs a FILE, --layer, --net or --list-kernels"),
+        ("bench FILE --layer 3x3:8x5x5:6", "FILE does not go with --layer"),
+        ("bench --net alexnet --per-layer", "--per-layer does not go with --net"),
+        ("bench FILE --per-layer --peers foo", "--per-layer does not go with --peers"),
+        ("bench nosuch --list-kernels", "FILE does not go with --list-kernels"),
+        ("bench FILE --seconds inf", "less than or equal to 3600"),
+        ("bench FILE --peers none --batch 1000000000000", "needs"),
+        ("bench FILE --per-layer --batch 1000000000000", "needs more memory than there is"),
+        ("bench FILE --peers torch,magic", "unknown implementation 'magic'"),
+        (
+            "reproduce fig1 lr=3 --seeds 1 --no-new",
+            "fig1 does not go with [KEY=VALUE]... and --seeds and --new/--no-new",
+        ),
+        ("reproduce fig4 --data mnist", "fig4 does not go with --data"),
+        ("reproduce table1 --seconds 3", "table1 does not go with --seconds"),
+    ],
+)
+def test_options_that_would_be_ignored_or_are_too_large_are_refused(
+    run: Run, packed: Path, words: str, said: str
+) -> None:
+    status, _, err = run(*(packed if word == "FILE" else word for word in words.split()))
+    assert status == 2
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("missing", "what"), [("matplotlib", "fig1"), ("matplotlib", "fig4"), ("torch", "fig4")])
+def test_figures_say_what_is_not_installed_before_they_measure(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, what: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    status, _, err = run("reproduce", what, "--results", tmp_path / "results")
+    assert status == 2
+    assert f"{missing}, which" in err
+    assert "not installed; pip install 'xnornet[" in err
+    assert not (tmp_path / "results").exists()
+
+
 def test_models(run: Run) -> None:
     pytest.importorskip("torch")
     status, out, _ = run("models", "--method", "bwn", "--json")

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from xnornet import __version__
+from xnornet.bench import provenance
 from xnornet.bench.figures import CHANNELS, FIGURES, channel_case, milliseconds, reproduce
 from xnornet.bench.layers import bench_layer
 from xnornet.bench.results import Results, read_rows
-from xnornet.errors import UsageError
+from xnornet.errors import UsageError, XnornetError
+from xnornet.files import write_csv
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -69,6 +72,27 @@ def test_pictures(tmp_path: Path) -> None:
         paths = draw(name, RESULTS, tmp_path)
         assert [path.suffix for path in paths] == [".png", ".svg"]
         assert all(path.stat().st_size > 10_000 for path in paths)
+
+
+def test_a_figure_without_a_time_that_it_rests_on_says_which(tmp_path: Path) -> None:
+    rows = [row for row in read_rows(RESULTS / "fig1.csv") if row["implementation"] != "scalar"]
+    write_csv(tmp_path / "fig1.csv", rows)
+    with pytest.raises(XnornetError, match=r"fig1.csv: no time of scalar \(not run\)"):
+        FIGURES["fig1"].table(tmp_path)
+
+
+def test_the_commit_is_that_of_this_checkout_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of a repository of somebody's work, in whose virtual environment the package is."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    author = ["-c", "user.name=A", "-c", "user.email=a@b"]
+    subprocess.run(["git", "-C", tmp_path, *author, "commit", "-q", "--allow-empty", "-m", "work"], check=True)
+    module = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages" / "xnornet" / "bench" / "provenance.py"
+    monkeypatch.setattr(provenance, "__file__", str(module))
+    assert provenance.revision() == f"v{__version__}"
+    (tmp_path / "cpp").mkdir()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "src" / "xnornet" / "bench" / "provenance.py"))
+    commit = subprocess.check_output(["git", "-C", tmp_path, "rev-parse", "--short", "HEAD"], text=True).strip()
+    assert provenance.revision() == commit
 
 
 def test_unknown_figure(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ..graph import PackedModel
 from ..ops import Window
 from ..preprocess import Preprocess
 from .case import Case
+from .procfs import need_memory
 from .record import Record
 from .run import bench_case
 
@@ -55,15 +56,14 @@ class Layer:
         Raises:
             UsageError: it is neither.
         """
-        if dense := re.fullmatch(r"dense:(\d+):(\d+)", spec):
-            return cls(1, int(dense[1]), 1, int(dense[2]))
-        match = re.fullmatch(r"(\d+)x\1:(\d+)x(\d+)x\3:(\d+)(?::s(\d+))?(?::p(\d+))?(?::g(\d+))?", spec)
+        long = re.sub(r"^dense:(\d+):(\d+)$", r"1x1:\1x1x1:\2", spec)
+        match = re.fullmatch(r"(\d+)x\1:(\d+)x(\d+)x\3:(\d+)(?::s(\d+))?(?::p(\d+))?(?::g(\d+))?", long)
         if match is None:
             raise UsageError(f"layer '{spec}' is not like 3x3:256x14x14:256, 3x3:64x56x56:128:s2 or dense:4096:4096")
         kernel, in_channels, size, out_channels = (int(match[i]) for i in (1, 2, 3, 4))
         padding = int(match[6]) if match[6] else kernel // 2
         layer = cls(kernel, in_channels, size, out_channels, int(match[5] or 1), padding, int(match[7] or 1))
-        if not in_channels or not out_channels or not layer.stride or layer.window.output_size(size, size)[0] < 1:
+        if 0 in (kernel, in_channels, out_channels, layer.stride) or layer.window.output_size(size, size)[0] < 1:
             raise UsageError(f"layer '{spec}' has no output")
         if not layer.groups or in_channels % layer.groups or out_channels % layer.groups:
             raise UsageError(f"layer '{spec}': its channels do not divide into {layer.groups} groups")
@@ -76,10 +76,21 @@ class Layer:
         return Window((self.kernel, self.kernel), (self.stride, self.stride), (p, p, p, p))
 
     @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return self.out_channels * self.in_channels // self.groups * self.kernel**2
+
+    @property
+    def values(self) -> int:
+        """Number of values that go in and come out, of one image."""
+        height, width = self.window.output_size(self.size, self.size)
+        return self.size**2 * self.in_channels + height * width * self.out_channels
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates, padded taps counted."""
         height, width = self.window.output_size(self.size, self.size)
-        return height * width * self.out_channels * self.in_channels // self.groups * self.kernel**2
+        return height * width * self.weights
 
 
 def layer_case(spec: str, *, batch: int = 1, seed: int = 0) -> Case:
@@ -88,9 +99,11 @@ def layer_case(spec: str, *, batch: int = 1, seed: int = 0) -> Case:
     The binary family takes their signs; "bwn" and "float" the numbers themselves. All are from float to float.
 
     Raises:
-        UsageError: the layer cannot be read.
+        UsageError: the layer cannot be read, or is larger than the memory.
     """
     layer = Layer.parse(spec)
+    # Made in double precision first.
+    need_memory(12 * (layer.weights + batch * layer.values) / 2**20, f"layer '{spec}' in batches of {batch}")
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((batch, layer.in_channels, layer.size, layer.size)).astype(np.float32)
     shape = (layer.out_channels, layer.kernel, layer.kernel, layer.in_channels // layer.groups)

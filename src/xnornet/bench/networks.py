@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError, XnornetError
 from ..format import read
 from ..graph import PackedModel
 from ..summary import summarise
-from .case import Case
-from .peers import choose
+from .case import Case, Family
+from .peers import choose, peer_class
+from .procfs import need_memory
 from .record import Record
 from .run import bench_case
 
@@ -48,23 +50,35 @@ def bench_file(
         progress: told what is being done.
 
     Returns:
-        A record for "xnornet", then one an implementation (with a note instead of times where it cannot run).
+        A record for "xnornet", then one an implementation (with a note instead of times where it cannot run). Bytes of
+        "xnornet" and "xnornet-integer-stem" are those of the whole file, of float32 implementations those of all
+        numbers of the network.
 
     Raises:
         FormatError: the file cannot be read.
         UsageError: there is no such implementation.
     """
     packed = read(path)
-    twin, reason = _float_twin(packed)
-    # Where there is no twin, no float implementation is asked.
-    case = _case(Path(path).name, {"xnor": packed, **({"float": twin} if twin is not None else {})}, batch)
-    timed = bench_case(case, threads=threads, seconds=seconds, peers=peers, progress=progress)
+    chosen = peers if isinstance(peers, Mapping) else choose(peers)
+    kinds = {name: peer_class(where) for name, where in chosen.items()}
+    forms: dict[Family, PackedModel] = {"xnor": packed}
+    lacking: dict[Family, str] = {"bwn": "a file holds one form of its network, which xnornet runs; --net times all"}
+    if any(kind.family == "float" for kind in kinds.values()):
+        try:
+            forms["float"] = _float_twin(packed)
+        except XnornetError as reason:
+            lacking["float"] = f"no float32 twin: {reason}"
+    case = _case(Path(path).name, forms, batch)
     sizes = summarise(packed)
     records = []
-    for record in timed:
-        size = sizes.file_bytes if record.implementation == "xnornet" else sizes.float_bytes
-        note = record.note if twin is not None or record.median_ms is not None else reason
-        records.append(replace(record, bytes=size, note=note))
+    # Where there is no twin, no float implementation is asked.
+    for record in bench_case(case, threads=threads, seconds=seconds, peers=chosen, progress=progress):
+        kind = kinds[record.implementation]
+        if record.implementation in ("xnornet", "xnornet-integer-stem"):
+            record = replace(record, bytes=sizes.file_bytes)
+        elif kind.family == "float" and kind.weight_bits == 32:
+            record = replace(record, bytes=sizes.float_bytes)
+        records.append(replace(record, note=lacking.get(kind.family, record.note)))
     return records
 
 
@@ -136,18 +150,19 @@ def _settle_norms(module: nn.Module, example: Any) -> None:
 
 def _case(name: str, networks: Mapping[Any, PackedModel], batch: int) -> Case:
     first = networks["xnor"]
+    # As pixels, and twice as floats.
+    need_memory(9 * batch * math.prod(first.input_shape) / 2**20, f"{name} in batches of {batch}")
     pixels = np.random.default_rng(0).integers(0, 256, (batch, *first.input_shape), dtype=np.uint8)
     x = np.ascontiguousarray(first.preprocess.normalise(pixels).transpose(0, 3, 1, 2))
     return Case(name, networks, x, pixels, binary_precision="signs")
 
 
-def _float_twin(packed: PackedModel) -> tuple[PackedModel | None, str]:
-    """The architecture named in the file's provenance, in float32 with random weights; or None, and why."""
-    if importlib.util.find_spec("torch") is None:
-        return None, "torch is not installed"
+def _float_twin(packed: PackedModel) -> PackedModel:
+    """The architecture named in the file's provenance, in float32 with random weights. Raises XnornetError."""
+    need_torch("it is built")
     model = packed.provenance.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("name"), str):
-        return None, "the file does not say which architecture it holds"
+        raise UnsupportedError("the file does not say which architecture it holds")
     import torch
 
     from .. import models
@@ -155,12 +170,17 @@ def _float_twin(packed: PackedModel) -> tuple[PackedModel | None, str]:
 
     options = model.get("options")
     torch.manual_seed(0)
-    module = models.create(
-        str(model["name"]),
-        method="float",
-        num_classes=len(packed.labels),
-        **(options if isinstance(options, dict) else {}),
-    )
     height, width, channels = packed.input_shape
     example = torch.zeros(1, channels, height, width)
-    return lower(module.eval(), example, preprocess=packed.preprocess), ""
+    try:
+        module = models.create(
+            str(model["name"]),
+            method="float",
+            num_classes=len(packed.labels),
+            **(options if isinstance(options, dict) else {}),
+        ).eval()
+        with torch.no_grad():
+            module(example)  # torch.export, too, says what does not fit, but in a hundred lines
+    except (TypeError, ValueError, RuntimeError) as error:  # of whatever the file says
+        raise UnsupportedError(f"'{model['name']}' cannot be built for this file ({error})") from error
+    return lower(module, example, preprocess=packed.preprocess)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["memory_left", "processor_flags", "processor_seconds", "resident_mib"]
+from ..errors import UsageError
+
+__all__ = ["memory_left", "need_memory", "processor_flags", "processor_seconds", "resident_mib"]
 
 
 def processor_seconds() -> float:
@@ -31,6 +33,13 @@ def resident_mib(key: str) -> float | None:
 def memory_left() -> float | None:
     """MiB that can be had without swapping."""
     return _line(Path("/proc/meminfo"), "MemAvailable")
+
+
+def need_memory(mib: float, what: str) -> None:
+    """Raises UsageError where so much memory cannot be had for what is asked."""
+    left = memory_left()
+    if left is not None and mib > left:
+        raise UsageError(f"{what} needs {mib:,.0f} MiB of memory, {left:,.0f} are free")
 
 
 def processor_flags() -> frozenset[str]:

@@ -6,6 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+from .. import __version__
 from ..cpus import cores
 
 __all__ = ["machine", "revision"]
@@ -25,14 +26,19 @@ def machine() -> str:
 
 
 def revision() -> str:
-    """The short commit of the checkout this code runs from, or "uncommitted" where its code was changed, or none."""
-    root = Path(__file__).parents[3]
+    """The short commit of the checkout this code runs from, or "uncommitted" where its code was changed.
+
+    Installed elsewhere, in a repository of somebody else's maybe, the version: "v0.1.0".
+    """
+    root = Path(__file__).resolve().parents[3]
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:
+        if not (root / "cpp").is_dir() or Path(git("rev-parse", "--show-toplevel")) != root:
+            return f"v{__version__}"
         return "uncommitted" if git("status", "--porcelain", "src", "cpp") else git("rev-parse", "--short", "HEAD")
     except (OSError, subprocess.CalledProcessError):
-        return "uncommitted"
+        return f"v{__version__}"

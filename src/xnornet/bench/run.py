@@ -142,6 +142,8 @@ class _Runner:
         if isinstance(taken, str):
             note += f"; {taken}"
         sample = taken if isinstance(taken, Sample) else None
+        if sample and sample.thrown_away:
+            note += f"; {sample.thrown_away} turns taken again"
         if sample and sample.disturbed:
             note += "; beside busy processes"
         low, high = sample.quartiles if sample else (None, None)

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from ..engine import Model, list_isas
+from ..errors import UsageError
 from ..format import read
 from .layers import bench_layer
 from .networks import bench_file, bench_network
@@ -39,17 +41,24 @@ def networks(
 
 
 def layers(path: str | Path, *, threads: int, batch: int) -> Rendered:
-    """Each op of a packed network: its kernel, time, rate, and what was fused. Threads and batch as `bench_file`."""
+    """Each op of a packed network: its kernel, time, rate, and what was fused. Threads and batch as `bench_file`.
+
+    Raises:
+        UsageError: the batch is larger than the memory.
+    """
     model = Model(read(path), threads=threads)
-    records = model.profile(np.zeros((batch, *model.input_shape), np.uint8))
+    try:
+        records = model.profile(np.zeros((batch, *model.input_shape), np.uint8))
+    except MemoryError as error:
+        raise UsageError(f"{Path(path).name} in batches of {batch} needs more memory than there is") from error
     table = _table(f"{Path(path).name}, {model.isa}", ("step", "op", "kernel", "ms", "MACs/cycle", "bytes", "fused"))
     for record in records:
         rate = f"{record.macs_per_cycle:.1f}" if record.macs else ""
-        table.add_row(
-            record.name, record.op, record.kernel, f"{record.ms:.4f}", rate, f"{record.bytes:,}", record.fused
+        _add_row(
+            table, record.name, record.op, record.kernel, f"{record.ms:.4f}", rate, f"{record.bytes:,}", record.fused
         )
     table.add_section()
-    table.add_row("total", "", "", f"{sum(record.ms for record in records):.4f}", "", "", "")
+    _add_row(table, "total", "", "", f"{sum(record.ms for record in records):.4f}", "", "", "")
     return table, [asdict(record) for record in records]
 
 
@@ -85,7 +94,7 @@ def single_layers(
         taken = bench_layer(spec, threads=threads, batch=batch, seconds=seconds, peers=peers, progress=progress)
         for record in taken:
             rate = f"{record.macs_per_cycle:.1f}" if record.macs_per_cycle else ""
-            table.add_row(spec, *_shown(record), rate, _faster(taken[0], record), record.note)
+            _add_row(table, spec, *_shown(record), rate, _faster(taken[0], record), record.note)
         table.add_section()
         records += [record.records() for record in taken]
     return table, records
@@ -96,7 +105,7 @@ def kernels() -> Rendered:
     sets = list_isas()
     table = _table("Kernel sets, best first; XNORNET_ISA=NAME forces one", ("name", "runs here", "kernels"))
     for isa in sets:
-        table.add_row(isa.name, "yes" if isa.available else f"no: lacks {isa.missing}", ", ".join(isa.kernels))
+        _add_row(table, isa.name, "yes" if isa.available else f"no: lacks {isa.missing}", ", ".join(isa.kernels))
     return table, [{**asdict(isa), "available": isa.available} for isa in sets]
 
 
@@ -106,7 +115,7 @@ def _beside(title: str, records: Sequence[Record]) -> Table:
     table = _table(title, headings)
     for record in records:
         of_process = (f"{n:.0f}" if n is not None else "" for n in (record.load_ms, record.peak_rss_mib))
-        table.add_row(*_shown(record), _faster(records[0], record), *of_process, record.note)
+        _add_row(table, *_shown(record), _faster(records[0], record), *of_process, record.note)
     return table
 
 
@@ -122,12 +131,21 @@ def _shown(record: Record) -> tuple[str, str, str, str]:
 def _faster(ours: Record, peer: Record) -> str:
     if peer is ours or ours.median_ms is None or peer.median_ms is None:
         return ""
+    if peer.implementation == "xnornet-bits":  # ours too, seen otherwise
+        return ""
+    if peer.median_ms < ours.median_ms:
+        return f"{ours.median_ms / peer.median_ms:.2f}x slower"
     return f"{peer.median_ms / ours.median_ms:.1f}x faster"
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title, "table.title"), title_justify="left")
     for heading in headings:
         right = heading in ("bytes", "weights", "ms", "median ms", "quartiles", "MACs/cycle", "load ms", "MiB")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Texts as they are: names and notes may hold what rich takes for markup."""
+    table.add_row(*map(Text, cells))

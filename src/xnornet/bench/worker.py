@@ -7,7 +7,6 @@ memory cannot be told from another's, and one that crashes takes only itself dow
 
 from __future__ import annotations
 
-import importlib
 import pickle
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .peers import Loaded, Peer, PeerUnavailable
+from .peers import Loaded, Peer, PeerUnavailable, peer_class
 from .processes import Answer, Request
 from .procfs import resident_mib
 
@@ -27,8 +26,7 @@ _WARM_UP_SECONDS = 0.1
 
 def main() -> None:
     connection = Connection(int(sys.argv[1]))
-    module, _, name = sys.argv[2].partition(":")
-    session = _Session(module, name)
+    session = _Session(sys.argv[2])
     while True:
         try:
             request: Request = connection.recv()
@@ -46,16 +44,15 @@ def main() -> None:
 class _Session:
     """The requests, one method each."""
 
-    def __init__(self, module: str, name: str) -> None:
-        self._where = module, name
+    def __init__(self, where: str) -> None:
+        self._where = where
         self._peer: Peer | None = None
         self._loaded: Loaded | None = None
 
     @property
     def peer(self) -> Peer:
         if self._peer is None:
-            module, name = self._where
-            self._peer = getattr(importlib.import_module(module), name)()
+            self._peer = peer_class(self._where)()
         return self._peer
 
     def traits(self) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
 from ...errors import UsageError
+from .base import Peer
 
-__all__ = ["PEERS", "choose"]
+__all__ = ["PEERS", "choose", "peer_class"]
 
 # "module:class" in this package. In the order of the tables: ours, then float, 8-bit, binary.
 PEERS: dict[str, str] = {
@@ -38,3 +40,14 @@ def choose(names: Sequence[str] | None) -> dict[str, str]:
         raise UsageError(f"unknown implementation '{unknown[0]}'; there are {', '.join(PEERS)}")
     wanted = PEERS if names is None else {name: PEERS[name] for name in PEERS if name in {"xnornet", *names}}
     return {name: f"{__package__}.{where}" for name, where in wanted.items()}
+
+
+def peer_class(where: str) -> type[Peer]:
+    """The implementation at "module:class"; its library is not imported before it is started.
+
+    Raises:
+        ImportError, AttributeError: it is not there.
+    """
+    module, _, name = where.partition(":")
+    found: type[Peer] = getattr(importlib.import_module(module), name)
+    return found
