@@ -41,8 +41,14 @@ def number(row: Row) -> float:
     return float(row["median_ms"])
 
 
+def disturbed(row: Row) -> bool:
+    """Whether it was timed while other processes were busy."""
+    return bool(row["median_ms"]) and "beside busy processes" in row["note"]
+
+
 def ms(row: Row | None) -> str:
-    return short(row["median_ms"]) if row and row["median_ms"] else ""
+    """Milliseconds, with a star where they are `disturbed`."""
+    return short(row["median_ms"]) + "*" * disturbed(row) if row and row["median_ms"] else ""
 
 
 def cycle(row: Row) -> str:

@@ -21,6 +21,7 @@ from measurements import (
     best,
     cell,
     cycle,
+    disturbed,
     faster,
     find,
     heading,
@@ -93,11 +94,12 @@ the quartiles, versions, notes and commands too; `make bench-docs` writes it ane
 
 How it is measured (`xnornet bench`): every implementation converts the network to its own format in one process and
 loads and runs it in another. These take turns of a quarter of a second; one in which the rest of the machine used more
-than a tenth of a core is thrown away and taken again. The first and last image's outputs are compared with the NumPy
-reference before anything is timed; a wrong one is reported instead of timed. Times are medians of all runs. Float peers
-get their input as they like it best (channels-last, normalised, norms folded, dense layers as such); ours gets uint8
-pixels for networks and channels-first floats for layers. int8 is calibrated on random data: it tells speed, not
-accuracy. Multiply-accumulates (MACs) count padded taps, and a Winograd convolution counts as the direct one.
+than a tenth of a core is thrown away and taken again; where no quiet moment came, the least disturbed ones stand, and
+the time has a star. The first and last image's outputs are compared with the NumPy reference before anything is timed;
+a wrong one is reported instead of timed. Times are medians of all runs. Float peers get their input as they like it
+best (channels-last, normalised, norms folded, dense layers as such); ours gets uint8 pixels for networks and channels-
+first floats for layers. int8 is calibrated on random data: it tells speed, not accuracy. Multiply-accumulates (MACs)
+count padded taps, and a Winograd convolution counts as the direct one.
 """
 
 
@@ -137,16 +139,17 @@ def beside(rows: Sequence[Row], cases: Sequence[str]) -> str:
             cells += [ms(row), "" if row is ours else faster(row, ours)]
         if shown:
             lines.append(line([NAMES.get(name, name), *cells]))
-    return "\n".join(lines) + untimed([row for row in rows if row["case"] in cases])
+    return "\n".join(lines) + remarks([row for row in rows if row["case"] in cases])
 
 
-def untimed(rows: Sequence[Row]) -> str:
-    """What could not be timed, and why."""
+def remarks(rows: Sequence[Row]) -> str:
+    """What the stars mean, where there are any; what could not be timed, and why."""
+    stars = "\n\n\\* beside busy processes" if any(map(disturbed, rows)) else ""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if not row["median_ms"] and row["implementation"] not in ("scalar", "xnornet-integer-stem"):
             reasons.setdefault(f"{NAMES[row['implementation']]}: {row['note']}", []).append(row["case"])
-    return "".join(f"\n\nNot timed: {reason}." for reason in reasons)
+    return stars + "".join(f"\n\nNot timed: {reason}." for reason in reasons)
 
 
 def scaling(rows: Sequence[Row]) -> str:
@@ -197,8 +200,8 @@ def layers_of(name: str, title: str, said: str, of_isa: Callable[[str], str] = l
             found = [find(chosen, case, name) for case in cases]
             if any(row and row["median_ms"] for row in found):
                 lines.append(line([NAMES.get(name, name), *(cell(row) for row in found)]))
-        reasons = untimed([row for row in chosen if row["implementation"] not in ("larq",)])
-        parts += [f"### {isa} kernels", of_isa(isa), "\n".join(lines) + reasons, where(chosen)]
+        below = remarks([row for row in chosen if row["implementation"] not in ("larq",)])
+        parts += [f"### {isa} kernels", of_isa(isa), "\n".join(lines) + below, where(chosen)]
     return "\n\n".join(part for part in parts if part)
 
 

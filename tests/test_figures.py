@@ -104,6 +104,16 @@ def test_the_page_is_what_the_files_say() -> None:
     subprocess.run([sys.executable, ROOT / "scripts" / "write_performance.py", "--check"], check=True)
 
 
+def test_times_beside_busy_processes_have_a_star() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text()
+    rows = read_rows(RESULTS / "networks-zen4.csv")
+    marked = [float(row["median_ms"]) for row in rows if "beside busy processes" in row["note"]]
+    assert marked
+    for ms in marked:
+        assert f"| {ms:,.0f}* |" in page if ms >= 100 else f"| {ms:.3g}* |" in page
+    assert "\n\\* beside busy processes\n" in page
+
+
 def test_every_figure_has_machine_commit_and_command() -> None:
     for name in ("fig1", "fig4", "fig4-memory", "layers", "networks"):
         with (RESULTS / f"{name}.csv").open(newline="") as file:
