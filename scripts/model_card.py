@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -128,7 +129,8 @@ def _among(row: Row, seeds: Sequence[Row]) -> str:
 def _making(entry: Entry, model: PackedModel, row: Row) -> str:
     told: Any = model.provenance
     options = [f"{key}={value}" for key, value in told["model"]["options"].items()]
-    command = re.sub("(?<=[ =])~?/(?:[^/ ]+/)*", "", row["command"])  # folders of one machine
+    words = shlex.split(row["command"])
+    command = shlex.join(re.sub("(^|=)~?/.*/", r"\1", word) for word in words)  # without folders of one machine
     return _table(
         {
             "data set": entry.data,

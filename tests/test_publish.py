@@ -74,7 +74,7 @@ class Run:
             "trained_on": "a GPU",
             "times_machine": "a CPU, 2 cores",
             "commit": "abc1234",
-            "command": "xnornet train animals-xnor seed=1 teacher=/home/me/runs/teacher.ckpt",
+            "command": "xnornet train animals-xnor --data '/home/me/my photos/animals' seed=1 teacher=/home/me/teacher.ckpt",
         }
         others = [{**self.row, "seed": seed, "test_top1_engine": top1} for seed, top1 in ((0, "0.0000"), (2, "1.0000"))]
         write_csv(self.results, [others[0], self.row, others[1], {**self.row, "line": "float", "method": "float"}])
@@ -144,7 +144,7 @@ def test_a_bundled_model(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         "| architecture | small_convnet width=8 norm=True |",
         "| training images shown | 12,345 |",
         "| versions | torch 2.13.0, xnornet 0.1.0 |",
-        "| command | `xnornet train animals-xnor seed=1 teacher=teacher.ckpt` |",
+        "| command | `xnornet train animals-xnor --data animals seed=1 teacher=teacher.ckpt` |",
         "Data: random pictures, free for all\n",
         "Tested on the test split of animals and on nothing else",
         f"`{entry.sha256}`",

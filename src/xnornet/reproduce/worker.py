@@ -6,6 +6,7 @@ that ends; then this one ends as by SIGTERM, on which training saves its checkpo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -28,9 +29,11 @@ def main() -> None:
 
     torch.set_num_threads(threads)
     try:
-        connection.send(make_run(*job))
+        answer: object = make_run(*job)
     except XnornetError as error:
-        connection.send(error)
+        answer = error
+    with contextlib.suppress(BrokenPipeError):  # nobody is there any more
+        connection.send(answer)
 
 
 def _end_with(connection: Connection) -> None:
