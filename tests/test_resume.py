@@ -72,6 +72,17 @@ def test_a_resumed_run_ends_with_the_same_weights(name, steps, every, tiny_data,
     assert len(list(csv.DictReader((tmp_path / "parts" / "metrics.csv").open()))) == 4
 
 
+def test_a_resumed_run_of_bop_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch):
+    options = {**TINY, "optimiser": "bop", "method": "bnn", "checkpoint_steps": 1}
+    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=options)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 5)
+        with pytest.raises(Interruption):
+            train("fashion-xnor", out=tmp_path / "parts", overrides=options)
+    resumed = train("fashion-xnor", out=tmp_path / "parts", overrides=options, resume=True)
+    assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
+
+
 @pytest.mark.parametrize("every", [0, 1])
 def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every, tiny_data, tmp_path, monkeypatch):
     """With a worker process, which starts anew each epoch; within an epoch no image is decoded for nothing."""

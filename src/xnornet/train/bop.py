@@ -69,6 +69,7 @@ class Bop(torch.optim.Adam):
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
+            state["step"] = torch.zeros(())  # unused, but Adam asks for it wherever it restores a state
         moved = state["momentum"].lerp(weight.grad, gamma) if weight.grad is not None else state["momentum"]
         flips = (moved.abs() >= self.threshold) & (moved * weight > 0)
         # As torch's fused optimisers do: where the step is marked as not finite, on the device, nothing changes.
