@@ -4,38 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import glob
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["replacing", "write_csv"]
+__all__ = ["remove_partial", "replacing", "write_csv"]
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
 
+    Where `path` is a symbolic link, the file that it leads to is replaced.
+
     Raises:
-        OSError: from the body, or where the folder cannot be written.
+        OSError: from the body, where the folder cannot be written, or where `path` is there and no regular file.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    if Path(path).exists() and not Path(path).is_file():
+        what = "a folder" if Path(path).is_dir() else "no regular file"
+        raise FileExistsError(errno.EEXIST, f"there already, and {what}: give another name", str(path))
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
+        # Made as any file is, and so as open as the umask lets it be, which `tempfile` does not do.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)  # mkstemp makes files private; the result should be as open as any other file
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # where it could not be made in the first place
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def remove_partial(path: str | Path) -> None:
+    """Remove what `replacing` left beside `path` where its process was killed; nobody may be writing `path` now."""
+    target = Path(os.path.realpath(path))
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        left.unlink(missing_ok=True)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
