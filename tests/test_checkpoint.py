@@ -100,7 +100,13 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tiny_data, tmp_path, monke
         with pytest.raises(TrainingError, match=r"No space left on device.*--resume"):
             train("fashion-xnor", out=folder, overrides=TINY)
     assert load_record(folder / "last.ckpt").epoch == 1
-    assert sorted(p.name for p in folder.iterdir()) == ["last.ckpt", "layers.csv", "metrics.csv", "tensorboard"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        ".lock",
+        "last.ckpt",
+        "layers.csv",
+        "metrics.csv",
+        "tensorboard",
+    ]
     resumed = train("fashion-xnor", out=folder, overrides=TINY, resume=True)
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
 

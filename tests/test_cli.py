@@ -406,3 +406,21 @@ def test_standard_output_may_be_full(packed: Path) -> None:
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "xnornet: standard output: No space left on device\n"
+
+
+def test_train_as_json_prints_nothing_else(
+    run: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from xnornet.data import open_dataset
+
+    from .training import shrink
+
+    data = shrink(open_dataset("fashion-mnist-mini"))
+    monkeypatch.setattr("xnornet.train.run.open_dataset", lambda spec: replace(data, name=spec))
+    words = ["train", "fashion-xnor", "--epochs", "2", "batch_size=20", f"init_from={trained / 'last.ckpt'}"]
+    status, out, err = run(*words, "--out", tmp_path / "run", "--json")
+    assert status == 0
+    assert json.loads(out)["epoch"] == 2
+    assert [line.split()[0] for line in err.splitlines()] == ["begins", "epoch", "epoch"]

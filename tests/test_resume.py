@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from xnornet.errors import UsageError
+from xnornet.errors import StoppedError, TrainingError, UsageError
 from xnornet.train import data as train_data
 from xnornet.train.checkpoint import load_record
 from xnornet.train.module import Classifier
@@ -98,25 +98,126 @@ def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every,
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
 
 
-def test_a_run_told_to_end_saves_first(tiny_data, tmp_path, monkeypatch):
-    """SIGTERM, as a scheduler sends it before it kills: the step is finished and saved."""
-    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=TINY)
+def signal_in(monkeypatch, hook, at, *signals):
+    """Send signals to this process in a step of training or testing, by (epoch, batch), both counted from 0."""
+    original = getattr(Classifier, hook)
+
+    def step(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == at:
+            for signum in signals:
+                os.kill(os.getpid(), signum)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, hook, step)
+
+
+@pytest.mark.parametrize(
+    ("signum", "error", "what"),
+    [(signal.SIGTERM, StoppedError, "told to end"), (signal.SIGINT, KeyboardInterrupt, "stopped")],
+    ids=["SIGTERM", "Ctrl-C"],
+)
+@pytest.mark.parametrize(
+    ("hook", "at", "saved", "where"),
+    [
+        ("training_step", (1, 1), (1, 2), "in epoch 2"),
+        ("training_step", (1, 2), (2, 0), "after epoch 2"),  # the epoch's last
+        ("validation_step", (1, 0), (2, 0), "after epoch 2"),
+    ],
+    ids=["in-an-epoch", "in-its-last-step", "testing"],
+)
+def test_a_run_told_to_end_saves_first(hook, at, saved, where, signum, error, what, tiny_data, tmp_path, monkeypatch):
+    """The step, or all testing, is finished and saved, though no checkpoint was due before the end."""
+    options = {**TINY, "epochs": 4, "checkpoint_epochs": 4}
+    whole = train("fashion-xnor", out=tmp_path / "whole", overrides=options)
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as patch:
-        count = iter(range(10**9))
-        original = Classifier.training_step
-
-        def step(self, batch, batch_idx):
-            if next(count) == 4:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return original(self, batch, batch_idx)
-
-        patch.setattr(Classifier, "training_step", step)
-        with pytest.raises(SystemExit):
-            train("fashion-xnor", out=tmp_path / "parts", overrides=TINY)
+        signal_in(patch, hook, at, signum, signum)  # torchrun passes on what the terminal has sent already
+        with pytest.raises(error, match=f"parts: {what} {where}; go on with --resume"):
+            train("fashion-xnor", out=tmp_path / "parts", overrides=options)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     stopped = load_record(tmp_path / "parts" / "last.ckpt")
-    assert (stopped.epoch, stopped.batch) == (1, 2)
-    resumed = train("fashion-xnor", out=tmp_path / "parts", overrides=TINY, resume=True)
+    assert (stopped.epoch, stopped.batch) == saved
+    resumed = train("fashion-xnor", out=tmp_path / "parts", overrides=options, resume=True)
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
+
+
+def test_a_second_interrupt_ends_a_run_at_once(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("xnornet.train.ending.ONE_PRESS", -1.0)
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        signal_in(patch, "training_step", (1, 1), signal.SIGINT, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match="parts: stopped; go on with --resume"):
+            train("fashion-xnor", out=tmp_path / "parts", overrides=TINY)
+    assert signal.getsignal(signal.SIGINT) is handler
+    stopped = load_record(tmp_path / "parts" / "last.ckpt")
+    assert (stopped.epoch, stopped.batch) == (1, 0)
+
+
+def test_a_run_told_to_end_before_its_first_step(tiny_data, tmp_path, monkeypatch):
+    """There is nothing to save: Ctrl-C ends it at once, SIGTERM after a step."""
+    prepare = train_data.ImageDataModule.train_dataloader
+    for signum, error in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, StoppedError)):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                train_data.ImageDataModule,
+                "train_dataloader",
+                lambda self, signum=signum: (os.kill(os.getpid(), signum), prepare(self))[1],
+            )
+            with pytest.raises(error, match="go on with --resume"):
+                train("fashion-xnor", out=tmp_path / "parts", overrides=TINY)
+
+
+TOLD = """
+import os, signal
+from xnornet.train.module import Classifier
+step = Classifier.training_step
+def told(self, batch, batch_idx):
+    if (self.current_epoch, batch_idx, self.global_rank) == (1, 1, int(os.environ["TOLD_RANK"])):
+        os.kill(os.getpid(), getattr(signal, os.environ["TOLD"]))
+    return step(self, batch, batch_idx)
+Classifier.training_step = told
+from xnornet.cli import main
+main()
+"""
+WORDS = ("train", "fashion-xnor", "--epochs", "3", "batch_size=20", "model.width=8", "checkpoint_epochs=3")
+
+
+def write_data(folder, data):
+    """As the four files of MNIST, which another process can read."""
+    folder.mkdir()
+    for prefix, which in (("train", "train"), ("t10k", "test")):
+        split = data.split(which)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.array(split.labels, np.uint8))
+    (folder / "classes.txt").write_text("\n".join(data.class_names))
+    return str(folder)
+
+
+def told(tmp_path, data, signum, rank, *words):
+    """The command, to which a signal is sent in the middle of its second epoch."""
+    script = tmp_path / "told.py"  # a file, which Lightning starts again for the second process
+    script.write_text(TOLD)
+    command = [sys.executable, script, *WORDS, "--data", data, "--out", str(tmp_path / "run")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TOLD": signum, "TOLD_RANK": str(rank)}
+    return subprocess.run([*command, *words], capture_output=True, text=True, env=env, check=False)
+
+
+def test_the_command_says_how_it_was_ended(tiny_data, tmp_path):
+    done = told(tmp_path, write_data(tmp_path / "data", tiny_data), "SIGINT", 0)
+    assert (done.returncode, done.stderr) == (
+        130,
+        f"xnornet: {tmp_path / 'run'}: stopped in epoch 2; go on with --resume\n",
+    )
+    assert load_record(tmp_path / "run" / "last.ckpt").batch == 2
+
+
+def test_two_processes_end_together(tiny_data, tmp_path):
+    """Only the second is told; both finish the same step, and all is saved."""
+    done = told(tmp_path, write_data(tmp_path / "data", tiny_data), "SIGTERM", 1, "devices=2")
+    assert done.returncode == 143
+    assert f"xnornet: {tmp_path / 'run'}: told to end in epoch 2; go on with --resume" in done.stderr.splitlines()
+    stopped = load_record(tmp_path / "run" / "last.ckpt")
+    assert (stopped.epoch, stopped.batch, stopped.images_seen) == (1, 2, 100)
 
 
 def test_epochs_between_those_saved_and_tested(tiny_data, tmp_path, monkeypatch):
@@ -164,6 +265,74 @@ def test_resuming_a_finished_run_does_nothing(tiny_data, tmp_path):
     assert first.checkpoint.stat().st_mtime_ns == before
 
 
+INSIDE = """
+import sys
+from pathlib import Path
+from xnornet.train.lock import sole_trainer
+with sole_trainer(Path(sys.argv[1])):
+    print("inside", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_folder_has_one_trainer(tiny_data, tmp_path):
+    command = [sys.executable, "-c", INSIDE, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "inside\n"
+        with pytest.raises(TrainingError, match=f"another process trains in {tmp_path}"):
+            train("fashion-float", out=tmp_path, overrides=TINY)
+        other.kill()  # the lock ends with the process, however that ends
+    left = [tmp_path / f".{name}.0123abcd.partial" for name in ("last.ckpt", "metrics.csv", "layers.csv")]
+    for path in left:  # of a process killed while it wrote
+        path.write_text("half")
+    train("fashion-float", out=tmp_path, overrides={**TINY, "epochs": 1})
+    assert not any(path.exists() for path in left)
+
+
+def test_a_run_that_ends_after_its_last_save_has_all_its_metrics(tiny_data, tmp_path, monkeypatch):
+    def save(self, trainer):
+        original(self, trainer)
+        if self.record.epoch == 3:
+            raise Interruption
+
+    original = RunFolder._save
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "_save", save)
+        with pytest.raises(Interruption):
+            train("fashion-float", out=tmp_path, overrides=TINY)
+    assert train("fashion-float", out=tmp_path, overrides=TINY, resume=True).record.epoch == 3
+    assert len(list(csv.DictReader((tmp_path / "metrics.csv").open()))) == 3
+
+
+def test_files_that_a_run_builds_on_may_move(tiny_data, tmp_path, monkeypatch):
+    """The teacher is known by its bytes, the data by their classes; what a run began with it does not need again."""
+    first = train("fashion-bwn", out=tmp_path / "first", overrides={**TINY, "epochs": 1}).checkpoint
+    files = {"teacher": str(first), "init_from": str(first)}
+    options = {**TINY, "checkpoint_steps": 1}
+    whole = train("fashion-xnor", out=tmp_path / "whole", overrides={**options, **files})
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        with pytest.raises(Interruption):
+            train("fashion-xnor", out=tmp_path / "parts", overrides={**options, **files})
+    moved = tmp_path / "moved.ckpt"
+    first.rename(moved)
+
+    def resume(**files):
+        return train("fashion-xnor", data="moved", out=tmp_path / "parts", overrides={**options, **files}, resume=True)
+
+    for wrong, message in (
+        ({"init_from": str(first)}, f"holds a run with teacher={first}, not"),
+        ({"teacher": str(moved)}, f"holds a run with init_from={first}, not"),
+        ({"teacher": str(whole.checkpoint), "init_from": str(first)}, "not the file that the run began with"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            resume(**wrong)
+    resumed = resume(teacher=str(moved), init_from=str(first))
+    assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
+    assert resumed.record.origins == whole.record.origins
+    assert (resumed.record.recipe["teacher"], resumed.record.recipe["data"]) == (str(moved), "moved")
+
+
 def test_a_run_folder_is_not_overwritten_or_mixed(tiny_data, tmp_path):
     train("fashion-float", out=tmp_path, overrides=TINY)
     with pytest.raises(UsageError, match="holds a run already: --resume goes on with it"):
@@ -189,20 +358,14 @@ train("fashion-xnor", data=sys.argv[1], out=sys.argv[2], overrides=options)
 
 def test_a_killed_run_resumes_to_the_same_weights(tiny_data, tmp_path):
     """Killed in the middle of the second epoch, without a chance to say goodbye."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for prefix, which in (("train", "train"), ("t10k", "test")):
-        split = tiny_data.split(which)
-        write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images)
-        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.array(split.labels, np.uint8))
-    (folder / "classes.txt").write_text("\n".join(tiny_data.class_names))
-    command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "parts")]
+    folder = write_data(tmp_path / "data", tiny_data)
+    command = [sys.executable, "-c", KILLED, folder, str(tmp_path / "parts")]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: sums split among threads round otherwise
     assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == -signal.SIGKILL
     killed = load_record(tmp_path / "parts" / "last.ckpt")
     assert (killed.epoch, killed.batch, killed.images_seen) == (1, 2, 100)
-    resumed = train("fashion-xnor", data=str(folder), out=tmp_path / "parts", overrides=TINY, resume=True)
-    whole = train("fashion-xnor", data=str(folder), out=tmp_path / "whole", overrides=TINY)
+    resumed = train("fashion-xnor", data=folder, out=tmp_path / "parts", overrides=TINY, resume=True)
+    whole = train("fashion-xnor", data=folder, out=tmp_path / "whole", overrides=TINY)
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
     assert [timeless(row) for row in whole.record.history] == [timeless(row) for row in resumed.record.history]
 

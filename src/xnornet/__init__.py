@@ -10,7 +10,16 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from .engine import Model, load
-from .errors import DataError, FetchError, FormatError, TrainingError, UnsupportedError, UsageError, XnornetError
+from .errors import (
+    DataError,
+    FetchError,
+    FormatError,
+    StoppedError,
+    TrainingError,
+    UnsupportedError,
+    UsageError,
+    XnornetError,
+)
 from .preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ __all__ = [
     "FormatError",
     "Model",
     "Preprocess",
+    "StoppedError",
     "TrainingError",
     "UnsupportedError",
     "UsageError",

@@ -1,6 +1,7 @@
 """The `xnornet` command. Each verb imports what it needs when it runs, so that none waits for torch in vain.
 
-Exit status: 0 done; 1 it failed; 2 wrong use. Errors are one line; XNORNET_DEBUG=1 shows the traceback.
+Exit status: 0 done; 1 it failed; 2 wrong use; 130 or 143 it was told to end, by Ctrl-C or SIGTERM. Errors are one line;
+XNORNET_DEBUG=1 shows the traceback.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+import typer.core
 
 from . import __version__
-from .errors import DataError, UsageError, XnornetError
+from .errors import DataError, StoppedError, UsageError, XnornetError
 from .terminal import (
     console,
     located,
@@ -38,7 +40,20 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+
+class _Verbs(typer.core.TyperGroup):
+    """Says what an interruption says, before typer makes a bare status of it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            _complain(str(error))
+            raise
+
+
 app = typer.Typer(
+    cls=_Verbs,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -79,7 +94,7 @@ def main() -> None:
         if os.environ.get("XNORNET_DEBUG"):
             raise
         _complain(_one_line(error))
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(143 if isinstance(error, StoppedError) else 2 if isinstance(error, UsageError) else 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -89,7 +104,7 @@ class _LogLine(logging.Formatter):
 
 
 def _complain(message: str) -> None:
-    if message:  # empty where the help was shown instead
+    if message:  # empty where the help was shown instead, or nothing is to be said of Ctrl-C
         print(f"xnornet: {visible(message)}", file=sys.stderr)
 
 
@@ -134,7 +149,14 @@ def train(
 
     warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
     result = run(
-        recipe, data=data, method=method, epochs=epochs, out=out, resume=resume, overrides=overrides_of(overrides or [])
+        recipe,
+        data=data,
+        method=method,
+        epochs=epochs,
+        out=out,
+        resume=resume,
+        overrides=overrides_of(overrides or []),
+        report=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )
     if not is_first_process():
         return

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["DataError", "FetchError", "FormatError", "TrainingError", "UnsupportedError", "UsageError", "XnornetError"]
+__all__ = [
+    "DataError",
+    "FetchError",
+    "FormatError",
+    "StoppedError",
+    "TrainingError",
+    "UnsupportedError",
+    "UsageError",
+    "XnornetError",
+]
 
 
 class XnornetError(Exception):
@@ -31,3 +40,7 @@ class UsageError(XnornetError):
 
 class TrainingError(XnornetError):
     """A training run that cannot go on: a loss that is not a number, a run folder that cannot be written."""
+
+
+class StoppedError(TrainingError):
+    """A training run that was told to end (SIGTERM) and has saved where it stood; `resume` goes on with it."""

@@ -65,5 +65,8 @@ class Bar(L.Callback):
         total = int(trainer.num_val_batches[0])
         self._progress.update(self._task, description="testing", completed=batch_idx + 1, total=total)
 
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._progress.stop()
+
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._progress.stop()

@@ -98,6 +98,7 @@ class StreamLoader(Sized):
             batch_size=None,  # a sample is a batch already
             sampler=batches,
             num_workers=workers,
+            worker_init_fn=_ignore_interrupts,
             persistent_workers=workers > 0,
             # Workers share the listing instead of copying it. They use Pillow and NumPy: a fork does them no harm.
             multiprocessing_context="fork" if workers else None,
@@ -196,8 +197,14 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
 def _begin(work: Callable[[range], tuple[list[int], Faults]]) -> None:
     global _work_here
     _work_here = work
+    _ignore_interrupts()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends the process
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _ignore_interrupts(worker: int = 0) -> None:
+    """A terminal sends Ctrl-C to all of its processes: it is for the one that trains to end the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _work(piece: range) -> tuple[list[int], Faults]:

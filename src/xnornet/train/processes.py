@@ -17,6 +17,8 @@ __all__ = ["SyncBatchNorm", "is_first_process", "process_counts", "synchronise_b
 
 def is_first_process() -> bool:
     """Whether this is the one, of several, that writes and prints."""
+    if int(os.environ.get("NODE_RANK") or 0):  # of another machine, where Lightning counts from 0 at first
+        return False
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 

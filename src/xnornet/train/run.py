@@ -10,11 +10,13 @@ choose an epoch by its test accuracy would be to peek at the answers; the result
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,16 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
-from ..data import open_dataset
-from ..errors import FormatError, TrainingError, UsageError
+from ..data import ImageData, open_dataset
+from ..errors import DataError, FormatError, TrainingError, UsageError
 from ..models import options as model_options_of
+from ..nn import clip_weights_
 from .bar import Bar
 from .checkpoint import AtomicCheckpoints, Record, build, fingerprint, load_module, load_record, load_weights, plain
 from .data import ImageDataModule
+from .ending import Ending
 from .layer_statistics import LayerStatistics
+from .lock import sole_trainer
 from .module import Classifier
 from .processes import is_first_process, process_counts, synchronise_batch_norms
 from .recipes import Recipe
@@ -43,6 +48,8 @@ log = logging.getLogger("xnornet")
 DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
 # Where a run resumes: how it is run, not what comes out but for the rounding of sums.
 MAY_DIFFER = {"checkpoint_epochs", "checkpoint_minutes", "checkpoint_steps", "compile", "devices", "num_nodes"}
+MAY_MOVE = {"data", "teacher", "init_from"}  # known by more than their paths, or no longer needed
+FULL_OR_FORBIDDEN = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")}
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,11 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     overrides: Mapping[str, Any] | None = None,
+    report: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> TrainingResult:
     """Train a recipe.
+
+    SIGTERM and Ctrl-C let it finish its step, or its testing, and save; a second Ctrl-C ends it at once.
 
     Args:
         recipe: its name, or the recipe itself.
@@ -83,42 +93,66 @@ def train(
             resumed run ends with the weights of one that was never interrupted, bit for bit on the same CPU with as
             many threads.
         overrides: other values of the recipe, as text or typed; see `Recipe.override`.
+        report: takes a line on what the run begins with, and one on every epoch.
 
     Raises:
         UsageError: an unknown recipe, option or value, or a run folder that holds another run.
         DataError: the data cannot be read.
         FormatError: the checkpoint to go on from is damaged.
-        TrainingError: the loss is not a number, or the run folder cannot be written.
+        TrainingError: the loss is not a number, the run folder cannot be written, or another process trains in it.
+        StoppedError: the process was told to end (SIGTERM); the run is saved, and can be resumed.
+        KeyboardInterrupt: the same by Ctrl-C.
     """
     chosen = recipe_named(recipe) if isinstance(recipe, str) else recipe
     given = {"data": data, "method": method, "epochs": epochs}
     chosen = chosen.override({**(overrides or {}), **{k: v for k, v in given.items() if v is not None}})
     folder = Path(out) if out is not None else Path("runs") / chosen.name
-    checkpoint = folder / "last.ckpt"
 
     torch.manual_seed(chosen.seed)
     images = open_dataset(chosen.data)
+    for which in ("train", "test"):
+        if not len(images.split(which)):
+            raise DataError(f"data '{images.name}': its {which} split has no images")
     try:
-        record = Record.of(chosen, images.class_names, _model_options(chosen), origins=_origins(chosen))
+        record = Record.of(chosen, images.class_names, _model_options(chosen), origins=_origins(chosen, "teacher"))
         network = build(record)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    with _writing(folder), sole_trainer(folder) if is_first_process() else contextlib.nullcontext():
+        return _run(chosen, images, record, network, folder, resume, report)
+
+
+def _run(
+    chosen: Recipe,
+    images: ImageData,
+    record: Record,
+    network: nn.Module,
+    folder: Path,
+    resume: bool,
+    report: Callable[[str], None],
+) -> TrainingResult:
+    """Train the network in the run folder, which no other process uses meanwhile."""
+    checkpoint = folder / "last.ckpt"
     if checkpoint.exists():
         record = _check_resumable(checkpoint, record, resume)
+        if record.epoch >= chosen.epochs:
+            return TrainingResult(checkpoint, record)
+        record = replace(record, recipe={**record.recipe, **{key: getattr(chosen, key) for key in MAY_MOVE}})
     elif chosen.init_from:
+        record = replace(record, origins={**record.origins, **_origins(chosen, "init_from")})
         begins = load_weights(network, chosen.init_from)
+        clip_weights_(network)
         if is_first_process():
-            print(begins, flush=True)
-    if record.epoch >= chosen.epochs:
-        return TrainingResult(checkpoint, record)
+            report(begins)
 
     devices, num_nodes = process_counts(chosen)
     synchronised = chosen.sync_batch_norm and devices * num_nodes > 1
     if synchronised and not torch.cuda.is_available():
         synchronise_batch_norms(network)
     batches = ImageDataModule(images, chosen, first_epoch=record.epoch, first_batch=record.batch)
-    kept = RunFolder(folder, record)
-    with _quiet(), _writing(folder):
+    ending = Ending(folder)
+    kept = RunFolder(folder, record, ending, report)
+    with _quiet(), ending:
         trainer = L.Trainer(
             max_epochs=chosen.epochs,
             accelerator="auto",
@@ -141,7 +175,7 @@ def train(
             num_sanity_val_steps=0,
         )
         trainer.fit(
-            Classifier(network, chosen, len(record.labels), _teacher(record)),
+            Classifier(network, chosen, len(record.labels), _teacher(chosen, record)),
             datamodule=batches,
             ckpt_path=checkpoint if record.epoch or record.batch else None,
             weights_only=True,
@@ -154,15 +188,14 @@ def train(
     return TrainingResult(checkpoint, kept.record)
 
 
-def _origins(recipe: Recipe) -> dict[str, str]:
-    """Hashes of the checkpoints that a run builds on."""
-    files = {"init_from": recipe.init_from, "teacher": recipe.teacher}
-    return {key: fingerprint(path) for key, path in files.items() if path}
+def _origins(recipe: Recipe, *keys: str) -> dict[str, str]:
+    """Hashes of the checkpoints that a run builds on, of those of "init_from" and "teacher" that are asked for."""
+    return {key: fingerprint(path) for key in keys if (path := getattr(recipe, key))}
 
 
-def _teacher(record: Record) -> nn.Module | None:
+def _teacher(recipe: Recipe, record: Record) -> nn.Module | None:
     """The network to learn from, which must see the same images in the same classes."""
-    path = record.recipe["teacher"]
+    path = recipe.teacher
     if not path:
         return None
     network, of = load_module(path)
@@ -188,14 +221,20 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
         )
     found = load_record(checkpoint)
     earlier = {**plain(DEFAULTS), **found.recipe}  # which may be older than an option
-    differing = [k for k in record.recipe if k not in MAY_DIFFER and earlier[k] != record.recipe[k]]
+    differing = [
+        k
+        for k in record.recipe
+        if k not in MAY_DIFFER
+        and earlier[k] != record.recipe[k]
+        and not (k in MAY_MOVE and earlier[k] and record.recipe[k])
+    ]
     if differing:
         details = ", ".join(f"{k}={earlier[k]}, not {record.recipe[k]}" for k in differing)
         raise UsageError(
             f"{checkpoint.parent} holds a run with {details}: resume with the same values, or give another --out"
         )
-    if changed := [key for key, of in found.origins.items() if record.origins.get(key) != of and key == "teacher"]:
-        raise UsageError(f"{changed[0]}={record.recipe[changed[0]]}: not the file that the run began with")
+    if found.origins.get("teacher") != record.origins.get("teacher"):
+        raise UsageError(f"teacher={record.recipe['teacher']}: not the file that the run began with")
     if found.labels != record.labels:
         raise FormatError(f"{checkpoint}: trained for other classes than those of '{record.recipe['data']}'")
     return found
@@ -203,14 +242,18 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """A full disk or a forbidden folder is an error in one line, whichever file met it."""
+    """Make the run folder; a full disk, a forbidden folder, any error of the system is one line that names the file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written ({error.strerror}); give another --out") from error
+    try:
         yield
     except OSError as error:
-        raise TrainingError(
-            f"{folder}: cannot be written ({error.strerror or error}); then go on with --resume"
-        ) from error
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | Path) else folder
+        writing = error.errno in FULL_OR_FORBIDDEN and folder in (path, *path.parents)
+        what = f"cannot be written ({error.strerror})" if writing else error.strerror or " ".join(str(error).split())
+        raise TrainingError(f"{path}: {what}; see to that, then go on with --resume") from error
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
-"""The run folder: `last.ckpt`, `metrics.csv`, the printed line of every epoch."""
+"""The run folder: `last.ckpt`, `metrics.csv`, the line that reports every epoch."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import lightning as L
 
-from ..files import write_csv
+from ..files import remove_partial, write_csv
 from .checkpoint import KEY, Record
+from .ending import Ending
 from .module import Classifier
 from .recipes import Recipe
 
@@ -26,17 +28,26 @@ CHEAP, SHARE = 1.0, 0.1
 class RunFolder(L.Callback):
     """Keeps `record` and what follows from it: a row an epoch in `metrics.csv` and TensorBoard, and `last.ckpt`,
     written when an epoch ends, unless that would take too much of the time, and, within epochs, every
-    `checkpoint_minutes` or `checkpoint_steps` of the recipe.
+    `checkpoint_minutes` or `checkpoint_steps` of the recipe; and whenever the run is told to end, which ends it.
 
-    Only the first of several processes writes and prints.
+    Only the first of several processes writes and reports.
 
     Args:
         record: of the run so far.
+        ending: knows whether the run is told to end.
+        report: takes the line of every epoch.
+
+    Raises:
+        StoppedError: the run was told to end; it is saved.
     """
 
-    def __init__(self, folder: Path, record: Record) -> None:
+    FILES = ("last.ckpt", "metrics.csv", "layers.csv")
+
+    def __init__(self, folder: Path, record: Record, ending: Ending, report: Callable[[str], None]) -> None:
         self.folder = folder
         self.record = record
+        self.ending = ending
+        self.report = report
         self._saved = self._began = time.perf_counter()
         self._save_took = 0.0
         self._epochs_here: list[float] = []  # seconds of those that this process has seen from beginning to end
@@ -46,6 +57,10 @@ class RunFolder(L.Callback):
         # A record in the middle of an epoch has spent some seconds on it already.
         self._saved = time.perf_counter()
         self._began = self._saved - self.record.epoch_seconds
+        if trainer.is_global_zero:
+            for name in self.FILES:
+                remove_partial(self.folder / name)
+        self.ending.listen()  # after Lightning, whose own handler would end the run without saving
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -53,11 +68,10 @@ class RunFolder(L.Callback):
         assert isinstance(pl_module, Classifier)
         batches = batch_idx + 1
         last = batches == trainer.num_training_batches  # saved once it is evaluated
-        if (
-            not last
-            and batches % trainer.accumulate_grad_batches == 0
-            and self._due(trainer, pl_module.recipe, batches)
-        ):
+        if last or batches % trainer.accumulate_grad_batches:
+            return
+        told = self._told(trainer)
+        if told or self._due(trainer, pl_module.recipe, batches):
             seconds = time.perf_counter() - self._began
             self.record = replace(
                 self.record,
@@ -67,6 +81,8 @@ class RunFolder(L.Callback):
             )
             pl_module.divergence.check()
             self._save(trainer)
+        if told:
+            raise self.ending.stop(f"in epoch {self.record.epoch + 1}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -97,15 +113,19 @@ class RunFolder(L.Callback):
             train_seconds=self.record.train_seconds + seconds,
             history=(*self.record.history, row),
         )
-        if self._reached(trainer, pl_module.recipe.checkpoint_epochs) and self._affordable(trainer):
+        if trainer.is_global_zero:
+            write_csv(self.folder / "metrics.csv", self.record.history)  # first: a run that ends here has its last row
+        told = self._told(trainer)
+        if told or (self._reached(trainer, pl_module.recipe.checkpoint_epochs) and self._affordable(trainer)):
             self._save(trainer)
         if trainer.is_global_zero:
-            self._write_metrics()
             for logger in trainer.loggers:
                 logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, step=row["epoch"])
             if whole:
                 self._epochs_here.append(seconds)
-            self._print(row, trainer)
+            self.report(self._line(row, trainer))
+        if told:
+            raise self.ending.stop(f"after epoch {self.record.epoch}")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = self.record.to_plain()
@@ -120,16 +140,21 @@ class RunFolder(L.Callback):
         if recipe.checkpoint_steps and trainer.global_step % recipe.checkpoint_steps == 0:
             return True
         waited = time.perf_counter() - self._saved >= 60 * (recipe.checkpoint_minutes or float("inf"))
-        due = waited or trainer.received_sigterm
         if trainer.world_size == 1:
-            return due
-        return batches % STEPS_BETWEEN_AGREEMENTS == 0 and self._agreed(trainer, due)
+            return waited
+        return batches % STEPS_BETWEEN_AGREEMENTS == 0 and self._agreed(trainer, waited)
+
+    def _told(self, trainer: L.Trainer) -> bool:
+        """Whether to end: if any process has been told. Costs several of them a small sum a step, as Lightning does."""
+        if trainer.world_size == 1:
+            return self.ending.told
+        return trainer.strategy.reduce_boolean_decision(self.ending.told, all=False)
 
     def _affordable(self, trainer: L.Trainer) -> bool:
         """Whether to save after this epoch: not if that is dear and was done lately, but for the last."""
         lately = SHARE * (time.perf_counter() - self._saved) < self._save_took
         last = trainer.current_epoch + 1 == trainer.max_epochs
-        return self._agreed(trainer, last or trainer.received_sigterm or self._save_took < CHEAP or not lately)
+        return self._agreed(trainer, last or self._save_took < CHEAP or not lately)
 
     @staticmethod
     def _agreed(trainer: L.Trainer, decision: bool) -> bool:
@@ -142,7 +167,7 @@ class RunFolder(L.Callback):
         self._saved = time.perf_counter()
         self._save_took = self._saved - began
 
-    def _print(self, row: dict[str, Any], trainer: L.Trainer) -> None:
+    def _line(self, row: dict[str, Any], trainer: L.Trainer) -> str:
         steps = trainer.num_training_batches // trainer.accumulate_grad_batches
         tested = row.get("test_top1")
         per_second = steps * self.images_per_step / max(row["seconds"], 1e-9)
@@ -155,7 +180,4 @@ class RunFolder(L.Callback):
             left = (trainer.max_epochs or 0) - row["epoch"]
             seconds = left * sum(self._epochs_here[-5:]) / len(self._epochs_here[-5:])
             line += f"  {per_second:,.0f} images/s" + (f"  {timedelta(seconds=round(seconds))} left" if left else "")
-        print(line, flush=True)
-
-    def _write_metrics(self) -> None:
-        write_csv(self.folder / "metrics.csv", self.record.history)
+        return line
