@@ -83,6 +83,15 @@ def test_resuming_from_a_damaged_checkpoint_is_refused(checkpoint):
         train("fashion-xnor", out=checkpoint.parent, overrides={**TINY, "epochs": 1}, resume=True)
 
 
+@pytest.mark.parametrize(
+    "part", ["state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "xnornet_tally"]
+)
+def test_a_checkpoint_without_a_part_is_not_resumed(part, checkpoint, tiny_data):
+    change(checkpoint, lambda c: (c.pop(part), c["xnornet"]["recipe"].update(epochs=2)))
+    with pytest.raises(FormatError, match=f"lacks {part}; weights only cannot be resumed"):
+        train("fashion-xnor", out=checkpoint.parent, overrides={**TINY, "epochs": 2}, resume=True)
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tiny_data, tmp_path, monkeypatch):
     """The second epoch's checkpoint fails half-way: the first one stays, nothing lies beside it, the run resumes."""
     whole = train("fashion-xnor", out=tmp_path / "whole", overrides=TINY)

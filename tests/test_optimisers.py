@@ -95,6 +95,9 @@ def test_learning_rates():
     assert cosine(55) == pytest.approx(0.5)
     assert cosine(100) == pytest.approx(0.0)
     assert cosine(32) == pytest.approx((1 + math.cos(math.pi * 22 / 90)) / 2)
+    for epochs in (10, 50):  # a run shorter than its warm-up has half of it, and then the schedule
+        short, _ = rate(100, warmup_epochs=epochs)
+        assert [short(s) for s in (0, 49, 50, 100)] == pytest.approx([0.02, 1.0, 1.0, 0.0])
     linear, _ = rate(10, schedule="linear")
     assert [linear(s) for s in (0, 5, 10, 11)] == [1.0, 0.5, 0.0, 0.0]
     assert rate(10, schedule="constant")[1] == [1.0] * 11

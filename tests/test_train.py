@@ -1,16 +1,21 @@
 """Whole tiny runs: what they print, log and save; what stops them."""
 
 import csv
+import errno
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from xnornet.data import ImageData
+from xnornet.data.idx import ArraySplit
 from xnornet.errors import DataError, TrainingError, UsageError
 from xnornet.nn import BinaryConv2d
 from xnornet.train import RECIPES
+from xnornet.train.board import Board
 from xnornet.train.checkpoint import load_module
 from xnornet.train.run import train
 
@@ -109,11 +114,113 @@ def test_a_run_with_the_input_scale_of_the_paper(tiny_data, tmp_path):
         train("fashion-bwn", out=tmp_path / "bwn", overrides={**TINY, "input_scale": "k"})
 
 
-def test_a_data_set_without_a_part_is_refused(tiny_data, tmp_path, monkeypatch):
-    half = ImageData("half", tiny_data.class_names, {"test": tiny_data.split("test")})
-    monkeypatch.setattr("xnornet.train.run.open_dataset", lambda spec: half)
-    with pytest.raises(DataError, match="data 'half' has no train split"):
-        train("fashion-float", out=tmp_path, overrides=TINY)
+@pytest.mark.parametrize("which", ["train", "test"])
+def test_a_data_set_without_a_part_is_refused(which, tiny_data, tmp_path, monkeypatch):
+    split = tiny_data.split(which)
+    rest = {name: split for name, split in tiny_data.splits.items() if name != which}
+    for splits, message in (
+        (rest, f"data 'half' has no {which} split"),
+        ({**rest, which: ArraySplit(split.images[:0], [])}, f"data 'half': its {which} split has no images"),
+    ):
+        data = ImageData("half", tiny_data.class_names, splits)
+        monkeypatch.setattr("xnornet.train.run.open_dataset", lambda spec, data=data: data)
+        with pytest.raises(DataError, match=message):
+            train("fashion-float", out=tmp_path / "run", overrides=TINY)
+    assert not (tmp_path / "run").exists()
+
+
+class Faulty:
+    """A split of which some images cannot be read."""
+
+    def __init__(self, split, faults, error):
+        self.split = split
+        self.labels = split.labels
+        self.faults = faults
+        self.error = error
+
+    def __len__(self):
+        return len(self.split)
+
+    def __getitem__(self, index):
+        if index in self.faults:
+            raise self.error
+        return self.split[index]
+
+
+def opens(monkeypatch, data, **faulty):
+    changed = replace(data, splits={**data.splits, **faulty})
+    monkeypatch.setattr("xnornet.train.run.open_dataset", lambda spec: changed)
+
+
+@pytest.mark.parametrize("kept", [1 << 30, 0], ids=["kept", "streamed"])
+def test_tests_leave_out_what_cannot_be_read(kept, tiny_data, tmp_path, monkeypatch):
+    """A whole batch of it, too; nothing is left to measure where there is only one image."""
+    monkeypatch.setattr("xnornet.train.data.IN_MEMORY_BYTES", kept)
+    monkeypatch.setattr("xnornet.train.data.cores", lambda: 0)
+    test = tiny_data.split("test")
+    error = DataError("image 0 is damaged")
+    opens(monkeypatch, tiny_data, test=Faulty(test, {0}, error))
+    options = {**TINY, "epochs": 1, "accumulate": 20}  # so that tests have batches of one image
+    result = train("fashion-float", out=tmp_path / "run", overrides=options)
+    assert 0 < result.record.history[-1]["test_loss"] < 100
+    right = result.test_top1 * (len(test) - 1)
+    assert right == pytest.approx(round(right), abs=1e-3)
+    opens(monkeypatch, tiny_data, test=Faulty(ArraySplit(test.images[:1], test.labels[:1]), {0}, error))
+    with pytest.raises(DataError, match="none of (its|the) test images can be read"):
+        train("fashion-float", out=tmp_path / "none", overrides=options)
+
+
+def test_an_error_of_the_system_names_its_file(tiny_data, tmp_path, monkeypatch):
+    for error, message in (
+        (OSError(errno.EMFILE, "Too many open files", "data/5.jpg"), "^data/5.jpg: Too many open files; "),
+        (OSError(errno.EACCES, "Permission denied", "data/5.jpg"), "^data/5.jpg: Permission denied; "),
+        (OSError(errno.ENOSPC, "No space left"), rf"^{tmp_path}: cannot be written \(No space left\); .* --resume"),
+    ):
+        opens(monkeypatch, tiny_data, train=Faulty(tiny_data.split("train"), {5}, error))
+        with pytest.raises(TrainingError, match=message):
+            train("fashion-float", out=tmp_path, overrides=TINY)
+
+
+def test_images_too_small_for_the_network_are_refused(tiny_data, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"image_size=4: model=small_convnet cannot take images of 4 x 4 pixels \(.*\)"
+    ):
+        train("fashion-xnor", out=tmp_path / "run", overrides={**TINY, "image_size": 4})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU takes it")
+def test_half_precision_on_a_cpu_is_refused(tiny_data, tmp_path):
+    with pytest.raises(UsageError, match="precision=16-mixed: needs a GPU"):
+        train("fashion-xnor", out=tmp_path / "run", overrides={**TINY, "precision": "16-mixed"})
+
+
+def test_curves(tiny_data, tmp_path):
+    result = train("fashion-float", out=tmp_path, overrides=TINY)
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for key in ("test_top1", "train_loss", "lr"):
+        found = [(point.step, point.value) for point in curves.Scalars(key)]
+        assert found == [(row["epoch"], pytest.approx(row[key], rel=1e-6)) for row in result.record.history]
+
+
+def test_curves_that_cannot_be_written_do_not_end_a_run(tiny_data, tmp_path, caplog):
+    (tmp_path / "tensorboard").write_text("in the way")
+    assert train("fashion-xnor", out=tmp_path, overrides=TINY).record.epoch == 3
+    assert [r.message for r in caplog.records] == [
+        f"{tmp_path}/tensorboard: cannot be written (File exists); the run goes on without"
+    ]
+
+
+def test_curves_end_where_the_disk_is_full(caplog):
+    """`/dev/full` takes no byte."""
+    board = Board(Path("/dev/full"))
+    with Path("/dev/full").open("wb", buffering=0) as board._file:
+        for step in (1, 2):
+            board.log_metrics({"loss": 0.5}, step=step)
+        board.finalize("success")
+    assert [r.message for r in caplog.records] == [
+        "/dev/full: cannot be written (No space left on device); the run goes on without"
+    ]
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tiny_data, tmp_path, monkeypatch):

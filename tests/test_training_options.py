@@ -184,6 +184,32 @@ def test_what_was_lost_first_is_named_and_the_checkpoint_before_kept(act, messag
     assert whole.record.epoch == 1
 
 
+class Grows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 1e25
+
+
+def test_gradients_whose_norm_overflows(tiny_data, tmp_path, monkeypatch):
+    """Each of them is finite; clipping by the norm saves the run."""
+
+    def grow(module, batch):
+        module.network.features[0].register_forward_hook(lambda *a: Grows.apply(a[2]))
+
+    with monkeypatch.context() as patch:
+        poison(patch, 4, grow)
+        with pytest.raises(TrainingError, match=r"epoch 2, step 1: .* its gradient is finite, but not its norm"):
+            train("fashion-float", out=tmp_path / "run", overrides=TINY)
+    with monkeypatch.context() as patch:
+        poison(patch, 4, grow)
+        clipped = train("fashion-float", out=tmp_path / "clipped", overrides={**TINY, "gradient_clip": 1.0})
+    assert all(math.isfinite(row["train_loss"]) for row in clipped.record.history)
+
+
 def test_layer_figures(tmp_path):
     layer = BinaryConv2d(4, 2, 1)
     with torch.no_grad():
@@ -199,6 +225,23 @@ def test_layer_figures(tmp_path):
     assert figures == pytest.approx(expected)
     odd = torch.rand(3, 5) > 0.5
     assert torch.equal(_unpacked(*_packed(odd)), odd)
+
+
+def test_latent_weights_to_begin_with_are_clipped(tiny_data, tmp_path, monkeypatch):
+    """Before the first forward pass: beyond 1 the straight-through estimator lets no gradient pass."""
+    first = train("fashion-float", out=tmp_path / "first", overrides={**TINY, "epochs": 1}).checkpoint
+    contents = torch.load(first, weights_only=True)
+    for value in contents["state_dict"].values():
+        value.mul_(100)
+    torch.save(contents, first)
+    largest = []
+
+    def look(module, batch):
+        largest.extend(m.weight.abs().max().item() for m in module.network.modules() if isinstance(m, BinaryConv2d))
+
+    poison(monkeypatch, 0, look)
+    train("fashion-xnor", out=tmp_path / "second", overrides={**TINY, "epochs": 1, "init_from": str(first)})
+    assert largest == [1.0] * 3
 
 
 def test_layers_csv_goes_on_through_a_resumption(tiny_data, tmp_path, monkeypatch):

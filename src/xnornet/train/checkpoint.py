@@ -28,6 +28,8 @@ from .recipes import Recipe
 __all__ = ["AtomicCheckpoints", "Record", "build", "fingerprint", "load_module", "load_record", "load_weights", "plain"]
 
 KEY = "xnornet"  # of the record among Lightning's own entries
+TALLY_KEY = "xnornet_tally"  # of the sums over the unfinished epoch
+TO_RESUME = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", TALLY_KEY)
 RECORD_VERSION = 1
 NETWORK_PREFIX = "network."  # `Classifier.network` in the state dict
 
@@ -142,7 +144,7 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
     Raises:
         FormatError: as `load_module`, or nothing fits.
     """
-    found = _load(Path(path))[0]["state_dict"]
+    found = _load(Path(path))[0].get("state_dict", {})
     found = {k.removeprefix(NETWORK_PREFIX): v for k, v in found.items() if k.startswith(NETWORK_PREFIX)}
     own = network.state_dict()
     fits = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
@@ -200,7 +202,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
             ) from error
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        return _load(Path(path))[0]
+        checkpoint, _ = _load(Path(path))
+        if lacks := [key for key in TO_RESUME if key not in checkpoint]:
+            raise FormatError(
+                f"{path}: lacks {', '.join(lacks)}; weights only cannot be resumed, but a new run can begin with them "
+                "(init_from)"
+            )
+        return checkpoint
 
 
 def _versions() -> dict[str, str]:

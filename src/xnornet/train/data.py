@@ -86,6 +86,8 @@ class ImageDataModule(L.LightningDataModule):
         size = max(1, self.recipe.batch_size // (self.recipe.accumulate * self._processes["world"]))
         if self._fits(len(split), self.recipe.preprocess):
             tensors = self._decode(split, "test", self.recipe.preprocess, replace=False)
+            if not len(tensors[1]):
+                raise DataError(f"data '{self.data.name}': none of its test images can be read")
             return MemoryLoader(tensors, EvaluationOrder(len(tensors[1]), size, **self._processes))
         return self._stream(split, "test", EvaluationOrder(len(split), size, **self._processes))
 

@@ -80,9 +80,12 @@ class Divergence:
             return f"{what}, though every layer's output is finite"
         named = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
         gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
-        lost = [n for (n, _), g in zip(named, gradients, strict=True) if g is not None and not g.isfinite().all()]
-        where = f"that of {lost[-1]} first" if lost else "but only in the sum over processes or parts of the batch"
-        return f"{what}, its gradient is not finite, {where}"
+        found = [n for (n, _), g in zip(named, gradients, strict=True) if g is not None and not g.isfinite().all()]
+        if found:
+            return f"{what}, its gradient is not finite, that of {found[-1]} first"
+        if not torch.nn.utils.get_total_norm([g for g in gradients if g is not None]).isfinite():
+            return f"{what}, its gradient is finite, but not its norm, which gradient_clip would scale down"
+        return f"{what}, its gradient is not finite, but only in the sum over processes or parts of the batch"
 
 
 class first_non_finite:

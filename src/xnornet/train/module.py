@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..nn import clip_weights_
 from ..nn.functional import exact_float32
+from .checkpoint import TALLY_KEY
 from .data import ImageDataModule
 from .divergence import Divergence
 from .losses import classification, distillation
@@ -21,8 +22,6 @@ from .schedules import learning_rate
 from .tally import Tally
 
 __all__ = ["Classifier"]
-
-TALLY_KEY = "xnornet_tally"  # in a checkpoint: the unfinished epoch's
 
 
 class Classifier(L.LightningModule):
@@ -66,6 +65,8 @@ class Classifier(L.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
+        if not len(labels):  # none of the images can be read
+            return
         # In float32 whatever the precision: binary layers are tested on whole numbers, which 16 bits cannot hold.
         with torch.autocast(self.device.type, enabled=False), exact_float32():
             logits = self.network.forward(images)  # not compiled: that would take longer than all the testing
@@ -87,7 +88,11 @@ class Classifier(L.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.recipe.gradient_clip:
+            # In float64: in float32 it overflows where the gradients do not, which are then to be scaled down.
+            norm = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]).norm()
+        else:
+            norm = torch.nn.utils.get_total_norm(gradients)
         # The scaler of fp16 expects gradients that are not finite now and then, and leaves their steps out itself.
         if self.recipe.precision != "16-mixed":
             self.divergence.watch_gradients(optimizer, norm)

@@ -22,7 +22,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from ..data import ImageData, open_dataset
@@ -30,6 +29,7 @@ from ..errors import DataError, FormatError, TrainingError, UsageError
 from ..models import options as model_options_of
 from ..nn import clip_weights_
 from .bar import Bar
+from .board import Board
 from .checkpoint import AtomicCheckpoints, Record, build, fingerprint, load_module, load_record, load_weights, plain
 from .data import ImageDataModule
 from .ending import Ending
@@ -118,6 +118,9 @@ def train(
         network = build(record)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    _check_size(network, record)
+    if chosen.precision == "16-mixed" and not torch.cuda.is_available():
+        raise UsageError("precision=16-mixed: needs a GPU; a CPU takes bf16-mixed")
     with _writing(folder), sole_trainer(folder) if is_first_process() else contextlib.nullcontext():
         return _run(chosen, images, record, network, folder, resume, report)
 
@@ -166,7 +169,7 @@ def _run(
             accumulate_grad_batches=chosen.accumulate,
             check_val_every_n_epoch=chosen.test_epochs,
             default_root_dir=folder,
-            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            logger=Board(folder / "tensorboard"),
             callbacks=[LayerStatistics(folder), kept, *([Bar()] if sys.stderr.isatty() else [])],
             plugins=[AtomicCheckpoints()],
             enable_checkpointing=False,  # `RunFolder` saves; Lightning's own callback would choose a "best"
@@ -211,6 +214,20 @@ def _model_options(recipe: Recipe) -> dict[str, Any]:
     height, width, channels = recipe.preprocess.output_shape
     shape = {"in_channels": channels, "image_size": height} if height == width else {"in_channels": channels}
     return {**{k: v for k, v in shape.items() if k in known}, **recipe.model_options}
+
+
+def _check_size(network: nn.Module, record: Record) -> None:
+    """The network takes images of the recipe's size. Raises UsageError."""
+    height, width, channels = record.preprocess.output_shape
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, channels, height, width))
+    except RuntimeError as error:
+        raise UsageError(
+            f"image_size={min(height, width)}: model={record.model} cannot take images of {height} x {width} pixels "
+            f"({str(error).splitlines()[0]}); give more"
+        ) from error
+    network.train()
 
 
 def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
@@ -266,7 +283,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
-            warnings.filterwarnings("ignore", module=r"torch\.(jit|utils\.tensorboard|optim\.lr_scheduler).*")
+            warnings.filterwarnings("ignore", module=r"torch\.(jit|optim\.lr_scheduler).*")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

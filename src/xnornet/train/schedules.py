@@ -26,7 +26,7 @@ def learning_rate(recipe: Recipe, steps: int, start: float, end: float) -> Calla
     Args:
         steps: in the whole run.
     """
-    warmup = int(steps * recipe.warmup_epochs / recipe.epochs)
+    warmup = int(steps * min(recipe.warmup_epochs / recipe.epochs, 0.5))  # a run of one epoch has a schedule, too
     least = end / start if start else 0.0
     pieces = [(round(steps * epoch / recipe.epochs), factor) for epoch, factor in recipe.lr_steps]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed
 
+from ..errors import DataError
+
 __all__ = ["Tally"]
 
 
@@ -34,8 +36,10 @@ class Tally:
         self.sums = self.sums.to(batch.device) + batch
 
     def means(self) -> dict[str, float]:
-        """loss, top1 and perhaps top5 (0..1)."""
+        """loss, top1 and perhaps top5 (0..1). Raises DataError where no image was added."""
         loss, top1, top5, count = self.state().tolist()
+        if not count:
+            raise DataError("no image to measure the accuracy on: none of the test images can be read")
         found = {"loss": loss / count, "top1": top1 / count}
         return {**found, "top5": top5 / count} if self.top5 else found
 

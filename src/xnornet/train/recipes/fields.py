@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError
@@ -22,6 +23,12 @@ _LEAST = {
     **dict.fromkeys(("lr", "latent_lr", "lr_end", "power", "warmup_epochs", "momentum", "adam_eps", "weight_decay"), 0),
     **dict.fromkeys(("bop_gamma", "bop_gamma_end", "bop_threshold", "decay_epochs", "gradient_clip"), 0),
     **dict.fromkeys(("label_smoothing", "distillation", "temperature"), 0),
+}
+# Arguments of a network that are no options of it, and what decides them.
+_DECIDED = {
+    "method": "method=NAME chooses it",
+    "num_classes": "the data's classes decide it",
+    "in_channels": "the recipe's images decide it",
 }
 
 
@@ -59,7 +66,7 @@ class Recipe:
         schedule: from `lr` down to `lr_end`, step by step: see `train/schedules.py`; "step" goes by `lr_steps` instead.
         lr_steps: pairs "epochs:factor": once so many epochs are over, the learning rate is `lr` times the factor.
         power: of the schedule "polynomial"; 4 in the paper's GoogLeNet variant.
-        warmup_epochs: `lr` rises linearly from 0 over these first.
+        warmup_epochs: `lr` rises linearly from 0 over these first, at most half of all.
         momentum, nesterov: of "sgd".
         adam_eps: Adam's eps; small, since gradients of binary weights are (see `parameter_groups`).
         bop_gamma, bop_gamma_end, bop_threshold: of "bop": the adaptivity rate at its highest and at the end of the
@@ -121,7 +128,7 @@ class Recipe:
     bop_threshold: float = 1e-8
     weight_decay: float = 0.0
     decay_latent: bool = False
-    decay_epochs: float = 0.0
+    decay_epochs: int = 0
     gradient_clip: float = 0.0
     loss: Literal["cross_entropy", "squared_hinge"] = "cross_entropy"
     label_smoothing: float = 0.0
@@ -144,6 +151,10 @@ class Recipe:
         for key, least in _LEAST.items():
             if not least <= getattr(self, key) < float("inf"):
                 raise UsageError(f"{key}={getattr(self, key)}: at least {least}, and finite")
+        if self.seed >= 1 << 63:
+            raise UsageError(f"seed={self.seed}: below 2^63")
+        if not self.data:
+            raise UsageError("data=: a name or a folder; . is the current one")
         if not 0 < self.crop_area <= 1:
             raise UsageError(f"crop_area={self.crop_area}: above 0, at most 1")
         if self.crop != "none" and not max(self.preprocess.size) <= self.short_side[0] <= self.short_side[1]:
@@ -153,6 +164,8 @@ class Recipe:
             raise UsageError(f"pad_crop={self.pad_crop}: only with crop=none, not crop={self.crop}")
         if self.label_smoothing >= 1:
             raise UsageError(f"label_smoothing={self.label_smoothing}: below 1")
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise UsageError(f"label_smoothing={self.label_smoothing}: only with loss=cross_entropy, not {self.loss}")
         if self.distillation > 1:
             raise UsageError(f"distillation={self.distillation}: a share of the loss, at most 1")
         if self.temperature == 0:
@@ -165,10 +178,25 @@ class Recipe:
             raise UsageError("schedule=exponential: needs lr_end above 0")
         if (self.schedule == "step") != bool(self.lr_steps):
             raise UsageError(f"schedule={self.schedule}: {'needs' if self.schedule == 'step' else 'has no'} lr_steps")
+        self._check_rates()
         if self.optimiser == "bop" and self.latent_lr != 1:
             raise UsageError(f"latent_lr={self.latent_lr}: optimiser=bop flips binary weights at bop_gamma: change it")
         if self.nesterov and not self.momentum:
             raise UsageError("nesterov=true: needs momentum above 0")
+
+    def _check_rates(self) -> None:
+        """Of the schedules. Raises UsageError."""
+        epochs = [epoch for epoch, _ in self.lr_steps]
+        if not all(0 <= number < float("inf") for pair in self.lr_steps for number in pair):
+            raise UsageError(f"lr_steps={self.lr_steps}: epochs and factors are at least 0, and finite")
+        if any(epoch >= following for epoch, following in pairwise(epochs)):
+            raise UsageError(f"lr_steps={self.lr_steps}: one epoch after the other")
+        ends = {"lr": "lr_end", **({"bop_gamma": "bop_gamma_end"} if self.optimiser == "bop" else {})}
+        for start, end in ends.items():
+            if self.schedule not in ("constant", "step") and getattr(self, end) > getattr(self, start):
+                raise UsageError(f"{end}={getattr(self, end)}: at most {start}={getattr(self, start)}")
+        if self.optimiser == "bop" and self.bop_gamma > 1:
+            raise UsageError(f"bop_gamma={self.bop_gamma}: at most 1")
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with some values replaced.
@@ -189,7 +217,10 @@ class Recipe:
             if key == "image_size":
                 plain = {**self._of_size(_parse(key, value, int)), **plain}
             elif key.startswith("model."):
-                options[key.removeprefix("model.")] = _guess(value)
+                option = key.removeprefix("model.")
+                if option in _DECIDED:
+                    raise UsageError(f"{key}={value}: no option; {_DECIDED[option]}")
+                options[option] = _guess(value)
             elif key in keys:
                 plain[key] = _parse(key, value, kinds[key])
             else:
@@ -216,6 +247,8 @@ def _parse(key: str, value: Any, kind: Any) -> Any:
         return value
     if get_args(kind)[1:] == (...,):
         parts = [part.split(":") for part in value.split(",") if part] if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise UsageError(f"{key}={value}: needs several values, with commas between")
         return tuple(_parse(key, part, get_args(kind)[0]) for part in parts)
     if get_origin(kind) is tuple:
         parts = value.split(",") if isinstance(value, str) else value

@@ -69,7 +69,7 @@ _ALEXNET_CODE = (
         lr=1e-2,
         weight_decay=5e-4,
         decay_latent=True,
-        decay_epochs=29.0,
+        decay_epochs=29,
         **_FIFTY_FIVE,
     ),
     *_recipes("alexnet", ("xnor-code",), batch_size=800, lr=1e-3, adam_eps=1e-17, **_FIFTY_FIVE),
