@@ -229,7 +229,8 @@ def test_layer_figures(tmp_path):
 
 def test_latent_weights_to_begin_with_are_clipped(tiny_data, tmp_path, monkeypatch):
     """Before the first forward pass: beyond 1 the straight-through estimator lets no gradient pass."""
-    first = train("fashion-float", out=tmp_path / "first", overrides={**TINY, "epochs": 1}).checkpoint
+    options = {**TINY, "epochs": 1}
+    first = train("fashion-xnor", method="xnor-real-weights", out=tmp_path / "first", overrides=options).checkpoint
     contents = torch.load(first, weights_only=True)
     for value in contents["state_dict"].values():
         value.mul_(100)
@@ -240,7 +241,7 @@ def test_latent_weights_to_begin_with_are_clipped(tiny_data, tmp_path, monkeypat
         largest.extend(m.weight.abs().max().item() for m in module.network.modules() if isinstance(m, BinaryConv2d))
 
     poison(monkeypatch, 0, look)
-    train("fashion-xnor", out=tmp_path / "second", overrides={**TINY, "epochs": 1, "init_from": str(first)})
+    train("fashion-xnor", out=tmp_path / "second", overrides={**options, "init_from": str(first)})
     assert largest == [1.0] * 3
 
 
