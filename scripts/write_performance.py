@@ -1,4 +1,4 @@
-"""Write docs/performance.md, and the README's table of networks, from the measurements in benchmarks/results.
+"""Write docs/performance.md, docs/roofline.md and the README's table of networks from benchmarks/results.
 
 So text and numbers cannot part.
 
@@ -11,7 +11,7 @@ files say.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from measurements import (
@@ -40,6 +40,7 @@ from measurements import (
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
+ROOFLINE = ROOT / "docs" / "roofline.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- written by scripts/write_performance.py -->", "<!-- end -->"
 
@@ -64,6 +65,7 @@ NAMES = {
 NETWORKS = {"alexnet": "AlexNet", "resnet18": "ResNet-18", "googlenet": "GoogLeNet variant", "vgg19": "VGG-19"}
 FLOAT = ("torch", "torch-compiled", "onnxruntime", "openvino", "ncnn")
 INT8 = ("torch-int8", "onnxruntime-int8", "openvino-int8")
+UNTOLD = ("scalar", "xnornet-integer-stem", "larq")  # where not timed: of layers or networks only, or told once
 POINT = "3x3:256x14x14:256"  # the paper's layer
 
 
@@ -74,13 +76,13 @@ def page() -> str:
         networks(),
         layers(),
         depthwise(),
-        figures(),
-        memory(),
-        roofline(),
-        instructions(),
-        training(),
         limits(),
         again(),
+        figures(),
+        memory(),
+        over_floors(),
+        instructions(),
+        training(),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
@@ -100,6 +102,9 @@ a wrong one is reported instead of timed. Times are medians of all runs. Float p
 best (channels-last, normalised, norms folded, dense layers as such); ours gets uint8 pixels for networks and channels-
 first floats for layers. int8 is calibrated on random data: it tells speed, not accuracy. Multiply-accumulates (MACs)
 count padded taps, and a Winograd convolution counts as the direct one.
+
+"AMD EPYC" without a family is a CPU whose model was not recorded; it carries out more 512-bit instructions a cycle than
+Zen 4 can, as Zen 5 does. Larq Compute Engine was not timed: its files are converted by TensorFlow, which we had not.
 """
 
 
@@ -147,7 +152,7 @@ def remarks(rows: Sequence[Row]) -> str:
     stars = "\n\n\\* beside busy processes" if any(map(disturbed, rows)) else ""
     reasons: dict[str, list[str]] = {}
     for row in rows:
-        if not row["median_ms"] and row["implementation"] not in ("scalar", "xnornet-integer-stem"):
+        if not row["median_ms"] and row["implementation"] not in UNTOLD:
             reasons.setdefault(f"{NAMES[row['implementation']]}: {row['note']}", []).append(row["case"])
     return stars + "".join(f"\n\nNot timed: {reason}." for reason in reasons)
 
@@ -315,22 +320,44 @@ def memory() -> str:
     return "\n\n".join([*parts, where(rows)])
 
 
-def roofline() -> str:
-    """For each kernel set, stem and network: every step's time over the floor that the machine sets."""
+def over_floors() -> str:
+    """A line for each network: how far it is from the floor that the machine sets."""
     rows = read("roofline.csv")
     if not rows:
         return ""
+    lines = [heading(["network", "kernels", "stem", "ms", "over the floor"])]
+    for isa, stem, network, mine in by_network(rows):
+        total, floor = (sum(float(row[key]) for row in mine) for key in ("ms", "floor_ms"))
+        lines.append(line([NETWORKS[network], isa, stem, f"{total:.2f}", f"{total / floor:.2f}x"]))
+    text = (
+        "## Over the floor\n\n"
+        "Every step of a network has a floor that the machine sets: what the instructions of its inner loop can do "
+        "with nothing in their way, or reading its operands once, whichever takes longer. Step by step: "
+        "[roofline.md](roofline.md)."
+    )
+    return "\n\n".join([text, "\n".join(lines), where(rows)])
+
+
+def by_network(rows: Sequence[Row]) -> Iterator[tuple[str, str, str, list[Row]]]:
+    """(kernel set, stem, network, its rows)"""
+    for key in unique((row["isa"], row["stem"], row["network"]) for row in rows):
+        yield (*key, [row for row in rows if (row["isa"], row["stem"], row["network"]) == key])
+
+
+def roofline() -> str:
+    """The page: for each kernel set, stem and network every step's time over its floor."""
+    rows = read("roofline.csv")
     parts = [
-        "## Roofline",
-        "Every step of a network, batch 1, 1 thread, beside the floor that the machine sets: what the instructions of "
-        "its inner loop can do with nothing in their way (ports), or reading its operands once (memory), whichever "
-        "takes longer. The columns of [roofline.csv](../benchmarks/results/roofline.csv) say more.",
+        "# Roofline",
+        "Written by `scripts/write_performance.py`, as [performance.md](performance.md). Every step of a network, "
+        "batch 1, 1 thread, beside the floor that the machine sets: what the instructions of its inner loop can do with "
+        "nothing in their way (ports), or reading its operands once (memory), whichever takes longer. The columns of "
+        "[roofline.csv](../benchmarks/results/roofline.csv) say more.",
     ]
-    for isa, stem, network in unique((row["isa"], row["stem"], row["network"]) for row in rows):
-        mine = [row for row in rows if (row["isa"], row["stem"], row["network"]) == (isa, stem, network)]
+    for isa, stem, network, mine in by_network(rows):
         total, floor = (sum(float(row[key]) for row in mine) for key in ("ms", "floor_ms"))
         parts.append(
-            f"### {NETWORKS[network]}, {isa} kernels, {stem} stem: {total:.2f} ms, {total / floor:.2f}x its floor"
+            f"## {NETWORKS[network]}, {isa} kernels, {stem} stem: {total:.2f} ms, {total / floor:.2f}x its floor"
         )
         lines = [heading(["layer", "kernel", "ms", "share", "MACs a cycle", "at most", "bound by", "over the floor"])]
         for row in mine:
@@ -339,7 +366,7 @@ def roofline() -> str:
             over = f"{short(row['times_floor'])}x"
             lines.append(line([row["layer"], row["kernel"], short(row["ms"]), share, *rates, row["bound"], over]))
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, where(rows)])
+    return "\n\n".join([*parts, where(rows)]) + "\n"
 
 
 def instructions() -> str:
@@ -411,7 +438,7 @@ def again() -> str:
 ## Measure it yourself
 
 ```
-pip install 'xnornet[train,bench,ncnn]'
+pip install '.[train,bench,ncnn]'              # in a checkout
 xnornet bench --net alexnet                    # or resnet18, googlenet, vgg19; --threads, --batch, --peers
 xnornet bench --layer 3x3:256x14x14:256
 xnornet reproduce fig1                         # or fig4
@@ -453,7 +480,7 @@ if __name__ == "__main__":
 
         for figure in ("fig1", "fig4"):
             draw(figure, RESULTS, PAGE.parent)
-    for path, text in ((PAGE, page()), (README, readme())):
+    for path, text in ((PAGE, page()), (ROOFLINE, roofline()), (README, readme())):
         if "--check" not in sys.argv:
             path.write_text(text)
         elif path.read_text() != text:

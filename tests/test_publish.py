@@ -74,7 +74,8 @@ class Run:
             "trained_on": "a GPU",
             "times_machine": "a CPU, 2 cores",
             "commit": "abc1234",
-            "command": "xnornet train animals-xnor --data '/home/me/my photos/animals' seed=1 teacher=/home/me/teacher.ckpt",
+            "command": "xnornet train animals-xnor --data '/home/me/my photos/animals' seed=1 "
+            "teacher=/home/me/teacher.ckpt",
         }
         others = [{**self.row, "seed": seed, "test_top1_engine": top1} for seed, top1 in ((0, "0.0000"), (2, "1.0000"))]
         write_csv(self.results, [others[0], self.row, others[1], {**self.row, "line": "float", "method": "float"}])
