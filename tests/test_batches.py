@@ -174,6 +174,13 @@ def slopes(width, height):
     return pixels
 
 
+def test_elongated_photos_are_not_kept_scaled() -> None:
+    """Of 20000 x 1 pixels that would be gigabytes."""
+    augmentation = Augmentation(replace(PHOTO, short_side=(10, 10)))
+    assert augmentation.kept(14, 10) is not None
+    assert augmentation.kept(20000, 1) is None
+
+
 def test_a_random_crop_at_the_photos_own_scale_is_a_plain_crop():
     photo, augmentation = slopes(14, 10), Augmentation(replace(PHOTO, short_side=(10, 10), flip=True))
     places, mirrored = set(), 0

@@ -15,7 +15,17 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from .errors import DataError
 
-__all__ = ["DRAWINGS", "Box", "ImageLike", "Preprocess", "is_image", "open_image", "open_named", "upright_size"]
+__all__ = [
+    "DRAWINGS",
+    "MAX_SIDE",
+    "Box",
+    "ImageLike",
+    "Preprocess",
+    "is_image",
+    "open_image",
+    "open_named",
+    "upright_size",
+]
 
 # A path, an image, pixels, or a binary file that can be sought in.
 ImageLike = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8] | io.IOBase
@@ -23,7 +33,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 DRAWINGS = ("EPS", "WMF")  # formats whose pixels Pillow has other programs make (Ghostscript): not read
 
-_MAX_SIDE = 1 << 14  # pixels
+MAX_SIDE = 1 << 14  # pixels
 _MAX_SCALED = 1 << 25  # pixels of an image that is scaled whole before its centre is cut out
 
 _ORIENTATION = 0x0112  # the Exif tag
@@ -68,12 +78,12 @@ class Preprocess:
         with np.errstate(over="ignore"):
             if not all(np.isfinite(array).all() for array in self.scale_bias()):
                 raise ValueError(f"mean {self.mean} over std {self.std} is not finite in float32")
-        if len(self.size) != 2 or not all(isinstance(n, int) and 1 <= n <= _MAX_SIDE for n in self.size):
-            raise ValueError(f"input size {self.size} is not (height, width) in 1..{_MAX_SIDE} pixels")
+        if len(self.size) != 2 or not all(isinstance(n, int) and 1 <= n <= MAX_SIDE for n in self.size):
+            raise ValueError(f"input size {self.size} is not (height, width) in 1..{MAX_SIDE} pixels")
         if self.resize is not None and not (isinstance(self.resize, int) and self.resize >= max(self.size)):
             raise ValueError(f"resize {self.resize} is below the crop {self.size}")
-        if self.resize is not None and self.resize > _MAX_SIDE:
-            raise ValueError(f"resize {self.resize} is over the limit of {_MAX_SIDE} pixels")
+        if self.resize is not None and self.resize > MAX_SIDE:
+            raise ValueError(f"resize {self.resize} is over the limit of {MAX_SIDE} pixels")
         if self.interpolation not in _RESAMPLING:
             raise ValueError(f"interpolation '{self.interpolation}' is not one of {', '.join(_RESAMPLING)}")
 

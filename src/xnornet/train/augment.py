@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..preprocess import Box, ImageLike, Preprocess
+from ..preprocess import MAX_SIDE, Box, ImageLike, Preprocess
 from .recipes import Recipe
 
 __all__ = ["Augmentation", "crop_flip", "cut_out", "pad_crop_flip"]
@@ -71,7 +71,8 @@ class Augmentation:
         smallest, largest = self.recipe.short_side
         if self.recipe.crop != "random" or smallest != largest:
             return None
-        return replace(self.preprocess, size=self._scaled(width, height, smallest), resize=None)
+        size = self._scaled(width, height, smallest)
+        return None if max(size) > MAX_SIDE else replace(self.preprocess, size=size, resize=None)
 
     def from_kept(self, pixels: Tensor, draws: Tensor) -> Tensor:
         """Training images out of what was kept: uint8 (N, h, w, C) and (N, `draws` or more) -> (N, H, W, C)."""

@@ -143,7 +143,8 @@ class ImageDataModule(L.LightningDataModule):
         """May so many decoded images stay in the memory of the training device?"""
         limit = IN_MEMORY_BYTES
         if self._device.type == "cuda" and self._processes["world"] == 1:  # several would each decode all of it
-            limit = max(limit, torch.cuda.mem_get_info(self._device)[0] // 8)
+            # Of all its memory, not of what is free: what stays in memory is scaled once, and so by other pixels.
+            limit = max(limit, torch.cuda.mem_get_info(self._device)[1] // 8)
         return images * math.prod(kept.output_shape) <= limit
 
     def _decode(self, split: Split, which: str, kept: Preprocess, *, replace: bool) -> Batch:
