@@ -105,7 +105,8 @@ class _LogLine(logging.Formatter):
 
 def _complain(message: str) -> None:
     if message:  # empty where the help was shown instead, or nothing is to be said of Ctrl-C
-        print(f"xnornet: {visible(message)}", file=sys.stderr)
+        # At once: several processes may have to say it.
+        print(f"xnornet: {visible(message)}\n", end="", file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:
