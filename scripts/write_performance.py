@@ -351,8 +351,8 @@ def roofline() -> str:
         "# Roofline",
         "Written by `scripts/write_performance.py`, as [performance.md](performance.md). Every step of a network, "
         "batch 1, 1 thread, beside the floor that the machine sets: what the instructions of its inner loop can do "
-        "with nothing in their way (ports), or reading its operands once (memory), whichever takes longer. The columns of "
-        "[roofline.csv](../benchmarks/results/roofline.csv) say more.",
+        "with nothing in their way (ports), or reading its operands once (memory), whichever takes longer. The columns "
+        "of [roofline.csv](../benchmarks/results/roofline.csv) say more.",
     ]
     for isa, stem, network, mine in by_network(rows):
         total, floor = (sum(float(row[key]) for row in mine) for key in ("ms", "floor_ms"))

@@ -515,17 +515,20 @@ def reproduce(
 
         how: dict[str, Any] = {"data": data, "seeds": numbers_of(seeds), "overrides": changes, "only": only or ()}
         how |= {"out": out or Path("runs/tables"), "jobs": jobs, "new": new, "times": times}
+        interrupted = f"reproduce {what} was interrupted; the same command goes on where it stopped"
         try:
             # Standard output is for the result alone, where a program reads it.
             with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
                 text, rows = make(what, results=folder, pictures=shown, **how)
+        except StoppedError as error:
+            raise StoppedError(interrupted) from error
         except (KeyboardInterrupt, SystemExit):
-            _complain(f"reproduce {what} was interrupted; the same command goes on where it stopped")
+            _complain(interrupted)
             raise
         if as_json:
             print_json(rows)
         else:
-            console.print(text, soft_wrap=True, markup=False)
+            console.print(text, soft_wrap=True)
         return
     _refuse(given, what, ("WHAT", "--results", "--pictures", "--seconds"))
     need_matplotlib()

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
-from rich.text import Text
 
 from ..engine import Model, list_isas
 from ..errors import UsageError
@@ -54,11 +53,11 @@ def layers(path: str | Path, *, threads: int, batch: int) -> Rendered:
     table = _table(f"{Path(path).name}, {model.isa}", ("step", "op", "kernel", "ms", "MACs/cycle", "bytes", "fused"))
     for record in records:
         rate = f"{record.macs_per_cycle:.1f}" if record.macs else ""
-        _add_row(
-            table, record.name, record.op, record.kernel, f"{record.ms:.4f}", rate, f"{record.bytes:,}", record.fused
+        table.add_row(
+            record.name, record.op, record.kernel, f"{record.ms:.4f}", rate, f"{record.bytes:,}", record.fused
         )
     table.add_section()
-    _add_row(table, "total", "", "", f"{sum(record.ms for record in records):.4f}", "", "", "")
+    table.add_row("total", "", "", f"{sum(record.ms for record in records):.4f}", "", "", "")
     return table, [asdict(record) for record in records]
 
 
@@ -94,7 +93,7 @@ def single_layers(
         taken = bench_layer(spec, threads=threads, batch=batch, seconds=seconds, peers=peers, progress=progress)
         for record in taken:
             rate = f"{record.macs_per_cycle:.1f}" if record.macs_per_cycle else ""
-            _add_row(table, spec, *_shown(record), rate, _faster(taken[0], record), record.note)
+            table.add_row(spec, *_shown(record), rate, _faster(taken[0], record), record.note)
         table.add_section()
         records += [record.records() for record in taken]
     return table, records
@@ -105,7 +104,7 @@ def kernels() -> Rendered:
     sets = list_isas()
     table = _table("Kernel sets, best first; XNORNET_ISA=NAME forces one", ("name", "runs here", "kernels"))
     for isa in sets:
-        _add_row(table, isa.name, "yes" if isa.available else f"no: lacks {isa.missing}", ", ".join(isa.kernels))
+        table.add_row(isa.name, "yes" if isa.available else f"no: lacks {isa.missing}", ", ".join(isa.kernels))
     return table, [{**asdict(isa), "available": isa.available} for isa in sets]
 
 
@@ -115,7 +114,7 @@ def _beside(title: str, records: Sequence[Record]) -> Table:
     table = _table(title, headings)
     for record in records:
         of_process = (f"{n:.0f}" if n is not None else "" for n in (record.load_ms, record.peak_rss_mib))
-        _add_row(table, *_shown(record), _faster(records[0], record), *of_process, record.note)
+        table.add_row(*_shown(record), _faster(records[0], record), *of_process, record.note)
     return table
 
 
@@ -139,13 +138,8 @@ def _faster(ours: Record, peer: Record) -> str:
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=Text(title, "table.title"), title_justify="left")
+    table = Table(title=title, title_justify="left")
     for heading in headings:
         right = heading in ("bytes", "weights", "ms", "median ms", "quartiles", "MACs/cycle", "load ms", "MiB")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     return table
-
-
-def _add_row(table: Table, *cells: str) -> None:
-    """Texts as they are: names and notes may hold what rich takes for markup."""
-    table.add_row(*map(Text, cells))
