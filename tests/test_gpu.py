@@ -72,7 +72,14 @@ def test_gradients_are_the_same_on_both_devices(quantizer: str, compiled: bool) 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"compile": "true"}, {"optimiser": "bop"}]
+    "changes",
+    [
+        {"precision": "bf16-mixed"},
+        {"precision": "16-mixed"},
+        {"compile": "true"},
+        {"optimiser": "bop"},
+        {"gradient_clip": "1"},
+    ],
 )
 def test_options_of_training_on_gpu(changes: dict[str, str], tmp_path: Path) -> None:
     from xnornet.train.run import train

@@ -18,7 +18,7 @@ from xnornet.train.run import train
 from xnornet.train.run_folder import RunFolder
 
 from .test_data import write_idx
-from .training import TINY, assert_same, weights
+from .training import TINY, assert_same, shrink, weights
 
 
 class Interruption(Exception):
@@ -327,6 +327,11 @@ def test_files_that_a_run_builds_on_may_move(tiny_data, tmp_path, monkeypatch):
     ):
         with pytest.raises(UsageError, match=message):
             resume(**wrong)
+    with monkeypatch.context() as patch:
+        fewer = shrink(tiny_data, train_images=30)  # a step an epoch
+        patch.setattr("xnornet.train.run.open_dataset", lambda spec: fewer)
+        with pytest.raises(UsageError, match="data=moved: 20 training images an epoch, not 60 as where the run began"):
+            resume(teacher=str(moved), init_from=str(first))
     resumed = resume(teacher=str(moved), init_from=str(first))
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
     assert resumed.record.origins == whole.record.origins

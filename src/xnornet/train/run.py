@@ -153,6 +153,13 @@ def _run(
     if synchronised and not torch.cuda.is_available():
         synchronise_batch_norms(network)
     batches = ImageDataModule(images, chosen, first_epoch=record.epoch, first_batch=record.batch)
+    an_epoch = batches.steps // chosen.epochs * batches.images_per_step
+    # Fewer images than a batch depend on the processes that share them.
+    if record.history and record.history[0]["images_seen"] != an_epoch >= chosen.batch_size:
+        raise UsageError(
+            f"data={chosen.data}: {an_epoch:,} training images an epoch, not {record.history[0]['images_seen']:,} as "
+            "where the run began; resume with the same data"
+        )
     ending = Ending(folder)
     kept = RunFolder(folder, record, ending, report)
     with _quiet(), ending:
