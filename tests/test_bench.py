@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from xnornet import format
 from xnornet.bench import bench_file, bench_layer, bench_network
@@ -267,7 +266,7 @@ def test_the_table_says_who_is_slower_and_shows_texts_as_they_are() -> None:
 
     ours = record("xnornet", 2.0)
     others = record("xnornet-bits", 1.0), record("[red]torch", None, "pip install 'xnornet[train]'")
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = PlainConsole(width=200, record=True, file=io.StringIO())
     console.print(_beside("f[v2].safetensors", [ours, *others, record("fast", 0.5), record("slow", 3.0)]))
     text = console.export_text()
     for part in ("f[v2].safetensors", "[red]torch", "pip install 'xnornet[train]'", "4.00x slower", "1.5x faster"):
