@@ -24,6 +24,7 @@ from xnornet.bench.run import Limits, bench_case
 from xnornet.bench.tables import _beside
 from xnornet.bench.turns import take_turns
 from xnornet.errors import UsageError
+from xnornet.terminal import PlainConsole
 
 from .networks import tiny_model
 from .peers import NAP
