@@ -49,7 +49,6 @@ class Int8(Float):
 
     def convert(self, case: Case, folder: Path) -> Path:
         _onnxruntime()
-        logging.disable(logging.WARNING)
         save(case.models["float"], case.x.shape, source := folder / "float.onnx")
         from onnxruntime import quantization as q
 
@@ -60,16 +59,21 @@ class Int8(Float):
             def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
                 return next(self.batches, None)
 
-        q.quantize_static(
-            str(source),
-            str(path := folder / "model.onnx"),
-            Reader(),
-            quant_format=q.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=q.QuantType.QUInt8,
-            weight_type=q.QuantType.QInt8,
-            reduce_range=most_code() < 127,
-        )
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # it advises at length
+        try:
+            q.quantize_static(
+                str(source),
+                str(path := folder / "model.onnx"),
+                Reader(),
+                quant_format=q.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=q.QuantType.QUInt8,
+                weight_type=q.QuantType.QInt8,
+                reduce_range=most_code() < 127,
+            )
+        finally:
+            logging.disable(before)
         source.unlink()
         return path
 
