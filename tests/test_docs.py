@@ -180,7 +180,7 @@ def test_what_the_page_on_photos_says_of_sgd() -> None:
     }
     alphas = [float(row["alpha_mean"]) for row in layers["sgd"]]
     for phrase in (
-        f"BWN is {resnet:.1f} points below float in ResNet-18 (three seeds) and {googlenet:.1f} in the GoogLeNet variant",
+        f"BWN is {resnet:.1f} points below float in ResNet-18 (three seeds) and {googlenet:.1f} in the GoogLeNet",
         f"float loses {adam[float_] - sgd[float_]:.1f} points by that recipe, BWN {adam[bwn] - sgd[bwn]:.1f}",
         f"comes to {sgd[bwn]:.2f} % with BWN and {sgd[float_]:.2f} % in float",
         f"{min(alphas):.2f} to {max(alphas):.2f} here",
