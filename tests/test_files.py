@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,22 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
         (tmp_path / name).write_text("half")
     remove_partial(tmp_path / "metrics.csv")
     assert sorted(os.listdir(tmp_path)) == [".other.csv.0123abcd.partial", "metrics.csv"]
+
+
+def test_parts_that_are_being_written_stay_and_may_vanish(tmp_path):
+    """Between being listed and being looked at, too."""
+
+    def write(number: int) -> None:
+        for _ in range(100):
+            with replacing(tmp_path / "file") as temporary:
+                temporary.write_text("whole")
+
+    def remove(number: int) -> None:
+        for _ in range(300):
+            remove_partial(tmp_path / "file", older_than=3600)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(act, i) for i in range(2) for act in (write, remove)]:
+            done.result()
+    assert (tmp_path / "file").read_text() == "whole"
+    assert os.listdir(tmp_path) == ["file"]

@@ -8,6 +8,7 @@ import errno
 import glob
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def remove_partial(path: str | Path) -> None:
-    """Remove what `replacing` left beside `path` where its process was killed; nobody may be writing `path` now."""
+def remove_partial(path: str | Path, older_than: float | None = None) -> None:
+    """Remove what `replacing` left beside `path` where its process was killed.
+
+    Args:
+        older_than: seconds since it was last written; None: whatever its age, as nobody can be writing `path` now.
+    """
     target = Path(os.path.realpath(path))
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
-        left.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # its writer, or another remover, was first
+            if older_than is None or time.time() - left.stat().st_mtime > older_than:
+                left.unlink()
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .. import __version__
 from ..errors import FetchError
-from ..files import replacing
+from ..files import remove_partial, replacing
 from .index import Entry
 
 __all__ = ["Progress", "cache_path", "fetch", "holds", "source"]
@@ -67,7 +65,7 @@ def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
     address = f"{source().rstrip('/')}/{entry.file}"
     digest, size = hashlib.sha256(), 0
     try:
-        _remove_abandoned(target)
+        remove_partial(target, older_than=_ABANDONED)
         with (
             _cleanly_terminated(),
             replacing(target) as temporary,
@@ -96,12 +94,6 @@ def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
             f"{target}: cannot be written ({error.strerror or error}); make room, or set XDG_CACHE_HOME to a folder "
             "that can be written"
         ) from error
-
-
-def _remove_abandoned(target: Path) -> None:
-    for part in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
-        if time.time() - part.stat().st_mtime > _ABANDONED:
-            part.unlink(missing_ok=True)
 
 
 @contextmanager
