@@ -71,6 +71,7 @@ def test_demo_table_is_the_committed_one() -> None:
         ("README", ".", "fashion"),
         ("docs/cifar10", ".", "cifar10"),
         ("docs/cifar10", "reduced", "cifar10"),
+        ("docs/cifar10", "reduced", "ablation"),
         ("docs/imagenette", "imagenette", "table1"),
         ("docs/imagenette", "imagenette", "table3"),
         ("docs/imagenette", "imagenette", "resnet18"),
@@ -281,6 +282,29 @@ def test_what_the_page_on_cifar10_says_at_reduced_size() -> None:
         f"BWN of BinaryConnect by {short[0]:.1f} points, XNOR-Net of BinaryNet by {short[1]:.1f}",
         f"gaps are {-long[0]:.1f} the other way, and {long[1]:.1f}",
         f"with every seed**, by {min(order):.2f} to {max(order):.2f} points",
+    ):
+        assert phrase in page, phrase
+
+
+def test_what_the_page_on_cifar10_says_of_one_part_at_a_time() -> None:
+    page = " ".join((ROOT / "docs" / "cifar10.md").read_text().split())
+    top1 = top1_by_seed(RESULTS / "reduced" / "ablation.csv")
+    reduced = top1_by_seed(RESULTS / "reduced" / "cifar10.csv")
+    xnor, bwn = ([top1[line, seed] for seed in "012"] for line in ("XNOR-Net", "BWN"))
+    assert xnor + bwn == [reduced[f"VGG, {line}", seed] for line in ("XNOR-Net", "BWN") for seed in "012"]
+    less = {line: of - xnor[0] for (line, seed), of in top1.items() if seed == "0"}
+    theirs = [statistics.mean(reduced[f"VGG, {line}", s] for s in "012") for line in ("BinaryNet", "BinaryConnect")]
+    code, bireal = "centred filters, the released code's gradient", "Bi-Real Net's gradients"
+    no_scale = [f"{whose}'s layers: no scale" for whose in ("BinaryNet", "BinaryConnect")]
+    for phrase in (
+        f"up to {max(max(each) - min(each) for each in (xnor, bwn)):.1f} points apart",
+        f"{top1[no_scale[0], '0']:.2f} % against {xnor[0]:.2f} with the same seed",
+        f"authors' recipe gives {theirs[0]:.2f} (mean of three)",
+        f"{top1[no_scale[1], '0']:.2f} % against {bwn[0]:.2f}, and {theirs[1]:.2f}",
+        f"{-less['with K']:.1f} points less, with the gradient through it "
+        f"{-less['with K and the gradient through it']:.1f} less;",
+        f"gain {less['learned scale']:.1f}, {less[code]:.1f} and {less[bireal]:.1f}:",
+        f"lose {-less['gradients of one bit']:.0f} points",
     ):
         assert phrase in page, phrase
 

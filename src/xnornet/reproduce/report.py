@@ -181,7 +181,7 @@ def _draw_panel(
 ) -> tuple[float, float]:
     """Draw the curves of some lines; return where the vertical axis may begin, and the best accuracy."""
     colours = itertools.cycle((*pairs[::2], *pairs[1::2]))  # the usual ten, then lighter ones
-    tests, most = [], 0.0
+    tests, ends, most = [], [], 0.0
     for label, colour in zip(labels, colours, strict=False):
         for part, style in (("test_top1", "-"), ("train_top1", "--")):
             found: dict[int, list[float]] = {}  # seeds' accuracies by epoch; not every epoch is tested
@@ -198,6 +198,7 @@ def _draw_panel(
             axes.plot(epochs, means, style, color=colour, label=told, linewidth=1.6 if style == "-" else 0.9)
             if style == "-":
                 tests += means
+                ends.append(means[-1])
                 lows, highs = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
                 axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="epoch", xlim=(1, None))
@@ -206,5 +207,5 @@ def _draw_panel(
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8)
     else:
         axes.legend(loc="best", fontsize=8)
-    # The first epochs would squeeze the rest.
-    return (sorted(tests)[len(tests) // 10] if tests else 0.0), most
+    # The first epochs would squeeze the rest; where a curve ends is always seen.
+    return (min(sorted(tests)[len(tests) // 10], *ends) if tests else 0.0), most
