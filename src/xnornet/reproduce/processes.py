@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from ..errors import TrainingError, XnornetError
 
-__all__ = ["RunProcess", "ended_by_sigterm"]
-
-TERMINATED = 128 + signal.SIGTERM  # the exit status, as shells have it
+__all__ = ["RunProcess"]
 
 
 class RunProcess:
@@ -78,16 +72,3 @@ class RunProcess:
     def __exit__(self, *_: object) -> None:
         self._connection.close()  # by which it ends
         self._process.wait()
-
-
-@contextlib.contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM raise SystemExit, so that what is to be done at the end is done. Only in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

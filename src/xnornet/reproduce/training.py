@@ -21,12 +21,13 @@ from ..engine import Model
 from ..errors import UsageError, XnornetError
 from ..evaluate import evaluate
 from ..summary import summarise
+from ..termination import exit_on_sigterm
 from ..train.checkpoint import Record, load_module, load_record
 from ..train.recipes import recipe as recipe_named
 from ..train.run import MAY_DIFFER, train
 from .commands import changes_in, command_of
 from .comparisons import Comparison, Line, Row
-from .processes import RunProcess, ended_by_sigterm
+from .processes import RunProcess
 from .rows import Rows
 
 __all__ = ["make_run", "reproduce"]
@@ -159,7 +160,7 @@ class _Runs:
     def at_once(self, wanted: Sequence[tuple[Line, int]], jobs: int) -> Generator[Row, None, None]:
         """Rows as they are there; the first error, when all others are done. Interrupted, it ends the processes."""
         failed: list[XnornetError] = []
-        with ended_by_sigterm(), ThreadPoolExecutor(jobs) as pool:
+        with exit_on_sigterm(), ThreadPoolExecutor(jobs) as pool:
             begun: dict[tuple[str, int], Future[Row]] = {}
             for line, seed in wanted:
                 begun[line.label, seed] = pool.submit(self.row, line, seed, begun.get((line.teacher, seed)))

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import signal
-import sys
-import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 
 from .. import __version__
 from ..errors import FetchError
 from ..files import remove_partial, replacing
+from ..termination import exit_on_sigterm
 from .index import Entry
 
 __all__ = ["Progress", "cache_path", "fetch", "holds", "source"]
@@ -67,7 +65,7 @@ def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
     try:
         remove_partial(target, older_than=_ABANDONED)
         with (
-            _cleanly_terminated(),
+            exit_on_sigterm(),
             replacing(target) as temporary,
             temporary.open("wb") as file,
             closing(_read(address)) as chunks,
@@ -94,20 +92,6 @@ def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
             f"{target}: cannot be written ({error.strerror or error}); make room, or set XDG_CACHE_HOME to a folder "
             "that can be written"
         ) from error
-
-
-@contextmanager
-def _cleanly_terminated() -> Iterator[None]:
-    """SIGTERM ends the program as an error does, so that what is half done is removed; a handler of others stays."""
-    in_main_thread = threading.current_thread() is threading.main_thread()  # others may not handle signals
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _read(address: str) -> Generator[bytes, None, None]:
