@@ -2,6 +2,10 @@
 // their way, and reading memory. Prints JSON. benchmarks/roofline.py builds and runs it.
 //
 //     c++ -O2 -std=c++20 peaks.cc -o peaks && ./peaks BYTES...
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -42,6 +46,7 @@ double clock_hz() {
 #define FMA(i, r) "vfmadd231ps %%" r "12, %%" r "13, %%" r #i "\n"
 #define MADD(i, r) "vpmaddwd %%" r "12, %%" r "13, %%" r "14\n vpaddd %%" r "14, %%" r #i ", %%" r #i "\n"
 #define DOT(i, r) "vpdpwssd %%" r "12, %%" r "13, %%" r #i "\n"
+#define DOT8(i, r) "vpdpbusd %%" r "12, %%" r "13, %%" r #i "\n"
 #define COUNT(i, r)                                                                                    \
   "vpxord %%" r "12, %%" r "13, %%" r "14\n vpopcntd %%" r "14, %%" r "14\n vpaddd %%" r "14, %%" r #i \
   ", %%" r #i "\n"
@@ -64,6 +69,7 @@ constexpr int kRounds = 200'000;
 #define MADD_Z(i) MADD(i, "zmm")
 #define MADD_Y(i) MADD(i, "ymm")
 #define DOT_Z(i) DOT(i, "zmm")
+#define DOT8_Z(i) DOT8(i, "zmm")
 #define COUNT_Z(i) COUNT(i, "zmm")
 #define SIX(step) step(0) step(1) step(2) step(3) step(4) step(5)
 #define LOOKUP_Z(i) LOOKUP(i, "zmm", "vpandd")
@@ -72,6 +78,30 @@ constexpr int kRounds = 200'000;
   [] {                                                                 \
     for (int i = 0; i < kRounds; ++i) asm volatile(steps::: CLOBBERS); \
   }
+
+// Whether AMX for 8-bit integers is there, and the system lets this process use it.
+bool may_use_amx_int8() {
+  constexpr unsigned kTileAndInt8 = 3u << 24;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kTileAndInt8) == kTileAndInt8 &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// Products of tiles, 16 x 64 x 16 each, into four sums.
+void multiply_tiles() {
+  struct alignas(64) {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  asm volatile("ldtilecfg %0" ::"m"(config));
+  for (int i = 0; i < kRounds; ++i)
+    asm volatile(
+        "tdpbusd %tmm6, %tmm4, %tmm0\n tdpbusd %tmm7, %tmm4, %tmm1\n"
+        "tdpbusd %tmm6, %tmm5, %tmm2\n tdpbusd %tmm7, %tmm5, %tmm3\n");
+  asm volatile("tilerelease");
+}
 
 double gigabytes_a_second(size_t bytes) {
   bytes = std::max<size_t>(bytes / 256 * 256, 256);
@@ -107,6 +137,8 @@ int main(int argc, char** argv) {
   peak("pgemm_avx512bw", avx512, 12 * 32, LOOP(TWELVE(MADD_Z)));
   peak("bgemm_avx512bw", avx512, 6 * 3 * 512, LOOP(SIX(LOOKUP_Z)));
   peak("pgemm_avx512vnni", __builtin_cpu_supports("avx512vnni"), 12 * 32, LOOP(TWELVE(DOT_Z)));
+  peak("ugemm_avx512vnni", __builtin_cpu_supports("avx512vnni"), 12 * 64, LOOP(TWELVE(DOT8_Z)));
+  peak("ugemm_amxint8", may_use_amx_int8(), 4 * 16 * 64 * 16, multiply_tiles);
   peak("bgemm_avx512vpopcntdq", __builtin_cpu_supports("avx512vpopcntdq"), 12 * 512, LOOP(TWELVE(COUNT_Z)));
   std::printf(", \"read_gb_s\": {");
   for (int i = 1; i < argc; ++i)

@@ -1,6 +1,6 @@
 """How near each layer of AlexNet and ResNet-18 is to what the machine can do, into results/roofline.csv.
 
-    python benchmarks/roofline.py
+    python benchmarks/roofline.py [CSV]
 
 The floor of a layer is the longer of two times: its multiply-accumulates at the rate of its kernel's inner loop with
 nothing in its way (peaks.cc measures that), and its bytes, weights included, at the rate at which a block as large as
@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, get_args
@@ -32,11 +33,12 @@ NETWORKS = ("alexnet", "resnet18")
 SOURCE = Path(__file__).with_name("peaks.cc")
 
 
-def main() -> None:
+def main(to: Path = RESULTS) -> None:
     cases = {name: network_case(name) for name in NETWORKS}
     weights = {name: case.weight_bytes("xnor", 32) for name, case in cases.items()}
     peaks = measure(list(weights.values()))
-    about = {"machine": machine(), "commit": revision(), "command": "python benchmarks/roofline.py"}
+    command = " ".join(["python benchmarks/roofline.py", *sys.argv[1:]])
+    about = {"machine": machine(), "commit": revision(), "command": command}
     rows = []
     for isa in available_isas():
         if isa == "portable":  # no instructions of its own to count
@@ -46,8 +48,8 @@ def main() -> None:
                 net = Model(case.models["xnor"], isa=isa, stem=stem)
                 what = {"isa": isa, "stem": stem, "network": name}
                 for step in net.profile(case.pixels, repeat=100):
-                    rows.append({**what, **row(step, peaks, peaks["read_gb_s"][str(weights[name])]), **about})
-    write_csv(RESULTS, rows)
+                    rows.append({**what, **row(step, stem, peaks, peaks["read_gb_s"][str(weights[name])]), **about})
+    write_csv(to, rows)
 
 
 def measure(sizes: list[int]) -> dict[str, Any]:
@@ -61,10 +63,12 @@ def measure(sizes: list[int]) -> dict[str, Any]:
     return result
 
 
-def row(step: StepRecord, peaks: dict[str, Any], read_gb_s: float) -> dict[str, object]:
+def row(step: StepRecord, stem: Stem, peaks: dict[str, Any], read_gb_s: float) -> dict[str, object]:
     """A step's time beside its floor."""
     operation, _, isa = step.kernel.partition("_")
     peak = peaks[f"{operation.replace('gemv', 'gemm')}_{isa.rpartition('_')[2]}"] if step.macs else None
+    if peak and operation == "ugemm":  # a product for each digit of a weight
+        peak = round(peak / (3 if stem == "float" else 2), 1)
     ports = step.macs / peak / peaks["clock_hz"] * 1e3 if peak else 0.0
     memory = step.bytes / read_gb_s / 1e6
     floor = max(ports, memory)
@@ -88,4 +92,4 @@ def row(step: StepRecord, peaks: dict[str, Any], read_gb_s: float) -> dict[str, 
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

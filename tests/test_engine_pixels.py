@@ -1,6 +1,8 @@
-"""The first layer in integers: 8-bit pixels times 16-bit weights."""
+"""The first layer on 8-bit pixels: times 16-bit weights, or times three 8-bit digits in the place of floats."""
 
 from __future__ import annotations
+
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnornet import ops, reference
-from xnornet.engine import Model, available_isas, list_isas
+from xnornet.engine import Model, Stem, available_isas, list_isas
 from xnornet.errors import UsageError
 from xnornet.graph import PackedModel
 from xnornet.ops import Window
@@ -17,7 +19,10 @@ from xnornet.preprocess import Preprocess
 
 from .engine_cases import F32, AnyInput
 
-PIXEL_ISAS = [isa.name for isa in list_isas() if isa.available and any(k.startswith("pgemm") for k in isa.kernels)]
+KERNELS = {isa.name: " ".join(isa.kernels) for isa in list_isas() if isa.available}
+PIXEL_ISAS = [name for name, kernels in KERNELS.items() if "pgemm" in kernels or "ugemm" in kernels]
+DIGIT_ISAS = [name for name, kernels in KERNELS.items() if "ugemm" in kernels]
+INTEGER = ("pgemm", "ugemm")  # kernels of pairs of 16 bits, and of two digits: the same integers
 MEAN, STD = (0.485, 0.456, 0.406, 0.0, 0.9), (0.229, 0.224, 0.225, 1.0, 0.01)
 
 
@@ -39,7 +44,7 @@ def rounded(weight: F32, preprocess: Preprocess) -> npt.NDArray[np.float64]:
         if not exact[o].any():
             continue
         size = np.abs(exact[o])
-        factor = min(32766 / size.max(), ((2**31 - 1) / 255 - size.size) / size.sum())
+        factor = min(32638 / size.max(), ((2**31 - 1) / 255 - size.size) / size.sum())
         for c in range(channels):
             carried = 0.0
             for i in range(height):
@@ -70,7 +75,7 @@ def test_sums(
     threads: int,
     seed: int,
 ) -> None:
-    """As exact sums with the rounded weights, zero padding after the normalisation included."""
+    """As exact sums with the rounded weights, zero padding after the normalisation included; digits as floats."""
     rng = np.random.default_rng(seed)
     height, width = (k + int(rng.integers(0, 12)) for k in kernel)
     weight = (rng.standard_normal((filters, *kernel, channels)) * 10.0 ** rng.integers(-3, 3)).astype(np.float32)
@@ -93,11 +98,21 @@ def test_sums(
     for isa in PIXEL_ISAS:
         net = Model(model, threads, isa=isa, stem="integer")
         got = net.run(pixels).reshape(near.shape)
-        assert net.profile(pixels, repeat=1)[0].kernel.startswith("pgemm") == suits
+        assert net.profile(pixels, repeat=1)[0].kernel.startswith(INTEGER) == suits
         # Integers are exact: only turning them into floats and taking the mean off rounds.
         assert np.all(np.abs(got - near) <= 2e-7 * (size + np.abs(near))), isa
         exact = reference.run(model, pixels).reshape(near.shape)
         assert np.all(np.abs(got - exact) <= 1e-4 * size + 1e-6), isa
+    exact = _conv(pixels * scale.astype(np.float64) + shift, weight.astype(np.float64), layer)
+    largest = np.abs(weight * scale).max(axis=(1, 2, 3))
+    inputs = weight[0].size
+    for isa in DIGIT_ISAS:
+        net = Model(model, threads, isa=isa)
+        got = net.run(pixels).reshape(exact.shape)
+        digits = 24 <= inputs <= 514
+        assert net.profile(pixels, repeat=1)[0].kernel.startswith("ugemm" if digits else "sgemm")
+        # A weight is rounded by 2^-22 of the largest at most, times a pixel; then as above.
+        assert np.all(np.abs(got - exact) <= inputs * 255 * 2.0**-22 * largest + 2e-7 * (size + np.abs(exact))), isa
 
 
 def _conv(x: F32, weight: npt.NDArray[np.float64], layer: ops.Conv2d) -> npt.NDArray[np.float64]:
@@ -112,23 +127,73 @@ def _conv(x: F32, weight: npt.NDArray[np.float64], layer: ops.Conv2d) -> npt.NDA
     return result if layer.bias is None else result + layer.bias
 
 
+def photo(channels: int) -> npt.NDArray[np.uint8]:
+    """(1, 64, 64, channels) of waves: neighbouring pixels hardly differ, as on photos."""
+    y, x = np.mgrid[0:64, 0:64, 0:1][:2]
+    waves = [np.sin(x * a + y * b + c) for a, b, c in np.random.default_rng(1).uniform(0, 0.4, (channels, 3))]
+    result: npt.NDArray[np.uint8] = np.rint(128 + 100 * np.concatenate(waves, axis=-1)).astype(np.uint8)[None]
+    return result
+
+
+def error(model: PackedModel, layer: ops.Conv2d, pixels: npt.NDArray[np.uint8], **options: Any) -> float:
+    """Root mean square of the distance from double precision, relative to the outputs' spread."""
+    scale, shift = model.preprocess.scale_bias()
+    exact = _conv(pixels * scale.astype(np.float64) + shift, layer.weight.astype(np.float64), layer)
+    got = Model(model, **options).run(pixels).reshape(exact.shape)
+    return float(np.sqrt(np.mean((got - exact) ** 2)) / exact.std())
+
+
+def stem(kernel: int, stride: int, spread: float = 0.0) -> tuple[PackedModel, ops.Conv2d]:
+    """Three channels; `spread`: weights of very different sizes, by e to its power."""
+    rng = np.random.default_rng(1)
+    shape = (64, kernel, kernel, 3)
+    weight = rng.standard_normal(shape) * np.exp(spread * rng.standard_normal(shape))
+    window = Window((kernel, kernel), (stride, stride), (kernel // 2,) * 4)
+    layer = ops.Conv2d(name="conv", inputs=("input",), weight=weight.astype(np.float32), window=window)
+    return model_of(64, 64, layer), layer
+
+
 @pytest.mark.parametrize("isa", PIXEL_ISAS)
 def test_smooth_images_hardly_err(isa: str) -> None:
-    """Within 2e-5 of the exact weights, relative to the outputs' spread: what docs/engine.md promises of photos."""
-    rng = np.random.default_rng(1)
-    y, x = np.mgrid[0:64, 0:64, 0:1][:2]
-    waves = [np.sin(x * a + y * b + c) for a, b, c in rng.uniform(0, 0.4, (3, 3))]
-    pixels = np.rint(128 + 100 * np.concatenate(waves, axis=-1)).astype(np.uint8)[None]
-    weight = rng.standard_normal((64, 7, 7, 3)).astype(np.float32)
-    layer = ops.Conv2d(name="conv", inputs=("input",), weight=weight, window=Window((7, 7), (2, 2), (3, 3, 3, 3)))
-    model = model_of(64, 64, layer)
-    exact = _conv(model.preprocess.normalise(pixels), weight.astype(np.float64), layer)
-    got = Model(model, isa=isa, stem="integer").run(pixels).reshape(exact.shape)
-    assert np.sqrt(np.mean((got - exact) ** 2)) < 2e-5 * exact.std()
+    """Within 2e-5 of the exact weights: what docs/engine.md promises of photos."""
+    assert error(*stem(7, 2), photo(3), isa=isa, stem="integer") < 2e-5
+
+
+@pytest.mark.parametrize("isa", DIGIT_ISAS)
+@pytest.mark.parametrize("kernel", [3, 7, 11])
+def test_digits_err_less_than_floats_on_smooth_images(isa: str, kernel: int) -> None:
+    """On noise, where carried errors cancel nothing, half again as much; of weights of very different sizes thrice."""
+    model, layer = stem(kernel, 2)
+    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    assert error(model, layer, photo(3), isa=isa) < error(model, layer, photo(3), isa="portable") < 4e-7
+    assert error(model, layer, noise, isa=isa) < 1.6 * error(model, layer, noise, isa="portable")
+    model, layer = stem(kernel, 2, spread=2)
+    assert error(model, layer, noise, isa=isa) < 4 * error(model, layer, noise, isa="portable")
+
+
+@pytest.mark.parametrize("isa", DIGIT_ISAS)
+def test_digits_of_what_floats_hold_exactly(isa: str) -> None:
+    """Weights of few bits and pixels that are not shifted: sums are exact, so that signs of 0 are +1 in both."""
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-3, 4, (40, 3, 3, 3)).astype(np.float32)
+    layer = ops.Conv2d(name="conv", inputs=("input",), weight=weight, window=Window((3, 3), padding=(1, 1, 1, 1)))
+    preprocess = Preprocess(mode="RGB", size=(20, 20), mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    flat = ops.Flatten(name="logits", inputs=("conv",))
+    model = PackedModel((layer, flat), preprocess, tuple(map(str, range(20 * 20 * 40))))
+    pixels = rng.integers(0, 256, (2, 20, 20, 3)).astype(np.uint8)
+    pixels[0, 5:15] = 0
+    assert np.array_equal(Model(model, isa=isa).run(pixels), reference.run(model, pixels))
+
+
+def test_all_sets_compute_the_same_integers() -> None:
+    model, _ = stem(7, 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    results = [Model(model, isa=isa, stem="integer").run(pixels) for isa in PIXEL_ISAS]
+    assert all(np.array_equal(result, results[0]) for result in results)
 
 
 def test_floats_are_not_touched() -> None:
-    """A float input, a layer that does not fit, and the default are computed in floats."""
+    """A float input and a layer that does not fit are computed in floats."""
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((8, 3, 3, 3)).astype(np.float32)
     model = model_of(9, 9, ops.Conv2d(name="conv", inputs=("input",), weight=weight, window=Window((3, 3))))
@@ -138,12 +203,14 @@ def test_floats_are_not_touched() -> None:
         integer, real = Model(model, isa=isa, stem="integer"), Model(model, isa=isa)
         assert real.stem == "float"
         assert np.array_equal(integer.run(x), real.run(x))
-        assert not real.profile(pixels, repeat=1)[0].kernel.startswith("pgemm")
-        assert not integer.profile(x, repeat=1)[0].kernel.startswith("pgemm")
+        assert real.profile(pixels, repeat=1)[0].kernel.startswith("ugemm" if isa in DIGIT_ISAS else "sgemm")
+        assert real.profile(x, repeat=1)[0].kernel.startswith("sgemm")
+        assert integer.profile(x, repeat=1)[0].kernel.startswith("sgemm")
     huge = np.full_like(weight, np.float32(3e38))
     huge[0, 0, 0, 0] = np.inf
     model = model_of(9, 9, ops.Conv2d(name="conv", inputs=("input",), weight=huge, window=Window((3, 3))))
-    assert not Model(model, stem="integer").profile(pixels, repeat=1)[0].kernel.startswith("pgemm")
+    for stem in get_args(Stem):
+        assert Model(model, stem=stem).profile(pixels, repeat=1)[0].kernel.startswith("sgemm")
 
 
 def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:

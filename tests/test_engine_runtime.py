@@ -111,8 +111,8 @@ def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     network, x = small_network(), pixels(9)
     expected = Model(network).run(x)
     model = Model(network)
-    assert 0 < model._plan.weight_bytes < 2 * model._plan.arena_bytes
-    monkeypatch.setattr("xnornet.engine._ARENA_BYTES", 2 * model._plan.arena_bytes)
+    assert 0 < model._plan.weight_bytes < 3 * model._plan.arena_bytes
+    monkeypatch.setattr("xnornet.engine._ARENA_BYTES", 3 * model._plan.arena_bytes)
     np.testing.assert_allclose(model.run(x), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -234,11 +234,11 @@ print(mib("VmRSS") - before, mib("VmHWM") - before)
 def test_forced_isa(isa: str) -> None:
     code = (
         "from tests.test_engine_runtime import small_network; from xnornet.engine import Model;"
-        "m = Model(small_network()); print(m.isa, m.profile(repeat=1)[1].kernel)"
+        "m = Model(small_network()); print(m.isa, [step.kernel for step in m.profile(repeat=1)])"
     )
     done = in_process(code, XNORNET_ISA=isa)
     assert done.stdout.split()[0] == isa, done.stderr
-    assert isa in done.stdout.split()[1]
+    assert f"_{isa}" in done.stdout
 
 
 def test_model_prints_what_it_is() -> None:
@@ -262,7 +262,7 @@ def test_listing() -> None:
     isas = {isa.name: isa for isa in list_isas()}
     assert isas["portable"].available
     assert [isa.name for isa in list_isas() if isa.available] == available_isas()
-    assert all(len(isa.kernels) in (6, 7) for isa in isas.values())
+    assert all(6 <= len(isa.kernels) <= 8 for isa in isas.values())
     assert Model(small_network()).isa == os.environ.get("XNORNET_ISA", available_isas()[0])
 
 

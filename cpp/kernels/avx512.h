@@ -26,9 +26,40 @@ void pgemm_12x32_avx512bw(const int16_t* const* windows, int pixels, const Runs&
                           int32_t* out);
 void pgemm_12x32_avx512vnni(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
                             int32_t* out);
+void ugemm_12x32_avx512vnni(const uint8_t* rows, size_t row_bytes, int pixels, const DigitPanel& panel,
+                            int32_t* sums, void* out);
 void wexpand_32_avx512(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 void wtables_4_avx512(const float* row, size_t words, float* tables);
 void wgemm_2x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,
                        float* out);
+
+// What several sets of AVX-512 have in common.
+inline constexpr BitGemm kBitsAvx512 = {.name = "bgemm_6x64_avx512vpopcntdq",
+                                        .word_bytes = 4,
+                                        .lanes = 16,
+                                        .tile = 6,
+                                        .row_expansion = 1,
+                                        .prepare = nullptr,
+                                        .panel_expansion = 1,
+                                        .expand = nullptr,
+                                        .gemm = bgemm_6x64_avx512vpopcntdq,
+                                        .gemv_name = "bgemv_1x64_avx512vpopcntdq",
+                                        .gemv = bgemv_1x64_avx512vpopcntdq};
+inline constexpr FloatGemm kFloatsAvx512 = {.name = "sgemm_12x32_avx512",
+                                            .tile = 12,
+                                            .channels = 32,
+                                            .gemm = sgemm_12x32_avx512,
+                                            .word_inputs = 32,
+                                            .expand = wexpand_32_avx512,
+                                            .wgemm_name = "wgemm_2x64_avx512",
+                                            .wgemm_tile = 2,
+                                            .word_floats = 128,
+                                            .tabulate = wtables_4_avx512,
+                                            .wgemm = wgemm_2x64_avx512,
+                                            .wgemm_filters = 64};
+inline constexpr Depthwise kDepthwiseAvx512 = {.name = "sdepthwise_1x64_avx512",
+                                               .sums = sdepthwise_1x64_avx512,
+                                               .bits_name = "bdepthwise_1x64_avx512bw",
+                                               .differences = bdepthwise_1x64_avx512bw};
 
 }  // namespace xnornet

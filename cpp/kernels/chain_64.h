@@ -89,12 +89,15 @@ void run_chain(const Stage* stages, int count, char* const* buffers, const Tile&
           XNORNET_UNROLL
           for (int v = 0; v < kVectors; ++v) x[v] = S::to_float(x[v]);
           break;
-        case StageKind::kPixels: {
+        case StageKind::kPixels:
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = S::to_float(x[v]);
+          [[fallthrough]];
+        case StageKind::kDigits: {
           const float* bias = s->bias + border * s->class_stride + first;
           XNORNET_UNROLL
           for (int v = 0; v < kVectors; ++v)
-            x[v] = S::fma(S::to_float(x[v]), S::load(s->scale + first + v * S::kLanes),
-                          S::load(bias + v * S::kLanes));
+            x[v] = S::fma(x[v], S::load(s->scale + first + v * S::kLanes), S::load(bias + v * S::kLanes));
           break;
         }
         case StageKind::kScale:

@@ -90,6 +90,29 @@ struct PixelGemm {
                int32_t* out);
 };
 
+// Weights in 8-bit digits, w = d0 + 256 d1 (+ 65536 d2), each of -128..127, of `channels` filters, a multiple
+// of 16. A digit of a filter has a column of its own, all d0 first.
+struct DigitPanel {
+  int digits;             // 2 or 3
+  int inputs;             // of a row; what lies past them meets weights of 0
+  int channels;           // 64 at most
+  const int32_t* starts;  // [digits][channels]: added to the sums
+  const int8_t* weights;  // [digits * channels / 16][row_bytes / 4][16][4]
+};
+
+// Sums of windows of 8-bit pixels times such weights.
+struct DigitGemm {
+  const char* name;  // null: there is none, and the other members are empty
+  int tile;          // pixels a call takes at most
+
+  // out[pixel][64] of rows of pixels, each a multiple of 64 bytes. With s the sums of the digits: of two
+  // digits s0 + 256 s1 as integers modulo 2^32; of three fma(s2, 65536, fma(s1, 256, s0)) as floats, of sums
+  // that are below 2^24. It reads rows, and writes sums[pixel][digits * channels], up to a multiple of 16
+  // pixels.
+  void (*gemm)(const uint8_t* rows, size_t row_bytes, int pixels, const DigitPanel& panel, int32_t* sums,
+               void* out);
+};
+
 // 64 channels, each over its own taps.
 struct Depthwise {
   const char* name;
@@ -114,6 +137,7 @@ struct KernelSet {
   BitGemm bits;
   FloatGemm floats;
   PixelGemm pixels;
+  DigitGemm digits;
   Depthwise depthwise;
   ChainFn chain;
   MaxFn max;
@@ -125,6 +149,7 @@ extern const KernelSet kPortable;
 extern const KernelSet kAvx2;
 extern const KernelSet kAvx512bw;
 extern const KernelSet kAvx512;
+extern const KernelSet kAmx;
 #elif defined(__aarch64__)
 extern const KernelSet kNeon;
 #endif

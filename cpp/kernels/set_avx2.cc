@@ -32,6 +32,7 @@ const KernelSet kAvx2 = {
                .wgemm = wgemm_2x64_avx2,
                .wgemm_filters = 64},
     .pixels = {.name = "pgemm_6x16_avx2", .tile = 6, .channels = 16, .gemm = pgemm_6x16_avx2},
+    .digits = {},
     .depthwise = {.name = "sdepthwise_1x64_avx2",
                   .sums = sdepthwise_1x64_avx2,
                   .bits_name = "bdepthwise_1x64_avx2",

@@ -32,6 +32,7 @@ const KernelSet kPortable = {
                .wgemm = wgemv_1x8_portable,
                .wgemm_filters = INT32_MAX},
     .pixels = {},  // 16-bit products are no faster here
+    .digits = {},
     .depthwise = {.name = "sdepthwise_1x64_portable",
                   .sums = sdepthwise_1x64_portable,
                   .bits_name = "bdepthwise_1x64_portable",

@@ -23,6 +23,7 @@ enum class StageKind : uint8_t {
   kDotFloat,   // the same, as f32
   kToFloat,    // i32 -> f32, exact below 2^24
   kPixels,     // i32 sum of pixels -> f32: fma(x, scale, bias[class])
+  kDigits,     // the same of an f32
   kScale,      // x * scale
   kBias,       // x + bias
   kAffine,     // fma(x, scale, bias)
@@ -43,10 +44,10 @@ enum class StageKind : uint8_t {
 struct Stage {
   StageKind kind{};
   const int32_t* table = nullptr;  // [class][channel], rows `class_stride` apart
-  size_t class_stride = 0;         // also of the biases of kPixels
+  size_t class_stride = 0;         // also of the biases of kPixels, kDigits
   const int32_t* flip = nullptr;   // [channel]
   const float* scale = nullptr;    // [channel]
-  const float* bias = nullptr;     // [channel]; of kPixels [class][channel]
+  const float* bias = nullptr;     // [channel]; of kPixels, kDigits [class][channel]
   float low = 0, high = 0;
   int slot = -1;         // which buffer kAdd, kMultiply and the leaves use
   size_t stride = 0;     // its pixel stride: elements, or bytes where it holds bits

@@ -53,12 +53,6 @@ void InputReader::read_row(const RawInput& input, size_t image, int y, float* to
   }
 }
 
-void InputReader::read_pixels(const RawInput& input, size_t image, int y, int16_t* to) const {
-  const size_t row = static_cast<size_t>(value_.width) * value_.channels;
-  const uint8_t* from = static_cast<const uint8_t*>(input.data) + (image * value_.height + y) * row;
-  std::copy_n(from, row, to);
-}
-
 SignInput::SignInput(const Value& value, int out_slot, const KernelSet& kernels,
                      std::shared_ptr<const InputReader> reader)
     : value_(value), out_(value), out_slot_(out_slot), kernels_(kernels), reader_(std::move(reader)) {

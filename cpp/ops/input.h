@@ -1,6 +1,8 @@
 // The network's input: raw pixels to be normalised, or floats in channel-major order.
 #pragma once
 
+#include <algorithm>
+
 #include "ops/step.h"
 
 namespace xnornet {
@@ -14,7 +16,11 @@ class InputReader {
   void read_row(const RawInput& input, size_t image, int y, float* to) const;
 
   // The same of pixels as they are.
-  void read_pixels(const RawInput& input, size_t image, int y, int16_t* to) const;
+  template <class T>
+  void read_pixels(const RawInput& input, size_t image, int y, T* to) const {
+    const size_t row = static_cast<size_t>(value_.width) * value_.channels;
+    std::copy_n(static_cast<const uint8_t*>(input.data) + (image * value_.height + y) * row, row, to);
+  }
 
   float scale(size_t channel) const { return scale_[channel]; }
   float bias(size_t channel) const { return bias_[channel]; }

@@ -47,9 +47,9 @@ class PaddedImage {
     }
   }
 
-  // Make the copy: `read(image, y, to)` writes a row of the input.
+  // Make the copy: `read(image, y, to)` writes a row of the input; around it is `outside`.
   template <class T, class ReadRow>
-  void fill(const Run& run, T* padded, ReadRow read) const {
+  void fill(const Run& run, T* padded, ReadRow read, T outside = 0) const {
     const size_t row = static_cast<size_t>(width_) * in_.channels;
     const size_t left = static_cast<size_t>(window_.left) * in_.channels;
     const size_t inner = static_cast<size_t>(in_.width) * in_.channels;
@@ -59,12 +59,12 @@ class PaddedImage {
         const int y = static_cast<int>(at % height_) - window_.top;
         T* to = padded + at * row;
         if (y < 0 || y >= in_.height) {
-          std::fill_n(to, row, T{0});
+          std::fill_n(to, row, outside);
           continue;
         }
-        std::fill_n(to, left, T{0});
+        std::fill_n(to, left, outside);
         read(at / height_, y, to + left);
-        std::fill_n(to + left + inner, row - left - inner, T{0});
+        std::fill_n(to + left + inner, row - left - inner, outside);
       }
     });
   }

@@ -1,27 +1,17 @@
 #include "ops/pixel_conv.h"
 
-#include <cmath>
-#include <limits>
-
-#include "ops/border.h"
-
 namespace xnornet {
 namespace {
 
 constexpr int kMostBlock = 256;
 constexpr size_t kMostFanIn = 1024;  // beyond, weights would lose bits to keep their sums in 32
-constexpr double kMostPixel = 255, kMostWeight = 32766;  // one less than fits, for the carried error
 
 }  // namespace
 
-bool PixelConv::suits(const Conv& conv, const KernelSet& kernels, const InputReader& reader) {
-  const Window& w = conv.window;
-  if (!kernels.pixels.name || conv.binary_weight() || conv.groups > 1 || w.dilation_w > 1) return false;
-  if (conv.fan_in() > kMostFanIn || w.kernel_w * conv.group_channels < 2) return false;
-  for (int c = 0; c < conv.group_channels; ++c)
-    if (!std::isnormal(reader.scale(c)) || !std::isfinite(reader.bias(c))) return false;
-  return std::all_of(conv.weight.data(), conv.weight.data() + conv.weight.size(),
-                     [](float x) { return std::isfinite(x); });
+bool PixelConv::suits(const Conv& conv, const InputReader& reader) {
+  // A pair of products wants two inputs side by side.
+  return conv.fan_in() <= kMostFanIn && conv.window.kernel_w * conv.group_channels >= 2 &&
+         PixelWeights::suit(conv, reader);
 }
 
 PixelConv::PixelConv(const Conv& conv, const Value& in, const Value& out, int padded_slot,
@@ -40,77 +30,29 @@ PixelConv::PixelConv(const Conv& conv, const Value& in, const Value& out, int pa
     run_offset_.push_back(image_.tap(i, 0));
     run_steps_.push_back((conv.window.kernel_w * conv.group_channels + 1) / 2);
   }
-  pack(conv);
+  const PixelWeights weights(conv, reader_, kLimits);
+  pack(conv, weights);
+  classes_ = weights.add_stage(StageKind::kPixels, 0, conv, in, out, chain);
   scratch_bytes = std::max(floats_->scratch_bytes, block_ * kPanel * sizeof(int32_t));
   kernel = floats_->kernel;
   pixel_kernel = k.name;
   weight_bytes = weights_.size();
 }
 
-// Weights w s of one filter as integers q, and the factor f: q / f is the weight that the layer has then.
-double PixelConv::round(const Conv& conv, int filter, std::vector<int16_t>& q) const {
-  const Window& w = conv.window;
-  const size_t channels = conv.group_channels;
-  const float* weight = conv.weight.data() + filter * q.size();
-  const auto exact = [&](size_t i) { return static_cast<double>(weight[i]) * reader_->scale(i % channels); };
-  double most = 0, sum = 0;
-  for (size_t i = 0; i < q.size(); ++i) {
-    most = std::max(most, std::fabs(exact(i)));
-    sum += std::fabs(exact(i));
-  }
-  if (most == 0) return 1;
-  const double most_sum = std::numeric_limits<int32_t>::max() / kMostPixel - static_cast<double>(q.size());
-  const double factor = std::min(kMostWeight / most, most_sum / sum);
-  for (size_t c = 0; c < channels; ++c) {
-    double carried = 0;
-    for (int i = 0; i < w.kernel_h; ++i) {
-      for (int step = 0; step < w.kernel_w; ++step) {
-        const int j = i % 2 ? w.kernel_w - 1 - step : step;  // to and fro: each tap is beside the last
-        const size_t at = (static_cast<size_t>(i) * w.kernel_w + j) * channels + c;
-        const double wanted = factor * exact(at) + carried;
-        q[at] = static_cast<int16_t>(std::nearbyint(wanted));
-        carried = wanted - q[at];
-      }
-    }
-  }
-  return factor;
-}
-
 // Panels of `channels` filters: [filter panel][steps][channels][2], zero where a row of taps is odd.
-void PixelConv::pack(const Conv& conv) {
-  const Window& w = conv.window;
-  const size_t width = kernels_.pixels.channels, channels = conv.group_channels;
-  const size_t row = w.kernel_w * channels, steps = run_steps_[0];
-  sub_bytes_ = w.kernel_h * steps * width * 2 * sizeof(int16_t);
+void PixelConv::pack(const Conv& conv, const PixelWeights& weights) {
+  const size_t width = kernels_.pixels.channels, row = conv.window.kernel_w * conv.group_channels;
+  const size_t steps = run_steps_[0];
+  sub_bytes_ = conv.window.kernel_h * steps * width * 2 * sizeof(int16_t);
   weights_ = Memory((filters_ + width - 1) / width * sub_bytes_);
-  BorderClasses borders = classify_borders(w, image_.in(), out_);
-  const size_t stride = filters_ + kPanel;
-  std::vector<float> scale(filters_), bias(borders.inside.size() * stride);
-  TapSums<double> sums(w);  // of one filter's weights, each times what the reader adds to its pixel
   for (int o = 0; o < filters_; ++o) {
-    std::vector<int16_t> q(conv.fan_in());
-    const double factor = round(conv, o, q);
-    scale[o] = static_cast<float>(1 / factor);
+    const int32_t* q = weights.filter(o);
     auto* panel = reinterpret_cast<int16_t*>(weights_.data() + o / width * sub_bytes_) + o % width * 2;
-    for (size_t at = 0; at < q.size(); ++at) {
+    for (size_t at = 0; at < conv.fan_in(); ++at) {
       const size_t i = at / row, k = at % row;
-      panel[(i * steps + k / 2) * width * 2 + k % 2] = q[at];
+      panel[(i * steps + k / 2) * width * 2 + k % 2] = static_cast<int16_t>(q[at]);
     }
-    sums.fill([&](size_t tap) {
-      double sum = 0;
-      for (size_t c = 0; c < channels; ++c)
-        sum += static_cast<double>(q[tap * channels + c]) * reader_->bias(c) / reader_->scale(c);
-      return sum;
-    });
-    for (size_t id = 0; id < borders.inside.size(); ++id)
-      bias[id * stride + o] = static_cast<float>(sums.inside(borders.inside[id]) / factor +
-                                                 (conv.bias.empty() ? 0 : conv.bias[o]));
   }
-  classes_ = std::move(borders.of_pixel);
-  chain.add({.kind = StageKind::kPixels,
-             .class_stride = stride,
-             .scale = chain.keep(scale),
-             .bias = chain.keep(bias)});
 }
 
 void PixelConv::run(const Run& run) const {

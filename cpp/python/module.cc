@@ -343,8 +343,9 @@ NB_MODULE(_core, m) {
       record["name"] = set->name;
       record["missing"] = missing_features(*set);
       nb::list kernels;
-      for (const char* name : {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name,
-                               set->pixels.name, set->depthwise.name, set->depthwise.bits_name})
+      for (const char* name :
+           {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name, set->pixels.name,
+            set->digits.name, set->depthwise.name, set->depthwise.bits_name})
         if (name) kernels.append(name);
       record["kernels"] = kernels;
       sets.append(record);

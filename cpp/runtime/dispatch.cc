@@ -9,7 +9,7 @@ namespace xnornet {
 const std::vector<const KernelSet*>& kernel_sets() {
   static const std::vector<const KernelSet*> sets = {
 #if defined(__x86_64__)
-      &kAvx512, &kAvx512bw, &kAvx2,
+      &kAmx, &kAvx512, &kAvx512bw, &kAvx2,
 #elif defined(__aarch64__)
       &kNeon,
 #endif

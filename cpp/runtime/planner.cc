@@ -5,6 +5,7 @@
 #include "ops/bit_conv.h"
 #include "ops/border.h"
 #include "ops/depthwise.h"
+#include "ops/digit_conv.h"
 #include "ops/elementwise.h"
 #include "ops/float_conv.h"
 #include "ops/pixel_conv.h"
@@ -181,10 +182,23 @@ class Planner {
     }
     auto step = std::make_unique<FloatConv>(conv, in, out, slot_of(input), padded_slot, kernels_, reader);
     fill(draft, Holds::kF32, nullptr, bias, step->chain);
-    if (!raw || !integer_stem_ || !PixelConv::suits(conv, kernels_, *reader_)) return step;
-    auto pixels = std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels_, reader_, std::move(step));
-    fill(draft, Holds::kF32, nullptr, nullptr, pixels->chain);
-    return pixels;
+    if (!raw) return step;
+    const auto filled = [&](auto pixels) -> std::unique_ptr<Step> {
+      fill(draft, Holds::kF32, nullptr, nullptr, pixels->chain);
+      return pixels;
+    };
+    const bool pairs = kernels_.pixels.name, digits = kernels_.digits.name;
+    if (integer_stem_ && (pairs || digits) && PixelConv::suits(conv, *reader_)) {
+      if (pairs)
+        return filled(
+            std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
+      return filled(
+          std::make_unique<DigitConv>(2, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
+    }
+    if (!integer_stem_ && digits && DigitConv::suits(conv, *reader_))
+      return filled(
+          std::make_unique<DigitConv>(3, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
+    return step;
   }
 
   // Turn a draft's chain into stages.

@@ -56,6 +56,9 @@ std::vector<float> one(const std::vector<Stage>& stages, const Tile& tile, const
         x = std::fma(static_cast<float>(as_int(x)), scale,
                      data.bias[border * (kChannels + kPanel) + channel]);
         break;
+      case StageKind::kDigits:
+        x = std::fma(x, scale, data.bias[border * (kChannels + kPanel) + channel]);
+        break;
       case StageKind::kScale:
         x = x * scale;
         break;
@@ -265,6 +268,7 @@ void test_chain(const KernelSet& set, Report& report) {
       {"dot_float", true, {dot_float, f32}},
       {"to_float", true, {i32, stage(K::kToFloat), f32}},
       {"pixels", true, {stage(K::kPixels), f32}},
+      {"digits", false, {stage(K::kDigits), f32}},
       {"scale", false, {stage(K::kScale), f32}},
       {"bias", false, {stage(K::kBias), f32}},
       {"affine", false, {stage(K::kAffine), f32}},

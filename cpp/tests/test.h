@@ -52,6 +52,7 @@ void test_bit_gemm(const KernelSet& set, Report& report);
 void test_float_gemm(const KernelSet& set, Report& report);
 void test_bit_weights(const KernelSet& set, Report& report);
 void test_pixel_gemm(const KernelSet& set, Report& report);
+void test_digit_gemm(const KernelSet& set, Report& report);
 void test_depthwise(const KernelSet& set, Report& report);
 void test_chain(const KernelSet& set, Report& report);
 void test_max(const KernelSet& set, Report& report);
