@@ -26,8 +26,8 @@ void pgemm_12x32_avx512bw(const int16_t* const* windows, int pixels, const Runs&
                           int32_t* out);
 void pgemm_12x32_avx512vnni(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
                             int32_t* out);
-void ugemm_12x32_avx512vnni(const uint8_t* rows, size_t row_bytes, int pixels, const DigitPanel& panel,
-                            int32_t* sums, void* out);
+void ugemm_8x16_avx512vnni(const uint8_t* rows, size_t row_bytes, int pixels, const DigitPanel& panel,
+                           int32_t* sums, void* out);
 void wexpand_32_avx512(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 void wtables_4_avx512(const float* row, size_t words, float* tables);
 void wgemm_2x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,

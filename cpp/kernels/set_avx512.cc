@@ -12,7 +12,7 @@ const KernelSet kAvx512 = {
     .bits = kBitsAvx512,
     .floats = kFloatsAvx512,
     .pixels = {.name = "pgemm_12x32_avx512vnni", .tile = 12, .channels = 32, .gemm = pgemm_12x32_avx512vnni},
-    .digits = {.name = "ugemm_12x32_avx512vnni", .tile = 60, .gemm = ugemm_12x32_avx512vnni},
+    .digits = {.name = "ugemm_8x16_avx512vnni", .tile = 48, .gemm = ugemm_8x16_avx512vnni},
     .depthwise = kDepthwiseAvx512,
     .chain = chain_64_avx512,
     .max = max_64_avx512,

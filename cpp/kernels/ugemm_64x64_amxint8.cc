@@ -61,6 +61,20 @@ inline void all_pixels(const uint8_t* rows, size_t row_bytes, int pixels, const 
     block<1, kColumnTiles>(rows + p * row_bytes, row_bytes, weights, sums + p * stride + column, stride);
 }
 
+template <int kDigits>
+void join_all(const int32_t* sums, int pixels, const DigitPanel& panel, int32_t* out) {
+  const int columns = kDigits * panel.channels;
+  for (int p = 0; p < pixels; ++p, sums += columns, out += kPanel) {
+    for (int c = 0; c < panel.channels; c += kTileColumns) {
+      __m512i digits[kDigits];
+      for (int d = 0; d < kDigits; ++d)
+        digits[d] = _mm512_add_epi32(_mm512_loadu_si512(sums + d * panel.channels + c),
+                                     _mm512_loadu_si512(panel.starts + d * panel.channels + c));
+      _mm512_storeu_si512(out + c, join<kDigits>(digits));
+    }
+  }
+}
+
 }  // namespace
 
 void ugemm_64x64_amxint8(const uint8_t* rows, size_t row_bytes, int pixels, const DigitPanel& panel,
@@ -73,7 +87,11 @@ void ugemm_64x64_amxint8(const uint8_t* rows, size_t row_bytes, int pixels, cons
   if (c < columns) all_pixels<1>(rows, row_bytes, pixels, panel, c, sums, columns);
   _tile_release();  // a thread that keeps tiles in use has 8 KiB more to save at each switch
 
-  join_digits(sums, pixels, panel, out);
+  if (panel.digits == 2) {
+    join_all<2>(sums, pixels, panel, static_cast<int32_t*>(out));
+  } else {
+    join_all<3>(sums, pixels, panel, static_cast<int32_t*>(out));
+  }
 }
 
 }  // namespace xnornet

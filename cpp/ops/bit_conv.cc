@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/border.h"
+
 namespace xnornet {
 namespace {
 
@@ -136,16 +138,9 @@ void BitConv::work(const Run& run, int thread, Part pixels, Part panels) const {
                  sums);
         }
         uint32_t classes[kMostTile];
-        if (!classes_.empty()) {
-          size_t at = pixel % pixels_;
-          for (int i = 0; i < count; ++i) {
-            classes[i] = classes_[at];
-            if (++at == pixels_) at = 0;
-          }
-        }
         chain.apply(kernels_.chain, run.buffers,
                     {sums, kPanel, static_cast<size_t>(count), pixel, panel.channel, panel.channels,
-                     classes_.empty() ? nullptr : classes});
+                     classes_of(classes_, pixel, count, classes)});
       }
     }
   }

@@ -18,6 +18,20 @@ struct BorderClasses {
   std::vector<uint32_t> of_pixel;  // class of each output pixel; empty: all in class 0
 };
 
+// The classes of `count` output pixels from `begin` on, numbered over the batch; null: all are 0. They are
+// where they are kept, or, where the range goes on in the next image, in `copy`.
+inline const uint32_t* classes_of(const std::vector<uint32_t>& of_pixel, size_t begin, size_t count,
+                                  uint32_t* copy) {
+  if (of_pixel.empty()) return nullptr;
+  size_t at = begin % of_pixel.size();
+  if (at + count <= of_pixel.size()) return &of_pixel[at];
+  for (size_t i = 0; i < count; ++i) {
+    copy[i] = of_pixel[at];
+    if (++at == of_pixel.size()) at = 0;
+  }
+  return copy;
+}
+
 BorderClasses classify_borders(const Window& window, const Value& in, const Value& out);
 
 // Sums over the taps inside, which are a rectangle: of the sums above and to the left of each tap, four make

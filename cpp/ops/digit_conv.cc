@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "ops/border.h"
 #include "ops/pixel_conv.h"
 
 namespace xnornet {
@@ -128,18 +129,16 @@ void DigitConv::work(const Run& run, int thread, Part pixels, Part panels) const
   for (size_t begin = pixels.begin; begin < pixels.end; begin += tile) {
     const size_t count = std::min(tile, pixels.end - begin);
     gather(image, begin, count, rows);
-    uint32_t classes[kMostTile];
-    for (size_t i = 0; i < count && !classes_.empty(); ++i)
-      classes[i] = classes_[(begin + i) % out_.pixels()];
+    uint32_t copy[kMostTile];
+    const uint32_t* classes = classes_of(classes_, begin, count, copy);
     for (size_t p = panels.begin; p < panels.end; ++p) {
       const Panel& panel = panels_[p];
       const DigitPanel digits{digits_, static_cast<int>(fan_in_), panel.width,
                               reinterpret_cast<const int32_t*>(weights_.data() + panel.starts),
                               reinterpret_cast<const int8_t*>(weights_.data() + panel.weights)};
       k.gemm(rows, row_bytes_, static_cast<int>(count), digits, sums, out);
-      chain.apply(
-          kernels_.chain, run.buffers,
-          {out, kPanel, count, begin, panel.channel, panel.channels, classes_.empty() ? nullptr : classes});
+      chain.apply(kernels_.chain, run.buffers,
+                  {out, kPanel, count, begin, panel.channel, panel.channels, classes});
     }
   }
 }

@@ -1,5 +1,7 @@
 #include "ops/pixel_conv.h"
 
+#include "ops/border.h"
+
 namespace xnornet {
 namespace {
 
@@ -79,11 +81,9 @@ void PixelConv::work(const Run& run, int thread, Part pixels, Part panels) const
   for (size_t begin = pixels.begin; begin < pixels.end; begin += block_) {
     const size_t count = std::min(block_, pixels.end - begin);
     const int16_t* windows[kMostBlock];
-    uint32_t classes[kMostBlock];
-    for (size_t i = 0; i < count; ++i) {
-      windows[i] = image + image_.window_of(begin + i);
-      if (!classes_.empty()) classes[i] = classes_[(begin + i) % out_.pixels()];
-    }
+    uint32_t copy[kMostBlock];
+    image_.for_windows(begin, count, [&](size_t i, size_t element) { windows[i] = image + element; });
+    const uint32_t* classes = classes_of(classes_, begin, count, copy);
     for (size_t p = panels.begin; p < panels.end; ++p) {
       const int channel = static_cast<int>(p) * kPanel, channels = std::min(kPanel, filters_ - channel);
       for (int lane = 0; lane < channels; lane += k.channels) {
@@ -94,8 +94,7 @@ void PixelConv::work(const Run& run, int thread, Part pixels, Part panels) const
                  sums + i * kPanel + lane);
         }
       }
-      chain.apply(kernels_.chain, run.buffers,
-                  {sums, kPanel, count, begin, channel, channels, classes_.empty() ? nullptr : classes});
+      chain.apply(kernels_.chain, run.buffers, {sums, kPanel, count, begin, channel, channels, classes});
     }
   }
 }
