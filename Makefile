@@ -60,6 +60,7 @@ bench: install bench-engine
 # The engine beside every peer, the paper's figures, and the page about them: half an hour on an idle machine.
 bench-engine: install
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/stems.py
 	$(BIN)/xnornet reproduce fig1 --results benchmarks/results --pictures docs
 	$(BIN)/xnornet reproduce fig4 --results benchmarks/results --pictures docs
 	$(BIN)/python scripts/write_performance.py

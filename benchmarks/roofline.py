@@ -1,6 +1,6 @@
 """How near each layer of AlexNet and ResNet-18 is to what the machine can do, into results/roofline.csv.
 
-    python benchmarks/roofline.py [CSV]
+    python benchmarks/roofline.py
 
 The floor of a layer is the longer of two times: its multiply-accumulates at the rate of its kernel's inner loop with
 nothing in its way (peaks.cc measures that), and its bytes, weights included, at the rate at which a block as large as
@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, get_args
@@ -33,12 +32,11 @@ NETWORKS = ("alexnet", "resnet18")
 SOURCE = Path(__file__).with_name("peaks.cc")
 
 
-def main(to: Path = RESULTS) -> None:
+def main() -> None:
     cases = {name: network_case(name) for name in NETWORKS}
     weights = {name: case.weight_bytes("xnor", 32) for name, case in cases.items()}
     peaks = measure(list(weights.values()))
-    command = " ".join(["python benchmarks/roofline.py", *sys.argv[1:]])
-    about = {"machine": machine(), "commit": revision(), "command": command}
+    about = {"machine": machine(), "commit": revision(), "command": "python benchmarks/roofline.py"}
     rows = []
     for isa in available_isas():
         if isa == "portable":  # no instructions of its own to count
@@ -49,7 +47,7 @@ def main(to: Path = RESULTS) -> None:
                 what = {"isa": isa, "stem": stem, "network": name}
                 for step in net.profile(case.pixels, repeat=100):
                     rows.append({**what, **row(step, stem, peaks, peaks["read_gb_s"][str(weights[name])]), **about})
-    write_csv(to, rows)
+    write_csv(RESULTS, rows)
 
 
 def measure(sizes: list[int]) -> dict[str, Any]:
@@ -92,4 +90,4 @@ def row(step: StepRecord, stem: Stem, peaks: dict[str, Any], read_gb_s: float) -
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main()

@@ -111,10 +111,15 @@ Zen 4 can, as Zen 5 does. Larq Compute Engine was not timed: its files are conve
 def networks() -> str:
     said = "Whole networks of 1000 classes at 224 x 224 pixels with random weights."
     zen4 = "The same on Zen 4, whose cores carry out 512-bit instructions in two halves."
+    xeon = (
+        "The same on a Xeon with AMX, which its int8 peers use, and our first layer. Its cores are shared with other "
+        "machines, so that times vary, and are not to be compared with those of other tables."
+    )
     return "\n\n".join(
         [
             networks_of("networks.csv", "## Networks", said),
             networks_of("networks-zen4.csv", "## Networks on an older CPU", zen4),
+            networks_of("networks-xeon.csv", "## Networks on a Xeon with AMX", xeon),
         ]
     )
 
@@ -406,7 +411,8 @@ def table_of(name: str, title: str, text: str) -> str:
 def limits() -> str:
     """Every case in which somebody else is faster than our binary network or layer."""
     found = []
-    for name in ("networks.csv", "networks-zen4.csv", "layers.csv", "depthwise.csv", "fig4.csv"):
+    others = {"networks-zen4.csv": ", Zen 4", "networks-xeon.csv": ", Xeon"}
+    for name in ("networks.csv", *others, "layers.csv", "depthwise.csv", "fig4.csv"):
         rows = read(name)
         for isa, case, threads, batch in unique((r["isa"], r["case"], r["threads"], r["batch"]) for r in rows):
             chosen = [r for r in rows if (r["isa"], r["threads"], r["batch"]) == (isa, threads, batch)]
@@ -418,8 +424,7 @@ def limits() -> str:
                     f"{NAMES[r['implementation']]} by {number(ours) / number(r):.2f}x"
                     for r in sorted(winners, key=number)
                 )
-                older = ", Zen 4" if name == "networks-zen4.csv" else ""
-                where_ = f"{NETWORKS.get(case, case)} ({times_of(threads, batch)}, {isa}{older})"
+                where_ = f"{NETWORKS.get(case, case)} ({times_of(threads, batch)}, {isa}{others.get(name, '')})"
                 found.append(f"* {where_}: {said}")
     parts = ["## Where a peer is faster"]
     if found:

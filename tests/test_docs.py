@@ -330,3 +330,31 @@ def test_what_the_page_on_cifar10_says_of_its_table() -> None:
         assert f"{int(row['packed_bytes']):,} bytes" in shown
         for column in ("engine_ms", "float_ms"):
             assert not row[column] or f"| {float(row[column]):.3g} |" in shown
+
+
+def test_first_layers_in_digits() -> None:
+    """What docs/engine.md says of them, and the README of the Xeon they were timed on."""
+    with (RESULTS / "stems.csv").open(newline="") as file:
+        rows = {(row["network"], row["isa"]): row for row in csv.DictReader(file) if row["stem"] == "float"}
+
+    def shares(isa: str, key: str) -> str:
+        floats = "avx512bw"  # the same instructions without digits
+        both = (float(rows[n, isa][key]) / float(rows[n, floats][key]) for n in ("alexnet", "resnet18"))
+        return " and ".join(f"{share:.2f}" for share in both)
+
+    said = " ".join((ROOT / "docs" / "engine.md").read_text().split())
+    assert f"takes {shares('amx', 'median_ms')} with AMX, {shares('avx512', 'median_ms')} with VNNI" in said
+    assert f"left alone, AMX takes {shares('amx', 'min_ms')}" in said
+    with (RESULTS / "networks-xeon.csv").open(newline="") as file:
+        times = {
+            (r["implementation"], r["threads"], r["batch"]): float(r["median_ms"])
+            for r in csv.DictReader(file)
+            if r["case"] == "resnet18" and r["median_ms"]
+        }
+    for batch, ratio in (("1", "1.24"), ("32", "0.99")):
+        fastest = min(ms for (name, *run), ms in times.items() if "int8" in name and run == ["1", batch])
+        assert f"{fastest / times['xnornet', '1', batch]:.2f}" == ratio
+    assert (
+        "ResNet-18 is 1.24 times as fast as in the fastest int8 image by image, and no faster in batches"
+        in " ".join(README.split())
+    )
