@@ -9,7 +9,10 @@ namespace xnornet {
 const std::vector<const KernelSet*>& kernel_sets() {
   static const std::vector<const KernelSet*> sets = {
 #if defined(__x86_64__)
-      &kAmx, &kAvx512, &kAvx512bw, &kAvx2,
+#if defined(XNORNET_AMX)
+      &kAmx,
+#endif
+      &kAvx512, &kAvx512bw, &kAvx2,
 #elif defined(__aarch64__)
       &kNeon,
 #endif
