@@ -66,7 +66,7 @@ def row(step: StepRecord, stem: Stem, peaks: dict[str, Any], read_gb_s: float) -
     operation, _, isa = step.kernel.partition("_")
     peak = peaks[f"{operation.replace('gemv', 'gemm')}_{isa.rpartition('_')[2]}"] if step.macs else None
     if peak and operation == "ugemm":  # a product for each digit of a weight
-        peak = round(peak / (3 if stem == "float" else 2), 1)
+        peak = round(peak / (3 if stem == "fixed" else 2), 1)
     ports = step.macs / peak / peaks["clock_hz"] * 1e3 if peak else 0.0
     memory = step.bytes / read_gb_s / 1e6
     floor = max(ports, memory)

@@ -3,7 +3,7 @@
     python benchmarks/stems.py
 
 They take turns, as machines are slower now and then; one thread, batch 1. Kernels: `sgemm` floats, `ugemm` weights of
-8-bit digits (three where the stem is "float", else two), `pgemm` of 16 bits.
+8-bit digits (three where the stem is "fixed", two where "integer"), `pgemm` of 16 bits.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ BEGIN, END = "<!-- written by scripts/write_performance.py -->", "<!-- end -->"
 NAMES = {
     "xnornet": "**xnornet**, XNOR",
     "xnornet-bits": "**xnornet**, XNOR, to bits",
+    "xnornet-fixed-stem": "**xnornet**, XNOR, fixed-point stem",
     "xnornet-integer-stem": "**xnornet**, XNOR, integer stem",
     "xnornet-bwn": "xnornet, BWN",
     "xnornet-float": "xnornet, float32",
@@ -65,7 +66,12 @@ NAMES = {
 NETWORKS = {"alexnet": "AlexNet", "resnet18": "ResNet-18", "googlenet": "GoogLeNet variant", "vgg19": "VGG-19"}
 FLOAT = ("torch", "torch-compiled", "onnxruntime", "openvino", "ncnn")
 INT8 = ("torch-int8", "onnxruntime-int8", "openvino-int8")
-UNTOLD = ("scalar", "xnornet-integer-stem", "larq")  # where not timed: of layers or networks only, or told once
+UNTOLD = (
+    "scalar",
+    "xnornet-fixed-stem",
+    "xnornet-integer-stem",
+    "larq",
+)  # where not timed: of layers or networks only, or told once
 POINT = "3x3:256x14x14:256"  # the paper's layer
 
 

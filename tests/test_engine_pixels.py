@@ -1,4 +1,4 @@
-"""The first layer on 8-bit pixels: times 16-bit weights, or times three 8-bit digits in the place of floats."""
+"""The first layer on 8-bit pixels: in integers of 16 bits, and in fixed point of 24 bits, three 8-bit digits."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_sums(
     largest = np.abs(weight * scale).max(axis=(1, 2, 3))
     inputs = weight[0].size
     for isa in DIGIT_ISAS:
-        net = Model(model, threads, isa=isa)
+        net = Model(model, threads, isa=isa, stem="fixed")
         got = net.run(pixels).reshape(exact.shape)
         digits = 24 <= inputs <= 514
         assert net.profile(pixels, repeat=1)[0].kernel.startswith("ugemm" if digits else "sgemm")
@@ -165,10 +165,11 @@ def test_digits_err_less_than_floats_on_smooth_images(isa: str, kernel: int) -> 
     """On noise, where carried errors cancel nothing, half again as much; of weights of very different sizes thrice."""
     model, layer = stem(kernel, 2)
     noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
-    assert error(model, layer, photo(3), isa=isa) < error(model, layer, photo(3), isa="portable") < 4e-7
-    assert error(model, layer, noise, isa=isa) < 1.6 * error(model, layer, noise, isa="portable")
+    fixed: dict[str, Any] = {"isa": isa, "stem": "fixed"}
+    assert error(model, layer, photo(3), **fixed) < error(model, layer, photo(3), isa="portable") < 4e-7
+    assert error(model, layer, noise, **fixed) < 1.6 * error(model, layer, noise, isa="portable")
     model, layer = stem(kernel, 2, spread=2)
-    assert error(model, layer, noise, isa=isa) < 4 * error(model, layer, noise, isa="portable")
+    assert error(model, layer, noise, **fixed) < 4 * error(model, layer, noise, isa="portable")
 
 
 @pytest.mark.parametrize("isa", DIGIT_ISAS)
@@ -182,7 +183,7 @@ def test_digits_of_what_floats_hold_exactly(isa: str) -> None:
     model = PackedModel((layer, flat), preprocess, tuple(map(str, range(20 * 20 * 40))))
     pixels = rng.integers(0, 256, (2, 20, 20, 3)).astype(np.uint8)
     pixels[0, 5:15] = 0
-    assert np.array_equal(Model(model, isa=isa).run(pixels), reference.run(model, pixels))
+    assert np.array_equal(Model(model, isa=isa, stem="fixed").run(pixels), reference.run(model, pixels))
 
 
 def test_all_sets_compute_the_same_integers() -> None:
@@ -193,17 +194,20 @@ def test_all_sets_compute_the_same_integers() -> None:
 
 
 def test_floats_are_not_touched() -> None:
-    """A float input and a layer that does not fit are computed in floats."""
+    """A float input, a layer that does not fit, and the default are computed in floats."""
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((8, 3, 3, 3)).astype(np.float32)
     model = model_of(9, 9, ops.Conv2d(name="conv", inputs=("input",), weight=weight, window=Window((3, 3))))
     pixels = rng.integers(0, 256, (1, 9, 9, 3)).astype(np.uint8)
     x = np.ascontiguousarray(model.preprocess.normalise(pixels).transpose(0, 3, 1, 2))
     for isa in available_isas():
-        integer, real = Model(model, isa=isa, stem="integer"), Model(model, isa=isa)
+        fixed, integer = (Model(model, isa=isa, stem=stem) for stem in ("fixed", "integer"))
+        real = Model(model, isa=isa)
         assert real.stem == "float"
         assert np.array_equal(integer.run(x), real.run(x))
-        assert real.profile(pixels, repeat=1)[0].kernel.startswith("ugemm" if isa in DIGIT_ISAS else "sgemm")
+        assert np.array_equal(fixed.run(x), real.run(x))
+        assert real.profile(pixels, repeat=1)[0].kernel.startswith("sgemm")
+        assert fixed.profile(pixels, repeat=1)[0].kernel.startswith("ugemm" if isa in DIGIT_ISAS else "sgemm")
         assert real.profile(x, repeat=1)[0].kernel.startswith("sgemm")
         assert integer.profile(x, repeat=1)[0].kernel.startswith("sgemm")
     huge = np.full_like(weight, np.float32(3e38))
@@ -220,5 +224,5 @@ def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Model(model).stem == "integer"
     assert Model(model, stem="float").stem == "float"
     monkeypatch.setenv("XNORNET_STEM", "int")
-    with pytest.raises(UsageError, match="XNORNET_STEM is 'int'; give one of: float, integer"):
+    with pytest.raises(UsageError, match="XNORNET_STEM is 'int'; give one of: float, fixed, integer"):
         Model(model)

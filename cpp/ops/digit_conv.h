@@ -5,8 +5,9 @@
 //
 // Of two digits that is the sum of q p in 32 bits, the very integers of PixelConv. Of three it is as good as
 // floats: weights have 23 or 24 bits, as floats have, the sums of q (p - z) are exact, and are rounded to a
-// float once, where a float sum is rounded at each of its steps. So three digits are what a first convolution
-// in floats is done with (tests/test_engine_pixels.py measures both against double precision).
+// float once, where a float sum is rounded at each of its steps (tests/test_engine_pixels.py measures both
+// against double precision). But it is not what PyTorch computes, whose roundings the engine's floats mostly
+// share.
 #pragma once
 
 #include "ops/float_conv.h"
@@ -17,7 +18,7 @@ namespace xnornet {
 
 class DigitConv : public Step {
  public:
-  // Whether three digits can take the place of floats, and are faster.
+  // Whether three digits are as exact as floats, and faster.
   static bool suits(const Conv& conv, const InputReader& reader);
 
   // `floats` does the work where the input is not pixels; `padded_slot` is that of its own.

@@ -273,18 +273,23 @@ void bind_plan(nb::module_& m) {
       .def(
           "__init__",
           [](Plan* plan, const Graph& graph, const Array<float>& scale, const Array<float>& bias, int threads,
-             const std::string& isa, bool integer_stem) {
+             const std::string& isa, const std::string& stem) {
             if (threads < 1 || threads > 1024) throw std::invalid_argument("threads is out of range 1..1024");
             const size_t channels = graph.values()[0].channels;
             if (graph.ops().empty() || scale.size() != channels || bias.size() != channels)
               throw std::invalid_argument("the graph is empty, or scale and bias do not fit it");
             if (graph.values().back().dtype != DType::kF32)
               throw std::invalid_argument("the last op is not f32");
+            if (stem != "float" && stem != "fixed" && stem != "integer")
+              throw std::invalid_argument("there is no stem '" + stem + "'");
+            const Stem kind = stem == "float"   ? Stem::kFloat
+                              : stem == "fixed" ? Stem::kFixed
+                                                : Stem::kInteger;
             const auto scales = vector_from(scale), biases = vector_from(bias);
             nb::gil_scoped_release release;
-            new (plan) Plan(graph, scales, biases, threads, isa, integer_stem);
+            new (plan) Plan(graph, scales, biases, threads, isa, kind);
           },
-          arg("graph"), arg("scale"), arg("bias"), arg("threads"), arg("isa"), arg("integer_stem"))
+          arg("graph"), arg("scale"), arg("bias"), arg("threads"), arg("isa"), arg("stem"))
       .def(
           "run",
           [](Plan& plan, const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>& x,

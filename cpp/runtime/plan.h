@@ -12,10 +12,10 @@ namespace xnornet {
 
 class Plan {
  public:
-  // Pixels become pixel * scale + bias. `isa` names a kernel set; empty: see select_kernels. `integer_stem`:
-  // see make_schedule.
+  // Pixels become pixel * scale + bias. `isa` names a kernel set; empty: see select_kernels. `stem`: see
+  // planner.h.
   Plan(const Graph& graph, const std::vector<float>& scale, const std::vector<float>& bias, int threads,
-       const std::string& isa, bool integer_stem);
+       const std::string& isa, Stem stem);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;

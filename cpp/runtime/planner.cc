@@ -63,12 +63,11 @@ class Arena {
 
 class Planner {
  public:
-  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader,
-          bool integer_stem)
+  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader, Stem stem)
       : f_(fuse(graph)),
         kernels_(kernels),
         reader_(std::move(reader)),
-        integer_stem_(integer_stem),
+        stem_(stem),
         slot_(f_.values.size(), -1) {}
 
   Schedule run() {
@@ -188,14 +187,14 @@ class Planner {
       return pixels;
     };
     const bool pairs = kernels_.pixels.name, digits = kernels_.digits.name;
-    if (integer_stem_ && (pairs || digits) && PixelConv::suits(conv, *reader_)) {
+    if (stem_ == Stem::kInteger && (pairs || digits) && PixelConv::suits(conv, *reader_)) {
       if (pairs)
         return filled(
             std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
       return filled(
           std::make_unique<DigitConv>(2, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
     }
-    if (!integer_stem_ && digits && DigitConv::suits(conv, *reader_))
+    if (stem_ == Stem::kFixed && digits && DigitConv::suits(conv, *reader_))
       return filled(
           std::make_unique<DigitConv>(3, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
     return step;
@@ -320,7 +319,7 @@ class Planner {
   const Fusion f_;
   const KernelSet& kernels_;
   const std::shared_ptr<const InputReader> reader_;
-  const bool integer_stem_;
+  const Stem stem_;
   std::vector<int> slot_;  // by value
   Arena arena_;
 };
@@ -328,8 +327,8 @@ class Planner {
 }  // namespace
 
 Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
-                       std::shared_ptr<const InputReader> reader, bool integer_stem) {
-  return Planner(graph, kernels, std::move(reader), integer_stem).run();
+                       std::shared_ptr<const InputReader> reader, Stem stem) {
+  return Planner(graph, kernels, std::move(reader), stem).run();
 }
 
 }  // namespace xnornet

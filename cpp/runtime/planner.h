@@ -19,8 +19,12 @@ struct Schedule {
   Value input, output;
 };
 
-// Where `integer_stem`, a first convolution of 8-bit pixels is done in integers (ops/pixel_conv.h).
+// How a first convolution of 8-bit pixels is computed: in floats, as PyTorch does; in fixed point of 24 bits,
+// about as exact, but rounded otherwise (ops/digit_conv.h); or in integers of 16 bits (ops/pixel_conv.h).
+// What the kernels cannot do is done in floats.
+enum class Stem { kFloat, kFixed, kInteger };
+
 Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
-                       std::shared_ptr<const InputReader> reader, bool integer_stem);
+                       std::shared_ptr<const InputReader> reader, Stem stem);
 
 }  // namespace xnornet

@@ -66,7 +66,8 @@ IsaName = Annotated[
     str | None, typer.Option("--isa", metavar="NAME", help="Kernel set (bench --list-kernels); default: the best here.")
 ]
 StemName = Annotated[
-    str | None, typer.Option("--stem", metavar="NAME", help="First layer of 8-bit pixels: float, or integer, faster.")
+    str | None,
+    typer.Option("--stem", metavar="NAME", help="First layer of 8-bit pixels: float, or faster: fixed, integer."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 FILE = typer.Argument(metavar="FILE", help="A packed model (.safetensors), or the name of a published one.")

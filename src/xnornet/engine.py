@@ -28,7 +28,7 @@ from .preprocess import ImageLike, is_image
 
 __all__ = ["Isa", "Model", "Stem", "StepRecord", "available_isas", "finite", "list_isas", "load"]
 
-Stem = Literal["float", "integer"]
+Stem = Literal["float", "fixed", "integer"]
 
 _BATCH = 32  # images that classify() runs at once
 _ARENA_BYTES = 1 << 20  # of the values of a part of a batch: what a core's cache holds
@@ -93,8 +93,9 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None,
         path: the file, or the name of a published model (`xnornet zoo` lists them).
         threads: how many threads one run may use.
         isa: a name from `available_isas()`; None: the one XNORNET_ISA names, else the best this CPU has.
-        stem: how a first convolution computes on uint8 pixels: "float", or "integer", faster, with weights rounded to
-            16 bits; None: what XNORNET_STEM says, else "float". docs/engine.md says how far they part.
+        stem: how a first convolution computes on uint8 pixels: "float", as PyTorch does; "fixed", faster with AMX or
+            VNNI, in 24-bit fixed point, as exact as floats but rounded otherwise; or "integer", faster, with weights
+            rounded to 16 bits; None: what XNORNET_STEM says, else "float". docs/engine.md says how far they part.
 
     Raises:
         FormatError: it is not a packed file, a damaged one, or one of a size that the engine cannot run or that memory
@@ -131,7 +132,7 @@ class Model:
         self._labels = packed.labels
         scale, bias = packed.preprocess.scale_bias()
         try:
-            self._plan = _core.Plan(_build(packed), scale, bias, self._threads, isa or "", self.stem == "integer")
+            self._plan = _core.Plan(_build(packed), scale, bias, self._threads, isa or "", self.stem)
         except _core.UnsupportedIsa as error:
             raise UnsupportedError(str(error)) from None
         except ValueError as error:  # what the model's own checks cannot know

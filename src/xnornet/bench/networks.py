@@ -51,8 +51,8 @@ def bench_file(
 
     Returns:
         A record for "xnornet", then one an implementation (with a note instead of times where it cannot run). Bytes of
-        "xnornet" and "xnornet-integer-stem" are those of the whole file, of float32 implementations those of all
-        numbers of the network.
+        "xnornet", whatever its stem, are those of the whole file, of float32 implementations those of all numbers of
+        the network.
 
     Raises:
         FormatError: the file cannot be read.
@@ -74,7 +74,7 @@ def bench_file(
     # Where there is no twin, no float implementation is asked.
     for record in bench_case(case, threads=threads, seconds=seconds, peers=chosen, progress=progress):
         kind = kinds[record.implementation]
-        if record.implementation in ("xnornet", "xnornet-integer-stem"):
+        if kind.family == "xnor" and record.implementation.startswith("xnornet"):
             record = replace(record, bytes=sizes.file_bytes)
         elif kind.family == "float" and kind.weight_bits == 32:
             record = replace(record, bytes=sizes.float_bytes)

@@ -58,15 +58,21 @@ class Xnor(_Ours):
     precision: ClassVar[Precision | None] = None
 
 
-class IntegerStem(Xnor):
-    """The same with the first convolution in integers, on pixels."""
+class FixedStem(Xnor):
+    """The same with the first convolution in fixed point, on pixels."""
 
-    stem = "integer"
+    stem = "fixed"
 
     def convert(self, case: Case, folder: Path) -> Path:
         if case.pixels is None:
             raise PeerUnavailable("a single layer has no stem")
         return super().convert(case, folder)
+
+
+class IntegerStem(FixedStem):
+    """The same in 16-bit integers."""
+
+    stem = "integer"
 
 
 class BinaryWeights(_Ours):

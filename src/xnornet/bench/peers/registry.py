@@ -13,6 +13,7 @@ __all__ = ["PEERS", "choose", "peer_class"]
 # "module:class" in this package. In the order of the tables: ours, then float, 8-bit, binary.
 PEERS: dict[str, str] = {
     "xnornet": "ours:Xnor",
+    "xnornet-fixed-stem": "ours:FixedStem",
     "xnornet-integer-stem": "ours:IntegerStem",
     "xnornet-bwn": "ours:BinaryWeights",
     "xnornet-float": "ours:Float",
