@@ -66,12 +66,8 @@ NAMES = {
 NETWORKS = {"alexnet": "AlexNet", "resnet18": "ResNet-18", "googlenet": "GoogLeNet variant", "vgg19": "VGG-19"}
 FLOAT = ("torch", "torch-compiled", "onnxruntime", "openvino", "ncnn")
 INT8 = ("torch-int8", "onnxruntime-int8", "openvino-int8")
-UNTOLD = (
-    "scalar",
-    "xnornet-fixed-stem",
-    "xnornet-integer-stem",
-    "larq",
-)  # where not timed: of layers or networks only, or told once
+# Where not timed: of layers or networks only, or told once.
+UNTOLD = ("scalar", "xnornet-fixed-stem", "xnornet-integer-stem", "larq")
 POINT = "3x3:256x14x14:256"  # the paper's layer
 
 
@@ -118,8 +114,8 @@ def networks() -> str:
     said = "Whole networks of 1000 classes at 224 x 224 pixels with random weights."
     zen4 = "The same on Zen 4, whose cores carry out 512-bit instructions in two halves."
     xeon = (
-        "The same on a Xeon with AMX, which its int8 peers use, and our first layer. Its cores are shared with other "
-        "machines, so that times vary, and are not to be compared with those of other tables."
+        "The same on a Xeon with AMX, which its int8 peers use, and our first layer in fixed point. Its cores are "
+        "shared with other machines, so that times vary, and are not to be compared with those of other tables."
     )
     return "\n\n".join(
         [

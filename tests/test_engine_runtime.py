@@ -234,7 +234,7 @@ print(mib("VmRSS") - before, mib("VmHWM") - before)
 def test_forced_isa(isa: str) -> None:
     code = (
         "from tests.test_engine_runtime import small_network; from xnornet.engine import Model;"
-        "m = Model(small_network()); print(m.isa, [step.kernel for step in m.profile(repeat=1)])"
+        "m = Model(small_network(), stem='fixed'); print(m.isa, [step.kernel for step in m.profile(repeat=1)])"
     )
     done = in_process(code, XNORNET_ISA=isa)
     assert done.stdout.split()[0] == isa, done.stderr

@@ -67,7 +67,7 @@ IsaName = Annotated[
 ]
 StemName = Annotated[
     str | None,
-    typer.Option("--stem", metavar="NAME", help="First layer of 8-bit pixels: float, or faster: fixed, integer."),
+    typer.Option("--stem", metavar="NAME", help="First layer of pixels: float, or, faster, fixed or integer."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 FILE = typer.Argument(metavar="FILE", help="A packed model (.safetensors), or the name of a published one.")

@@ -61,7 +61,7 @@ class Xnor(_Ours):
 class FixedStem(Xnor):
     """The same with the first convolution in fixed point, on pixels."""
 
-    stem = "fixed"
+    stem: ClassVar[Stem] = "fixed"
 
     def convert(self, case: Case, folder: Path) -> Path:
         if case.pixels is None:
@@ -72,7 +72,7 @@ class FixedStem(Xnor):
 class IntegerStem(FixedStem):
     """The same in 16-bit integers."""
 
-    stem = "integer"
+    stem: ClassVar[Stem] = "integer"
 
 
 class BinaryWeights(_Ours):
