@@ -208,7 +208,8 @@ def test_kernels_and_stem_may_be_chosen(run: Run, packed: Path, photo: Path, tmp
         status, _, err = run(*words, "--isa", "portable", "--stem", "integer")
         assert (status, err) == (0, "")
         assert "'sse9' is not available here; choose one of" in run(*words, "--isa", "sse9")[2]
-        assert run(*words, "--stem", "short")[::2] == (2, "xnornet: stem is 'short'; give one of: float, integer\n")
+        told = "xnornet: stem is 'short'; give one of: float, fixed, integer\n"
+        assert run(*words, "--stem", "short")[::2] == (2, told)
 
 
 def test_results_that_are_no_numbers(run: Run, packed: Path, photo: Path) -> None:

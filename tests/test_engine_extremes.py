@@ -86,5 +86,5 @@ def test_a_profile_has_room_for_any_output() -> None:
     graph = _core.Graph(64, 64, 3)
     graph.clamp("clamp", 0, -1.0, 1.0)
     ones = np.ones(3, np.float32)
-    plan = _core.Plan(graph, ones, ones, 1, "", False)
+    plan = _core.Plan(graph, ones, ones, 1, "", "float")
     assert plan.profile(np.zeros((2, 64, 64, 3), np.uint8), 3)
