@@ -111,8 +111,8 @@ def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     network, x = small_network(), pixels(9)
     expected = Model(network).run(x)
     model = Model(network)
-    assert 0 < model._plan.weight_bytes < 3 * model._plan.arena_bytes
-    monkeypatch.setattr("xnornet.engine._ARENA_BYTES", 3 * model._plan.arena_bytes)
+    assert 0 < model._plan.weight_bytes < 2 * model._plan.arena_bytes
+    monkeypatch.setattr("xnornet.engine._ARENA_BYTES", 2 * model._plan.arena_bytes)
     np.testing.assert_allclose(model.run(x), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -234,11 +234,12 @@ print(mib("VmRSS") - before, mib("VmHWM") - before)
 def test_forced_isa(isa: str) -> None:
     code = (
         "from tests.test_engine_runtime import small_network; from xnornet.engine import Model;"
-        "m = Model(small_network(), stem='fixed'); print(m.isa, [step.kernel for step in m.profile(repeat=1)])"
+        "m = Model(small_network(), stem='fixed'); print(m.isa, *(step.kernel for step in m.profile(repeat=1)))"
     )
     done = in_process(code, XNORNET_ISA=isa)
     assert done.stdout.split()[0] == isa, done.stderr
-    assert f"_{isa}" in done.stdout
+    first, second = done.stdout.split()[1:3]
+    assert isa in (first if isa == "amx" else second)  # only the first layer has kernels for AMX
 
 
 def test_model_prints_what_it_is() -> None:

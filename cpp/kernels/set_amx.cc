@@ -1,6 +1,6 @@
 // AMX (Sapphire Rapids and later) for the first layer; all else is AVX-512's. Of bits its tiles would make
-// bytes, eight times the memory: with the core to itself that was a seventh faster than VPOPCNTD, with its
-// other half in use half as fast (3x3 on 256 channels at 14 x 14, Granite Rapids).
+// bytes, eight times the memory. By hand: with the core to itself that was a seventh faster than VPOPCNTD,
+// with its other half in use half as fast (3x3 on 256 channels at 14 x 14, Granite Rapids).
 #include "kernels/amx.h"
 #include "kernels/avx512.h"
 

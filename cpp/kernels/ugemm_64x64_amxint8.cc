@@ -5,7 +5,7 @@
 // the most that eight tiles allow: a tile is loaded for each that is multiplied.
 //
 // Where another thread runs on the core's other half, loads and products take turns, and a product takes four
-// times as long (measured on a shared core of Granite Rapids: 25 to 30 ns, with the core to itself 7.3).
+// times as long (by hand, on a shared core of Granite Rapids: 25 to 30 ns, with the core to itself 7.3).
 // Loads stand together before the products for that: 25 ns, where each stands before its product 30.
 #include "kernels/amx.h"
 #include "kernels/digits_avx512.h"
