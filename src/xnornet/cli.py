@@ -211,6 +211,28 @@ def pack(
 
 
 @app.command()
+def unpack(
+    file: PackedFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")] = Path("model.ckpt"),
+    data: Annotated[
+        str | None, typer.Option(help="Images that batch norms are shown; default: what the model was trained on.")
+    ] = None,
+) -> None:
+    """Turn a packed model back into a checkpoint: to train on (init_from=), to teach with (teacher=).
+
+    Example: `xnornet unpack cifar10-xnor -o start.ckpt`, `xnornet train cifar10-vgg-xnor init_from=start.ckpt lr=0.001`
+    """
+    need_training_extra()
+    from .convert.to_checkpoint import unpack_checkpoint
+
+    with progress_bar("batch norms") as progress:
+        record = unpack_checkpoint(located(file), output, data=data, progress=progress)
+    console.print(
+        f"{output}: {record.model}, method {record.method}; begin with it: init_from={output}", soft_wrap=True
+    )
+
+
+@app.command()
 def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     """Show a packed model: layers, bits, bytes, operations, and where it came from.
 

@@ -1,5 +1,6 @@
-"""From a trained torch module to a packed model."""
+"""From a trained torch module to a packed model, and back."""
 
 from .from_torch import lower, pack
+from .unpack import settle, unpack
 
-__all__ = ["lower", "pack"]
+__all__ = ["lower", "pack", "settle", "unpack"]

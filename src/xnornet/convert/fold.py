@@ -38,7 +38,7 @@ from ..ops import (
     Value,
 )
 
-__all__ = ["fold_thresholds"]
+__all__ = ["Chain", "chain_to", "fold_thresholds"]
 
 _INT32 = np.iinfo(np.int32)
 
@@ -55,7 +55,7 @@ def fold_thresholds(ops: Sequence[Op], values: dict[str, Value]) -> list[Op]:
     """
     folded, values = list(ops), dict(values)
     for op in ops:
-        if isinstance(op, Sign) and (chain := _chain_to(op, folded, values)):
+        if isinstance(op, Sign) and (chain := chain_to(op, folded, values)):
             new = _threshold(chain, values)
             position = folded.index(op)
             kept = [earlier for earlier in folded[:position] if earlier not in chain.ops]
@@ -64,7 +64,7 @@ def fold_thresholds(ops: Sequence[Op], values: dict[str, Value]) -> list[Op]:
 
 
 @dataclass
-class _Chain:
+class Chain:
     """What stands between an integer value and a sign, in order: before, pool, after, flatten."""
 
     sign: Sign
@@ -86,11 +86,11 @@ class _Chain:
         ]
 
 
-def _chain_to(sign: Sign, ops: list[Op], values: dict[str, Value]) -> _Chain | None:
+def chain_to(sign: Sign, ops: list[Op], values: dict[str, Value]) -> Chain | None:
     """Walk back from a sign to an integer value, over ops that nothing else reads; None where that fails."""
     producers = {op.name: op for op in ops}
     uses = Counter(name for op in ops for name in op.inputs)
-    chain = _Chain(sign)
+    chain = Chain(sign)
     name = sign.inputs[0]
     while values[name].dtype == "f32":
         op = producers.get(name)
@@ -116,7 +116,7 @@ def _chain_to(sign: Sign, ops: list[Op], values: dict[str, Value]) -> _Chain | N
     return chain
 
 
-def _threshold(chain: _Chain, values: dict[str, Value]) -> list[Op]:
+def _threshold(chain: Chain, values: dict[str, Value]) -> list[Op]:
     """The ops that stand in for a chain."""
     threshold, descending = _step([*chain.before, *chain.after], values[chain.source].shape[2], chain.fan_in)
     fields: dict[str, Any] = {"threshold": threshold, "descending": descending}

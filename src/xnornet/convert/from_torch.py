@@ -26,7 +26,7 @@ from .builder import Builder, Refusal, Symbol
 from .fold import fold_thresholds
 from .lowerings import LOWERINGS, remedy
 
-__all__ = ["lower", "pack"]
+__all__ = ["lower", "operators", "pack"]
 
 
 def pack(
@@ -81,14 +81,8 @@ def lower(
             f"preprocess yields {preprocess.output_shape} (height, width, channels), "
             f"example_input is {(height, width, channels)}"
         )
-    builder = Builder(values={INPUT: Value("f32", (height, width, channels))})
-    logits = builder.real(_walk(_export(module, example_input), builder))
-    if logits.order is not None:
-        raise UnsupportedError(
-            "the module returns a flattened map, whose features a packed model counts in another order; "
-            "end it in a dense layer or in global pooling"
-        )
-    ops = fold_thresholds(_read_by(logits.name, builder.ops), builder.values)
+    unfolded, values, logits = operators(module, example_input)
+    ops = fold_thresholds(unfolded, values)
     if not ops or logits.name != ops[-1].name or logits.value.dtype != "f32" or logits.value.shape[:2] != (1, 1):
         raise UnsupportedError(
             f"the module returns {logits.value}, expected logits (N, classes); end it in a dense layer"
@@ -103,6 +97,22 @@ def lower(
         )
     except FormatError as error:
         raise UnsupportedError(str(error)) from error
+
+
+def operators(module: nn.Module, example_input: Tensor) -> tuple[list[Op], dict[str, Value], Symbol]:
+    """The ops of a module one by one, before any is folded; the type of every value; the logits.
+
+    An op is named after its module, with a suffix where the module takes several. Raises UnsupportedError as `pack`.
+    """
+    channels, height, width = (int(n) for n in example_input.shape[1:])
+    builder = Builder(values={INPUT: Value("f32", (height, width, channels))})
+    logits = builder.real(_walk(_export(module, example_input), builder))
+    if logits.order is not None:
+        raise UnsupportedError(
+            "the module returns a flattened map, whose features a packed model counts in another order; "
+            "end it in a dense layer or in global pooling"
+        )
+    return _read_by(logits.name, builder.ops), builder.values, logits
 
 
 def _read_by(logits: str, ops: Sequence[Op]) -> list[Op]:

@@ -25,7 +25,17 @@ from ..nn import method
 from ..preprocess import Preprocess
 from .recipes import Recipe
 
-__all__ = ["AtomicCheckpoints", "Record", "build", "fingerprint", "load_module", "load_record", "load_weights", "plain"]
+__all__ = [
+    "AtomicCheckpoints",
+    "Record",
+    "build",
+    "fingerprint",
+    "load_module",
+    "load_record",
+    "load_weights",
+    "plain",
+    "weights_checkpoint",
+]
 
 KEY = "xnornet"  # of the record among Lightning's own entries
 TALLY_KEY = "xnornet_tally"  # of the sums over the unfinished epoch
@@ -154,6 +164,12 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
     fresh = [name for name in own if name not in fits]
     rest = f"; fresh: {', '.join(fresh)}" if fresh else ""
     return f"begins with {len(fits)} of {len(own)} tensors from {path}{rest}"
+
+
+def weights_checkpoint(network: nn.Module, record: Record) -> dict[str, Any]:
+    """A checkpoint of weights alone: it can be loaded and begun with, not resumed."""
+    weights = {NETWORK_PREFIX + name: value for name, value in network.state_dict().items()}
+    return {"state_dict": weights, KEY: record.to_plain()}
 
 
 def fingerprint(path: str | Path) -> str:

@@ -130,12 +130,18 @@ class Classifier(L.LightningModule):
         (teacher,) = self._teacher
         if teacher is None:
             return loss
-        # A binary teacher sums whole numbers, as in testing.
-        exact = torch.autocast(self.device.type, enabled=False) if latent_weights(teacher) else contextlib.nullcontext()
-        with torch.no_grad(), exact:
+        with torch.no_grad(), self._precision_for(teacher):
             answers = teacher(images).float()
         learned = distillation(logits.float(), answers, r.temperature)
         return r.distillation * learned + (1 - r.distillation) * loss
+
+    def _precision_for(self, teacher: nn.Module) -> contextlib.AbstractContextManager[Any]:
+        """In float32 a teacher with binary inputs, which sums whole numbers, as in testing; and, where 16 bits end at
+        65504, one with binary weights, whose scale comes after the sum."""
+        inputs = any(getattr(layer, "input_quantizer", None) is not None for layer in teacher.modules())
+        if inputs or (self.recipe.precision == "16-mixed" and latent_weights(teacher)):
+            return torch.autocast(self.device.type, enabled=False)
+        return contextlib.nullcontext()
 
     def _replay(self, batch: tuple[Tensor, Tensor], epoch: int, batch_idx: int) -> Tensor:
         self._seed(epoch, batch_idx)

@@ -1,0 +1,111 @@
+"""From a packed file to a checkpoint: to train on, to teach with, to look at in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ..data import Split, Unreadable, open_dataset
+from ..errors import UnsupportedError
+from ..evaluate import batches
+from ..format import read
+from ..graph import PackedModel
+from ..train.checkpoint import AtomicCheckpoints, Record, build, weights_checkpoint
+from .unpack import settle, unpack
+
+__all__ = ["unpack_checkpoint"]
+
+_SETTLE_IMAGES = 2048  # a norm of CIFAR-10's last layers sees one number of each: its deviation is then known to 2 %
+
+Progress = Callable[[int, int], None]  # (images done, images in all)
+
+
+def unpack_checkpoint(
+    path: str | Path, checkpoint: str | Path, *, data: str | None = None, progress: Progress | None = None
+) -> Record:
+    """Write a checkpoint that computes what a packed file of `xnornet pack` does: for `init_from` and `teacher`.
+
+    What is not in the file, magnitudes of latent weights and what batch norms see, is drawn and measured: see `unpack`
+    and `settle`. Training cannot be resumed from it, only begun.
+
+    Args:
+        path: of the packed file.
+        checkpoint: to write.
+        data: whose training images the norms are shown, some 2,000 of them; None: those the network was trained on.
+        progress: told of them.
+
+    Returns:
+        What the checkpoint says of itself.
+
+    Raises:
+        FormatError: the packed file is missing or damaged.
+        UnsupportedError: it was packed from another module than a network of `xnornet train`, or by an older release
+            that built it otherwise.
+        DataError: the images cannot be read.
+        TrainingError: the checkpoint cannot be written; nothing is left behind.
+    """
+    model = read(path)
+    record = _record(path, model)
+    try:
+        torch.manual_seed(0)
+        network = build(record)
+    except (ValueError, TypeError) as error:
+        raise UnsupportedError(f"{path}: its network cannot be built here ({error})") from error
+    try:
+        unpack(model, network)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{path}: {error}") from error
+    images = open_dataset(data if data is not None else record.recipe["data"])
+    settle(network, _some(images.split("train"), model, progress))
+    AtomicCheckpoints().save_checkpoint(weights_checkpoint(network, record), checkpoint)
+    return record
+
+
+def _record(path: str | Path, model: PackedModel) -> Record:
+    """What the packed file says of the network's origin."""
+    said = cast("Mapping[str, Any]", model.provenance)
+    try:
+        recipe = said["recipe"]
+        return Record(
+            model=said["model"]["name"],
+            model_options=said["model"]["options"],
+            method=said["method"],
+            input_scale=recipe["input_scale"],
+            labels=model.labels,
+            preprocess=model.preprocess,
+            recipe=recipe,
+            epoch=said["epochs"],
+            images_seen=said["images_seen"],
+            history=({"epoch": said["epochs"], "images_seen": said["images_seen"], "test_top1": said["test_top1"]},),
+            versions=said["versions"],
+        )
+    except (KeyError, TypeError) as error:
+        raise UnsupportedError(
+            f"{path}: does not say which network it was packed from; only what `xnornet pack` wrote can be unpacked, "
+            "other modules by xnornet.convert.unpack"
+        ) from error
+
+
+def _some(split: Split, model: PackedModel, progress: Progress | None) -> Iterator[Tensor]:
+    """Images from all over the split, as the network takes them."""
+    few = _Every(split, max(1, len(split) // _SETTLE_IMAGES))
+    for pixels, _, _ in batches(few, model.preprocess, 64, Unreadable(len(few)), progress):
+        yield torch.from_numpy(model.preprocess.normalise(pixels)).permute(0, 3, 1, 2).contiguous()
+
+
+class _Every:
+    """Every nth image of a split."""
+
+    def __init__(self, split: Split, n: int) -> None:
+        self.split, self.n = split, n
+        self.labels = list(split.labels)[::n]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.split[index * self.n]

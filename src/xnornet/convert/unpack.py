@@ -1,0 +1,258 @@
+"""The way back of a network: from a packed model to latent weights that can be trained on.
+
+A packed model keeps what the engine needs, which is less than what training had:
+
+* of a latent weight its sign, and of a filter alpha, where no threshold took it in. Magnitudes are those of fresh
+  weights, scaled so that each filter's mean is its alpha;
+* of a batch norm its scale and shift or, before a sign, the one integer at which the sign turns. Mean and variance of
+  its input are for data to say (`settle`); until then they are 0 and 1, which only training would mind.
+
+Nothing here knows architectures: the network is lowered, op by op, and its ops are held against the packed ones, which
+are named after their layers. What comes of it is packed once more and compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from .. import ops, reference
+from ..bits import BitArray
+from ..errors import UnsupportedError
+from ..graph import PackedModel
+from ..nn import RPReLU
+from ..nn.quantizers import LearnedSign, RSign
+from ..ops import Op
+from .fold import Chain, chain_to
+from .from_torch import lower, operators
+
+__all__ = ["settle", "unpack"]
+
+Array = npt.NDArray[Any]
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_INT32 = np.iinfo(np.int32)
+
+
+@torch.no_grad()
+def unpack(model: PackedModel, network: nn.Module) -> None:
+    """Give a network the weights of a packed model that was made from one like it.
+
+    In eval mode, in which it is left, it then computes what the packed model does, its signs bit by bit.
+
+    Args:
+        model: packed from a network with the same layers under the same names.
+        network: with fresh weights, in float32 on the CPU; (N, C, H, W) -> (N, classes) logits.
+
+    Raises:
+        UnsupportedError: the network has other layers, or one whose numbers the packed model does not determine.
+    """
+    height, width, channels = model.input_shape
+    example = torch.zeros(1, channels, height, width)
+    modules = dict(network.eval().named_modules())
+    for module in modules.values():
+        if isinstance(module, _NORMS):
+            _fill_norm(module, np.ones(module.num_features), np.zeros(module.num_features))
+    packed = {op.name: op for op in model.ops}
+    for op in model.ops:
+        if hasattr(op, "weight"):
+            _fill_weight(_at(modules, op.name), op, model, packed.get(f"{op.name}.scale"))
+    own, values, _ = operators(network, example)  # with the scales that thresholds are counted in
+    for op in own:
+        found = packed.get(op.name)
+        threshold = next((t for n in (op.name, f"{op.name}.threshold") if _is_threshold(t := packed.get(n))), None)
+        if isinstance(found, ops.Affine | ops.PRelu):
+            _fill_vectors(modules, found)
+        elif isinstance(op, ops.Sign) and threshold is not None and (chain := chain_to(op, own, values)):
+            _fill_before_sign(modules, chain, threshold)
+    _check_same(model, lower(network, example, preprocess=model.preprocess, labels=model.labels))
+
+
+@torch.no_grad()
+def settle(network: nn.Module, images: Iterable[Tensor]) -> None:
+    """Give batch norms the mean and variance of what they see, and change nothing of what the network computes.
+
+    Afterwards training, which goes by the statistics of each batch, begins where the network is.
+
+    Args:
+        network: in eval mode.
+        images: batches (N, C, H, W).
+    """
+    norms: list[Any] = [module for module in network.modules() if isinstance(module, _NORMS)]
+    sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
+
+    def count(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].double().transpose(0, 1).flatten(1)
+        sums[norm] += torch.stack([torch.full_like(x[:, 0], x.shape[1]), x.sum(1), x.square().sum(1)])
+
+    hooks = [norm.register_forward_pre_hook(count) for norm in sums]
+    try:
+        for batch in images:
+            network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for norm, (numbers, total, squares) in sums.items():
+        mean = total / numbers
+        variance = (squares / numbers - mean.square()).clamp(min=0)
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        shift = norm.bias.double() - norm.running_mean.double() * scale
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_(scale * (variance + norm.eps).sqrt())
+        norm.bias.copy_(shift + mean * scale)
+
+
+def _at(modules: Mapping[str, nn.Module], name: str) -> nn.Module:
+    """The module whose path an op's name begins with."""
+    while name not in modules:
+        name = name.rpartition(".")[0]
+    return modules[name]
+
+
+def _is_threshold(op: Op | None) -> bool:
+    return isinstance(op, ops.Threshold)
+
+
+def _fill_weight(layer: nn.Module, op: Any, model: PackedModel, scale: Op | None) -> None:
+    own = getattr(layer, "weight", None)
+    if not isinstance(own, Tensor):
+        raise UnsupportedError(f"op '{op.name}' ({op.kind}): the network has no layer of this name")
+    binary = isinstance(op.weight, BitArray)
+    if not binary and not isinstance(op.weight, np.ndarray):
+        raise UnsupportedError(f"op '{op.name}' ({op.kind}): weights of a few bits cannot be taken back")
+    array: Array = op.weight.signs() if binary else op.weight
+    if array.ndim == 4:
+        array = array.transpose(0, 3, 1, 2)  # out, kh, kw, in -> out, in, kh, kw
+    elif (order := _order(op, model)) is not None:
+        array, packed = np.empty_like(array), array
+        array[:, order] = packed
+    if array.shape != tuple(own.shape):
+        raise UnsupportedError(
+            f"op '{op.name}' ({op.kind}): weights of {list(array.shape)}, the network's are {list(own.shape)}"
+        )
+    found = torch.from_numpy(np.array(array, np.float32, order="C"))
+    if binary:
+        learned = isinstance(getattr(layer, "weight_quantizer", None), LearnedSign)
+        alpha = scale.scale if isinstance(scale, ops.Affine) and not learned else None
+        found = found * _magnitudes(own, alpha)
+    own.copy_(found)
+    _fill_bias(layer, getattr(op, "bias", None))
+
+
+def _order(op: Op, model: PackedModel) -> Array | None:
+    """Where torch has each feature that a dense layer takes; None where it counts them as the packed model does."""
+    packed = {op.name: op for op in model.ops}
+    while (before := packed.get(op.inputs[0])) is not None and not hasattr(before, "weight"):
+        if isinstance(before, ops.Flatten):
+            height, width, channels = model.values[before.inputs[0]].shape
+            return np.arange(height * width * channels).reshape(channels, height, width).transpose(1, 2, 0).ravel()
+        op = before
+    return None
+
+
+def _magnitudes(latent: Tensor, alpha: Array | None) -> Tensor:
+    """|W| of fresh weights, for a mean of alpha (out,) in each filter; none above 1, where they would be clipped."""
+    sizes = latent.abs().clamp(min=1e-8)  # of millions that are drawn, some are 0, which has no sign
+    if alpha is None:
+        return sizes
+    sizes = sizes.flatten(1).double()
+    mean = torch.from_numpy(alpha.astype(np.float64))[:, None]
+    sizes = sizes / sizes.mean(1, keepdim=True) * mean
+    # Nearer to the mean, in proportion, where the largest would not fit.
+    room = ((1 - mean) / (sizes.amax(1, keepdim=True) - mean).clamp(min=1e-12)).clamp(0, 1)
+    return (mean + (sizes - mean) * room).float().view_as(latent)
+
+
+def _fill_vectors(modules: Mapping[str, nn.Module], op: Any) -> None:
+    """Norms, learned scales, learned shifts and slopes, by the layer and the suffix of its op."""
+    layer = _at(modules, op.name)
+    suffix = next((op.name.removeprefix(f"{path}.") for path, m in modules.items() if m is layer and path), op.name)
+    if isinstance(layer, _NORMS):
+        _fill_norm(layer, op.scale, op.bias)
+    elif isinstance(layer, nn.PReLU | RPReLU) and isinstance(op, ops.PRelu):
+        (layer.weight if isinstance(layer, nn.PReLU) else layer.slope).copy_(torch.from_numpy(op.slope.copy()))
+    elif isinstance(layer, RPReLU):
+        shift = layer.shift if suffix == "shift" else layer.offset
+        shift.copy_(torch.from_numpy(-op.bias if suffix == "shift" else op.bias.copy()))
+    elif suffix == "scale" and isinstance(quantizer := getattr(layer, "weight_quantizer", None), LearnedSign):
+        assert quantizer.scale is not None
+        quantizer.scale.copy_(torch.from_numpy(op.scale.copy()))
+    elif suffix == "bias" and isinstance(quantizer := getattr(layer, "input_quantizer", None), RSign):
+        assert quantizer.shift is not None
+        quantizer.shift.copy_(torch.from_numpy(op.bias.copy()))
+    elif suffix.startswith("bias"):
+        _fill_bias(layer, op.bias)
+
+
+def _fill_bias(layer: nn.Module, bias: Array | None) -> None:
+    own = getattr(layer, "bias", None)
+    if isinstance(own, Tensor) and bias is not None and own.shape == bias.shape:
+        own.copy_(torch.from_numpy(bias.copy()))
+
+
+def _fill_norm(norm: Any, scale: Array, shift: Array) -> None:
+    """``y = x * scale + shift`` in eval mode: mean 0, variance 1."""
+    if not norm.affine or norm.running_var is None:
+        raise UnsupportedError(f"{norm}: needs weights and running statistics")
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1 - norm.eps)
+    norm.weight.copy_(torch.from_numpy(np.array(scale, np.float32)))
+    norm.bias.copy_(torch.from_numpy(np.array(shift, np.float32)))
+
+
+def _fill_before_sign(modules: Mapping[str, nn.Module], chain: Chain, op: Any) -> None:
+    """Set the last norm between a binary layer's integer d and a sign so that the sign turns where the threshold is.
+
+    With u(d) what the norm is given, which rises, and m the middle between the two u at which the sign differs: a
+    threshold t that rises is ``u(d) - m >= 0``, m between u(t - 1) and u(t); one that falls ``m - u(d) >= 0``, m
+    between u(t) and u(t + 1); and one out of reach is +1 or -1 whatever u is.
+    """
+    steps = [*chain.before, *chain.after]
+    last = max((i for i, step in enumerate(steps) if isinstance(modules.get(step.name), _NORMS)), default=None)
+    if last is None:
+        raise UnsupportedError(f"op '{op.name}' (threshold): the network has no batch norm there to set")
+    norm = modules[steps[last].name]
+    threshold, falls = op.threshold.astype(np.int64), op.descending.astype(bool)
+    constant = (op.threshold == _INT32.min) | (op.threshold == _INT32.max)
+    always = (op.threshold == _INT32.min) != falls
+
+    def given(d: Array) -> Array:
+        value: Array = np.where(constant, 0, d).astype(np.int32).reshape(1, 1, 1, -1)
+        for step in steps[:last]:
+            value = reference.apply(step, value)
+        return value.astype(np.float64).ravel()
+
+    middle = (given(threshold) + given(threshold + np.where(falls, 1, -1))) / 2
+    direction = np.where(falls, -1.0, 1.0)
+    scale = np.where(constant, 0.0, direction)
+    _fill_norm(norm, scale, np.where(constant, np.where(always, 1.0, -1.0), -middle * direction))
+
+
+def _check_same(model: PackedModel, again: PackedModel) -> None:
+    """Raise UnsupportedError unless two packed models are one but for the rounding of their real numbers."""
+    if len(model.ops) != len(again.ops):
+        raise UnsupportedError(f"the packed model has {len(model.ops)} ops, the network {len(again.ops)}")
+    for op, own in zip(model.ops, again.ops, strict=True):
+        where = f"op '{op.name}' ({op.kind})"
+        if (op.kind, op.name, op.inputs) != (own.kind, own.name, own.inputs):
+            raise UnsupportedError(f"{where}: the network has '{own.name}' ({own.kind}) in its place")
+        for key, value in vars(op).items():
+            if not _same(value, vars(own)[key]):
+                raise UnsupportedError(f"{where}: its {key} cannot be given to the network's layer")
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, BitArray):
+        return isinstance(b, BitArray) and a.shape == b.shape and np.array_equal(a.signs(), b.signs())
+    if not isinstance(a, np.ndarray):
+        return bool(a == b)
+    if not isinstance(b, np.ndarray) or a.shape != b.shape:
+        return False
+    close = 1e-5 * max(float(np.abs(a).max(initial=0)), math.ulp(0)) if a.dtype == np.float32 else 0
+    return bool(np.all(np.abs(a.astype(np.float64) - b) <= close))
