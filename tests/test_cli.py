@@ -65,7 +65,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_shows_an_example_for_every_verb(run: Run) -> None:
     _, listing, _ = run("--help")
-    for verb in ("train", "eval", "pack", "inspect", "zoo", "classify", "bench"):
+    for verb in ("train", "eval", "pack", "unpack", "inspect", "zoo", "classify", "bench"):
         assert verb in listing
         status, out, _ = run(verb, "--help")
         assert status == 0
@@ -335,6 +335,11 @@ def test_train_pack_eval_classify(run: Run, trained: Path, tmp_path: Path) -> No
     assert records["images"] == 2000
     assert records["against_torch"]["same"] is True
     assert records["top1"] > 0.5  # one epoch; chance is 0.1
+    back = tmp_path / "back.ckpt"
+    status, out, _ = run("unpack", packed, "-o", back)
+    assert (status, out) == (0, f"{back}: small_convnet, method xnor; train on with init_from={back}\n")
+    again = json.loads(run("eval", packed, "--against-torch", back, "--json")[1])
+    assert again["against_torch"]["same"] is True
     other = tmp_path / "other.safetensors"
     format.write(dataclasses.replace(format.read(packed), labels=tuple("abcdefghij")), other)
     status, _, err = run("eval", other, "--data", "nowhere", "--against-torch", trained / "last.ckpt")
@@ -391,6 +396,7 @@ def test_failures_are_status_1_and_one_line(run: Run, packed: Path, photo: Path,
         (["pack", wrong, "-o", tmp_path / "out.safetensors"], "wrong.ckpt"),
         (["pack", tmp_path / "absent.ckpt"], "absent.ckpt"),
         (["pack", trained / "last.ckpt", "-o", "/proc/nowhere/m.safetensors"], "/proc/nowhere"),
+        (["unpack", packed, "-o", tmp_path / "m.ckpt", "--data", "fashion-mnist-mini"], "does not say which network"),
         (["train", "fashion-xnor", "--data", tmp_path / "nowhere", "--out", tmp_path / "a"], "nowhere"),
     ):
         status, _, err = run(*words)

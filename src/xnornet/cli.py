@@ -35,6 +35,7 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
+    from .data import ImageData
     from .engine import Stem
     from .graph import PackedModel
 
@@ -224,12 +225,14 @@ def unpack(
     """
     need_training_extra()
     from .convert.to_checkpoint import unpack_checkpoint
+    from .format import read
 
+    path = located(file)
+    split = _data_of(file, read(path), data).split("train")
     with progress_bar("batch norms") as progress:
-        record = unpack_checkpoint(located(file), output, data=data, progress=progress)
-    console.print(
-        f"{output}: {record.model}, method {record.method}; begin with it: init_from={output}", soft_wrap=True
-    )
+        record = unpack_checkpoint(path, output, split, progress=progress)
+    what = f"{record.model}, method {record.method}"
+    console.print(f"{output}: {what}; train on with init_from={output}", soft_wrap=True)
 
 
 @app.command()
@@ -357,7 +360,6 @@ def evaluate(
 
     Example: `xnornet eval fashion.safetensors --data fashion-mnist-mini --against-torch runs/fashion-xnor/last.ckpt`
     """
-    from .data import open_dataset
     from .engine import Model
     from .evaluate import evaluate as run
     from .format import read
@@ -365,15 +367,7 @@ def evaluate(
     packed = read(located(file))
     if against_torch is not None:
         _need_same_network(against_torch, packed)
-    trained_on = packed.provenance.get("data")
-    if data is None and not isinstance(trained_on, str):
-        raise UsageError(f"{file} does not say what it was trained on; give --data")
-    try:
-        source = open_dataset(data if data is not None else str(trained_on))
-    except DataError as error:
-        if data is not None:
-            raise
-        raise DataError(f"{error}. {file} says that it was trained on that; say by --data where it lies") from error
+    source = _data_of(file, packed, data)
     split = source.split("test")
     model = Model(packed, threads, isa=isa, stem=cast("Stem | None", stem))
     with progress_bar("engine") as progress:
@@ -394,6 +388,21 @@ def evaluate(
         console.print(result.unreadable.summary(), soft_wrap=True)
     if comparison is not None:
         console.print(comparison.line(), soft_wrap=True)
+
+
+def _data_of(file: Path, packed: PackedModel, given: str | None) -> ImageData:
+    """The data that is given, or else what the packed model says it was trained on."""
+    from .data import open_dataset
+
+    trained_on = packed.provenance.get("data")
+    if given is None and not isinstance(trained_on, str):
+        raise UsageError(f"{file} does not say what it was trained on; give --data")
+    try:
+        return open_dataset(given if given is not None else str(trained_on))
+    except DataError as error:
+        if given is not None:
+            raise
+        raise DataError(f"{error}. {file} says that it was trained on that; say by --data where it lies") from error
 
 
 def _need_same_network(checkpoint: Path, packed: PackedModel) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..data import Split, Unreadable, open_dataset
+from ..data import Split, Unreadable
 from ..errors import UnsupportedError
 from ..evaluate import batches
 from ..format import read
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]  # (images done, images in all)
 
 
 def unpack_checkpoint(
-    path: str | Path, checkpoint: str | Path, *, data: str | None = None, progress: Progress | None = None
+    path: str | Path, checkpoint: str | Path, images: Split, *, progress: Progress | None = None
 ) -> Record:
     """Write a checkpoint that computes what a packed file of `xnornet pack` does: for `init_from` and `teacher`.
 
@@ -35,7 +35,7 @@ def unpack_checkpoint(
     Args:
         path: of the packed file.
         checkpoint: to write.
-        data: whose training images the norms are shown, some 2,000 of them; None: those the network was trained on.
+        images: that the norms are shown, some 2,000 of them: those the network was trained on.
         progress: told of them.
 
     Returns:
@@ -59,8 +59,7 @@ def unpack_checkpoint(
         unpack(model, network)
     except UnsupportedError as error:
         raise UnsupportedError(f"{path}: {error}") from error
-    images = open_dataset(data if data is not None else record.recipe["data"])
-    settle(network, _some(images.split("train"), model, progress))
+    settle(network, _some(images, model, progress))
     AtomicCheckpoints().save_checkpoint(weights_checkpoint(network, record), checkpoint)
     return record
 

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from .. import ops, reference
 from ..bits import BitArray
+from ..codes import CodeArray
 from ..errors import UnsupportedError
 from ..graph import PackedModel
 from ..nn import RPReLU
-from ..nn.quantizers import LearnedSign, RSign
+from ..nn.quantizers import RSign
 from ..ops import Op
 from .fold import Chain, chain_to
 from .from_torch import lower, operators
@@ -123,10 +124,8 @@ def _fill_weight(layer: nn.Module, op: Any, model: PackedModel, scale: Op | None
     own = getattr(layer, "weight", None)
     if not isinstance(own, Tensor):
         raise UnsupportedError(f"op '{op.name}' ({op.kind}): the network has no layer of this name")
-    binary = isinstance(op.weight, BitArray)
-    if not binary and not isinstance(op.weight, np.ndarray):
-        raise UnsupportedError(f"op '{op.name}' ({op.kind}): weights of a few bits cannot be taken back")
-    array: Array = op.weight.signs() if binary else op.weight
+    quantized = not isinstance(op.weight, np.ndarray)
+    array: Array = op.weight if not quantized else _values(op.weight)
     if array.ndim == 4:
         array = array.transpose(0, 3, 1, 2)  # out, kh, kw, in -> out, in, kh, kw
     elif (order := _order(op, model)) is not None:
@@ -137,12 +136,22 @@ def _fill_weight(layer: nn.Module, op: Any, model: PackedModel, scale: Op | None
             f"op '{op.name}' ({op.kind}): weights of {list(array.shape)}, the network's are {list(own.shape)}"
         )
     found = torch.from_numpy(np.array(array, np.float32, order="C"))
-    if binary:
-        learned = isinstance(getattr(layer, "weight_quantizer", None), LearnedSign)
-        alpha = scale.scale if isinstance(scale, ops.Affine) and not learned else None
-        found = found * _magnitudes(own, alpha)
-    own.copy_(found)
+    if not quantized:
+        own.copy_(found)
+    elif (quantizer := getattr(layer, "weight_quantizer", None)) is None:
+        raise UnsupportedError(f"op '{op.name}' ({op.kind}): the network's layer has weights that are not quantized")
+    else:
+        alpha = scale.scale if isinstance(scale, ops.Affine) else None
+        steps = getattr(getattr(layer, "input_quantizer", None), "steps", 1)  # what a layer divides its scale by
+        try:
+            quantizer.restore_(own, found, None if alpha is None else torch.from_numpy(alpha * steps))
+        except NotImplementedError as error:
+            raise UnsupportedError(f"op '{op.name}' ({op.kind}): {error}") from error
     _fill_bias(layer, getattr(op, "bias", None))
+
+
+def _values(weight: BitArray | CodeArray) -> Array:
+    return weight.signs() if isinstance(weight, BitArray) else weight.values()
 
 
 def _order(op: Op, model: PackedModel) -> Array | None:
@@ -156,21 +165,8 @@ def _order(op: Op, model: PackedModel) -> Array | None:
     return None
 
 
-def _magnitudes(latent: Tensor, alpha: Array | None) -> Tensor:
-    """|W| of fresh weights, for a mean of alpha (out,) in each filter; none above 1, where they would be clipped."""
-    sizes = latent.abs().clamp(min=1e-8)  # of millions that are drawn, some are 0, which has no sign
-    if alpha is None:
-        return sizes
-    sizes = sizes.flatten(1).double()
-    mean = torch.from_numpy(alpha.astype(np.float64))[:, None]
-    sizes = sizes / sizes.mean(1, keepdim=True) * mean
-    # Nearer to the mean, in proportion, where the largest would not fit.
-    room = ((1 - mean) / (sizes.amax(1, keepdim=True) - mean).clamp(min=1e-12)).clamp(0, 1)
-    return (mean + (sizes - mean) * room).float().view_as(latent)
-
-
 def _fill_vectors(modules: Mapping[str, nn.Module], op: Any) -> None:
-    """Norms, learned scales, learned shifts and slopes, by the layer and the suffix of its op."""
+    """Norms, biases, learned shifts and slopes, by the layer and the suffix of its op."""
     layer = _at(modules, op.name)
     suffix = next((op.name.removeprefix(f"{path}.") for path, m in modules.items() if m is layer and path), op.name)
     if isinstance(layer, _NORMS):
@@ -180,9 +176,6 @@ def _fill_vectors(modules: Mapping[str, nn.Module], op: Any) -> None:
     elif isinstance(layer, RPReLU):
         shift = layer.shift if suffix == "shift" else layer.offset
         shift.copy_(torch.from_numpy(-op.bias if suffix == "shift" else op.bias.copy()))
-    elif suffix == "scale" and isinstance(quantizer := getattr(layer, "weight_quantizer", None), LearnedSign):
-        assert quantizer.scale is not None
-        quantizer.scale.copy_(torch.from_numpy(op.scale.copy()))
     elif suffix == "bias" and isinstance(quantizer := getattr(layer, "input_quantizer", None), RSign):
         assert quantizer.shift is not None
         quantizer.shift.copy_(torch.from_numpy(op.bias.copy()))
@@ -248,8 +241,8 @@ def _check_same(model: PackedModel, again: PackedModel) -> None:
 
 
 def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, BitArray):
-        return isinstance(b, BitArray) and a.shape == b.shape and np.array_equal(a.signs(), b.signs())
+    if isinstance(a, BitArray | CodeArray):
+        return type(a) is type(b) and np.array_equal(_values(a), _values(b))
     if not isinstance(a, np.ndarray):
         return bool(a == b)
     if not isinstance(b, np.ndarray) or a.shape != b.shape:

@@ -28,6 +28,7 @@ __all__ = [
     "glorot_lr_scale",
     "gradient_quantizer",
     "input_quantizer",
+    "magnitudes",
     "per_filter",
     "weight_quantizer",
 ]
@@ -80,6 +81,22 @@ class WeightQuantizer(nn.Module):
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         """Codes of the weight's shape and the scale (out,) of each filter, None for 1; without a gradient."""
         raise NotImplementedError
+
+    def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
+        """The way back from `codes`: make of a fresh latent weight one that they come from.
+
+        Args:
+            weight: (out, ...); where its quantizer does not say otherwise, its magnitudes stay.
+            codes: of the weight's shape.
+            scale: (out,); None: 1, or any.
+
+        Raises:
+            NotImplementedError: there is no way back from codes of this kind.
+        """
+        del scale
+        if self.bits != 1:
+            raise NotImplementedError(f"{type(self).__name__} of {self.bits} bits has no way back from its codes")
+        weight.copy_(codes * magnitudes(weight))
 
     def initialise_(self, weight: Tensor) -> None:
         """Change torch's initial weight where the method has an initialisation of its own."""
@@ -186,6 +203,23 @@ def check_bits(bits: Any, least: int = 1) -> int:
 def per_filter(numbers: Tensor, like: Tensor) -> Tensor:
     """(out,) shaped to be multiplied with (out, ...)."""
     return numbers.view(-1, *[1] * (like.dim() - 1))
+
+
+def magnitudes(weight: Tensor, mean: Tensor | None = None) -> Tensor:
+    """|W| of fresh latent weights, to be given signs: none 0, which has none, nor above 1, where they are clipped.
+
+    Args:
+        weight: (out, ...).
+        mean: (out,), from 0 to 1; what |W| is scaled to have as its mean over each filter. None: as it is.
+    """
+    sizes = weight.abs().clamp(1e-8, 1)
+    if mean is None:
+        return sizes
+    flat, target = sizes.flatten(1).double(), mean.double()[:, None]
+    flat = flat / flat.mean(1, keepdim=True) * target
+    # Nearer to the mean, in proportion, where the largest would be above 1.
+    room = ((1 - target) / (flat.amax(1, keepdim=True) - target).clamp(min=1e-12)).clamp(0, 1)
+    return (target + (flat - target) * room).to(weight.dtype).view_as(weight)
 
 
 def glorot_lr_scale(weight: Tensor) -> float:

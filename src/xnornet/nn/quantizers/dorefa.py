@@ -16,6 +16,7 @@ from .base import (
     GradientQuantizer,
     WeightQuantizer,
     check_bits,
+    magnitudes,
 )
 from .kbit import _Levels
 
@@ -50,6 +51,11 @@ class DoReFaWeight(WeightQuantizer):
         scale = weight.abs().mean() if self.bits == 1 else weight.new_tensor(1 / self._steps)
         codes = sign(weight) if self.bits == 1 else 2 * round_half_up(self._positions(weight)) - self._steps
         return codes, scale.expand(weight.shape[0])
+
+    def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
+        """As the base class; of one bit, which have one scale for the layer, scaled for a mean of that."""
+        super().restore_(weight, codes, scale)
+        weight.copy_(codes * magnitudes(weight, scale))
 
     def _positions(self, weight: Tensor) -> Tensor:
         """Where each weight lies between the lowest code, 0, and the highest, before rounding."""

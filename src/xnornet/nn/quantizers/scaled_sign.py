@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..functional import constant, sign
-from .base import WEIGHT_QUANTIZERS, WeightQuantizer, per_filter
+from .base import WEIGHT_QUANTIZERS, WeightQuantizer, magnitudes, per_filter
 
 __all__ = ["GRADIENTS", "LearnedSign", "ScaledSign"]
 
@@ -159,6 +159,10 @@ class ScaledSign(WeightQuantizer):
             weight.sub_(weight.mean(dim=1, keepdim=True))
         super().constrain_(weight)
 
+    def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
+        """As the base class; magnitudes are scaled for a mean of `scale`."""
+        weight.copy_(codes * magnitudes(weight, scale))
+
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         weight = weight.detach()
         return sign(weight), mean_magnitude(weight)
@@ -212,6 +216,11 @@ class LearnedSign(WeightQuantizer):
     def initialise_(self, weight: Tensor) -> None:
         if self.scale is not None:
             self.scale.copy_(mean_magnitude(weight))
+
+    def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
+        super().restore_(weight, codes, scale)
+        if self.scale is not None and scale is not None:
+            self.scale.copy_(scale)
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         assert self.scale is not None, "a layer attaches its quantizer"

@@ -1,0 +1,212 @@
+"""From a packed model back to a network that computes the same and can be trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xnornet import UnsupportedError, format
+from xnornet.ops import Threshold
+
+from .training import TINY
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from xnornet.convert import lower, settle, unpack  # noqa: E402
+from xnornet.convert.from_checkpoint import pack_checkpoint  # noqa: E402
+from xnornet.convert.to_checkpoint import unpack_checkpoint  # noqa: E402
+from xnornet.models import create  # noqa: E402
+from xnornet.nn import BinaryConv2d, BinaryLinear, method  # noqa: E402
+from xnornet.nn.quantizers import LearnedSign  # noqa: E402
+from xnornet.train import train  # noqa: E402
+from xnornet.train.checkpoint import load_module  # noqa: E402
+
+SMALL = {
+    "small_convnet": ({"width": 8}, (1, 28, 28)),
+    "vgg_small": ({"width": 8, "image_size": 16}, (3, 16, 16)),
+    "alexnet": ({"width": 8, "image_size": 96}, (3, 96, 96)),
+    "alexnet-relu": ({"width": 8, "image_size": 96, "relu": True}, (3, 96, 96)),
+    "resnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
+    "birealnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
+    "reactnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
+    "googlenet": ({"width": 8}, (3, 64, 64)),
+    "nin": ({"width": 16}, (3, 32, 32)),
+}
+# What differs between methods is tried on one network, and each network with what its blocks do to thresholds.
+METHODS = {
+    "reactnet18": ("reactnet",),
+    "birealnet18": ("bireal",),
+    "vgg_small": (
+        *("float", "xnor", "xnor-cbap", "xnor-learned", "bnn", "bnn+last", "dorefa:1,2", "dorefa:32,1"),
+        *("bwn", "bwn-learned", "binaryconnect+first"),
+    ),
+    "small_convnet": ("xnor", "bwn"),
+}
+
+
+def lived_in(network: nn.Module, seed: int) -> nn.Module:
+    """As training may leave it: no number is what a fresh network has; norms turn some channels and silence some."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.2 * p.abs().mean() * torch.randn_like(p))
+        for part in network.modules():
+            if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+                nn.init.normal_(part.weight)
+                nn.init.normal_(part.bias, std=0.3)
+                nn.init.normal_(part.running_mean, std=0.3)
+                nn.init.uniform_(part.running_var, 0.5, 2)
+                part.weight[0] = 0
+            if isinstance(part, BinaryConv2d | BinaryLinear):
+                part.clip_weights_()
+    return network.eval()
+
+
+def made(name: str, chosen: str, seed: int, k: str = "none") -> tuple[nn.Module, tuple[int, int, int]]:
+    options, shape = SMALL[name]
+    torch.manual_seed(seed)
+    return create(name.removesuffix("-relu"), method(chosen, k), num_classes=5, **options), shape
+
+
+@pytest.mark.parametrize(("name", "chosen"), [(name, m) for name in SMALL for m in METHODS.get(name, ("xnor",))])
+def test_every_architecture_comes_back(name, chosen):
+    """`unpack` compares all signs and thresholds itself; here, that outputs are the same, and latent weights lively."""
+    trained, shape = made(name, chosen, seed=1)
+    lived_in(trained, seed=2)
+    packed = format.loads(format.dumps(lower(trained, torch.zeros(1, *shape))))
+    again, _ = made(name, chosen, seed=3)
+    unpack(packed, again)
+    x = torch.randn(16, *shape)
+    with torch.no_grad():
+        expected, got = trained(x), again(x)
+    close = (got - expected).abs().amax(1) <= 1e-4 * expected.abs().max()
+    assert close.float().mean() >= 0.9  # a float sum within rounding of zero may turn a sign: seldom
+    for layer in again.modules():
+        if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:
+            latent = layer.weight.detach().flatten(1)
+            assert latent.abs().max() <= 1
+            assert not (latent == 0).any()
+            if latent.shape[1] > 8:
+                assert (latent.abs().std(1) > 0).all()  # some signs turn more easily than others
+
+
+@pytest.mark.parametrize("k", ["k", "k-gradient"])
+def test_k_comes_back(k):
+    trained, shape = made("vgg_small", "xnor", seed=1, k=k)
+    packed = lower(lived_in(trained, seed=2), torch.zeros(1, *shape))
+    again, _ = made("vgg_small", "xnor", seed=3, k=k)
+    unpack(packed, again)
+    x = torch.randn(4, *shape)
+    with torch.no_grad():
+        assert torch.allclose(again(x), trained(x), rtol=1e-3, atol=1e-3)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 1000), st.sampled_from([0.01, 0.3, 0.7, 0.95]))
+def test_scales_come_back_as_the_mean_of_clipped_weights(seed, size):
+    """alpha = mean |W|, with no |W| above 1, however large alpha is."""
+    torch.manual_seed(seed)
+    trained = nn.Sequential(BinaryConv2d(3, 6, 3, input_quantizer=None), nn.Flatten(), nn.Linear(6 * 4, 2))
+    with torch.no_grad():
+        trained[0].weight.uniform_(-2 * size, 2 * size).clamp_(-1, 1)
+    packed = lower(trained, torch.zeros(1, 3, 4, 4))
+    again = nn.Sequential(BinaryConv2d(3, 6, 3, input_quantizer=None), nn.Flatten(), nn.Linear(6 * 4, 2))
+    unpack(packed, again)
+    latent = again[0].weight.detach().flatten(1)
+    assert torch.equal(latent.sign(), trained[0].weight.detach().flatten(1).sign())
+    assert torch.allclose(latent.abs().mean(1), trained[0].weight.detach().flatten(1).abs().mean(1), rtol=1e-5)
+    assert latent.abs().max() <= 1
+
+
+@pytest.mark.parametrize("chosen", ["xnor", "bwn"])
+def test_settled_norms_hold_what_they_see_and_compute_the_same(chosen):
+    trained, shape = made("vgg_small", chosen, seed=1)
+    packed = lower(lived_in(trained, seed=2), torch.zeros(1, *shape))
+    assert chosen != "xnor" or any(isinstance(op, Threshold) for op in packed.ops)
+    network, _ = made("vgg_small", chosen, seed=3)
+    unpack(packed, network)
+    x = 1 + 2 * torch.randn(256, *shape)
+    with torch.no_grad():
+        before = network(x)
+        settle(network, x.split(100))
+        assert torch.allclose(network.eval()(x), before, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
+        # The same images as one batch, whose own statistics training mode takes: what they were measured on.
+        network.train()
+        for layer in network.modules():
+            if isinstance(layer, BinaryConv2d | BinaryLinear):
+                layer.eval()
+        assert torch.allclose(network(x), before, rtol=1e-2, atol=1e-2 * float(before.abs().max()))
+
+
+def test_another_network_is_refused():
+    trained, shape = made("vgg_small", "xnor", seed=1)
+    packed = lower(trained, torch.zeros(1, *shape))
+    for name, chosen, complaint in (
+        ("vgg_small", "bwn", "weights of"),
+        ("birealnet18", "xnor", "no layer of this name"),
+    ):
+        other, _ = made(name, chosen, seed=3)
+        with pytest.raises(UnsupportedError, match=complaint):
+            unpack(packed, other)
+    wider = create("vgg_small", "xnor", num_classes=5, width=16, image_size=16)
+    with pytest.raises(UnsupportedError, match=r"op 'layers.0.0' \(conv2d\): weights of \[8, 3, 3, 3\], the network's"):
+        unpack(packed, wider)
+    few_bits, _ = made("vgg_small", "kbit:2,2", seed=1)
+    with pytest.raises(
+        UnsupportedError, match=r"op 'layers.1.1' \(quantized_conv2d\): KBitWeight of 2 bits has no way back"
+    ):
+        unpack(lower(few_bits, torch.zeros(1, *shape)), few_bits)
+
+
+@pytest.mark.parametrize("chosen", ["xnor", "bwn"])
+def test_a_packed_file_becomes_a_checkpoint_to_begin_with_and_to_teach(chosen, tiny_data, tmp_path):
+    first = train(f"fashion-{chosen}", out=tmp_path / "first", overrides={**TINY, "epochs": 3, "model.width": 8})
+    packed = pack_checkpoint(first.checkpoint, tmp_path / "m.safetensors")
+    record = unpack_checkpoint(tmp_path / "m.safetensors", tmp_path / "again.ckpt", tiny_data.split("train"))
+    assert (record.test_top1, record.epoch) == (first.test_top1, 3)
+    again = pack_checkpoint(tmp_path / "again.ckpt", tmp_path / "again.safetensors")
+    assert again.provenance == packed.provenance
+    for op, other in zip(packed.ops, again.ops, strict=True):
+        if isinstance(op, Threshold):
+            assert np.array_equal(op.threshold, other.threshold)
+    x = torch.randn(32, 1, 28, 28)
+    with torch.no_grad():
+        logits = [load_module(path)[0](x) for path in (first.checkpoint, tmp_path / "again.ckpt")]
+    assert torch.allclose(*logits, rtol=1e-3, atol=1e-3)
+    lines: list[str] = []
+    options = {**TINY, "epochs": 1, "model.width": 8, "precision": "bf16-mixed"}
+    start = str(tmp_path / "again.ckpt")
+    train(
+        f"fashion-{chosen}",
+        out=tmp_path / "second",
+        overrides={**options, "init_from": start, "teacher": start},
+        report=lines.append,
+    )
+    assert lines[0].startswith("begins with ")
+    assert "fresh" not in lines[0]
+
+
+def test_files_of_other_modules_are_refused(tiny_data, tmp_path):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+    format.write(lower(module, torch.zeros(1, 3, 4, 4)), tmp_path / "m.safetensors")
+    with pytest.raises(UnsupportedError, match="does not say which network it was packed from"):
+        unpack_checkpoint(tmp_path / "m.safetensors", tmp_path / "m.ckpt", tiny_data.split("train"))
+    assert not (tmp_path / "m.ckpt").exists()
+
+
+def test_learned_scales_and_shifts_come_back():
+    trained, shape = made("vgg_small", "bwn-learned", seed=1)
+    lived_in(trained, seed=2)
+    again, _ = made("vgg_small", "bwn-learned", seed=3)
+    unpack(lower(trained, torch.zeros(1, *shape)), again)
+    pairs = [
+        (a.weight_quantizer.scale, b.weight_quantizer.scale)
+        for a, b in zip(trained.modules(), again.modules(), strict=True)
+        if isinstance(getattr(a, "weight_quantizer", None), LearnedSign)
+    ]
+    assert pairs
+    assert all(torch.equal(a, b) for a, b in pairs)
