@@ -1,4 +1,4 @@
-"""Wrong data: named and left out, or refused; never a stack trace. docs/training.md says which."""
+"""Wrong data: named and left out, or refused; never a stack trace. docs/data.md says which."""
 
 import io
 import json
