@@ -1,0 +1,175 @@
+"""What treats every element alone: signs, norms, activations, arithmetic; and concatenation of channels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...nn import functional
+from ...ops import Add, Affine, Clamp, Concat, Multiply, PRelu, Quantize, Sign
+from ...reference import fma
+from ..builder import Builder, Refusal, Symbol
+from .table import aten, lowers
+
+
+@lowers(functional.SIGN)
+def _sign(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["x"]
+    pad, x = x.padding, x.marked(padding=None)
+    if not x.is_bits:  # signs are their own signs
+        x = build.once(Sign, build.real(x), suffix="sign")
+    return x if pad is None else x.padded(pad.amount, 1.0 if pad.value >= 0 else -1.0)  # sign(0) is +1
+
+
+@lowers(functional.QUANTIZE)
+def _quantize(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = build.real(args["x"])
+    return build.add(Quantize, [x], suffix="quantize", bits=int(args["bits"]), signed=bool(args["signed"]))
+
+
+@lowers(aten.batch_norm.default)
+def _batch_norm(build: Builder, args: dict[str, Any]) -> Symbol:
+    if args["training"] or args["running_mean"] is None or args["running_var"] is None:
+        raise Refusal("batch norm that uses the statistics of the batch", "call module.eval(), track running stats")
+    mean, variance = (build.constant(args[name], name) for name in ("running_mean", "running_var"))
+    # As torch computes it: scale = gamma / sqrt(var + eps), bias = beta - mean * scale, y = x * scale + bias,
+    # the last two with one rounding each.
+    scale = 1 / torch.sqrt(variance + args["eps"])
+    if args["weight"] is not None:
+        scale = scale * build.constant(args["weight"], "weight")
+    beta = torch.zeros_like(mean) if args["bias"] is None else build.constant(args["bias"], "bias")
+    if not scale.isfinite().all():
+        raise Refusal(
+            "batch norm with a running variance below 0, or 0 without eps", "the training diverged, or never ran"
+        )
+    x: Symbol = args["input"]
+    bias = fma(-mean.numpy(), scale.numpy(), beta.numpy())
+    return build.add(Affine, [x], scale=x.channel_vector(scale.numpy()), bias=x.channel_vector(bias))
+
+
+@lowers(aten.relu.default, aten.relu_.default)
+def _relu(build: Builder, args: dict[str, Any]) -> Symbol:
+    return build.add(Clamp, [build.real(args["self"])], minimum=0.0)
+
+
+@lowers(aten.hardtanh.default, aten.hardtanh_.default)
+def _hardtanh(build: Builder, args: dict[str, Any]) -> Symbol:
+    return build.add(Clamp, [build.real(args["self"])], minimum=float(args["min_val"]), maximum=float(args["max_val"]))
+
+
+@lowers(aten.relu6.default, aten.relu6_.default)
+def _relu6(build: Builder, args: dict[str, Any]) -> Symbol:
+    return build.add(Clamp, [build.real(args["self"])], minimum=0.0, maximum=6.0)
+
+
+@lowers(
+    aten.clamp.default,
+    aten.clamp_.default,
+    *(aten.clamp_min.default, aten.clamp_min_.default),
+    *(aten.clamp_max.default, aten.clamp_max_.default),
+)
+def _clamp(build: Builder, args: dict[str, Any]) -> Symbol:
+    low, high = args.get("min"), args.get("max")
+    return build.add(
+        Clamp,
+        [build.real(args["self"])],
+        minimum=-math.inf if low is None else float(low),
+        maximum=math.inf if high is None else float(high),
+    )
+
+
+@lowers(aten.leaky_relu.default, aten.leaky_relu_.default)
+def _leaky_relu(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = build.real(args["self"])
+    return build.add(PRelu, [x], slope=x.channel_vector(np.float32(args["negative_slope"])))
+
+
+@lowers(aten.prelu.default)
+def _prelu(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = build.real(args["self"])
+    return build.add(PRelu, [x], slope=x.channel_vector(build.constant(args["weight"], "weight").numpy()))
+
+
+@lowers(aten.add.Tensor, aten.add_.Tensor)
+def _add(build: Builder, args: dict[str, Any]) -> Symbol:
+    a, b = args["self"], args["other"]
+    if args["alpha"] != 1:
+        raise Refusal(f"add with alpha={args['alpha']}", "multiply first")
+    if not isinstance(a, Symbol):
+        a, b = b, a
+    if isinstance(b, Symbol):
+        if not a.same_layout(b):
+            raise Refusal("adding values of different layout", "add before flattening")
+        return build.add(Add, [build.real(a), build.real(b)])
+    return build.add(Affine, [a], suffix="bias", bias=a.broadcast(b))
+
+
+@lowers(aten.cat.default, aten.concat.default)
+def _cat(build: Builder, args: dict[str, Any]) -> Symbol:
+    parts = args["tensors"]
+    if not all(isinstance(part, Symbol) and not part.is_scale_map for part in parts):
+        raise Refusal("concatenation with a constant", "only computed tensors can be")
+    rank = parts[0].rank
+    if args["dim"] not in (1, 1 - rank) or any(part.rank != rank for part in parts):
+        raise Refusal(f"concatenation along dimension {args['dim']}", "only channels, dimension 1, can be")
+    out = build.add(Concat, [build.real(part) for part in parts], plain=True)
+    if all(part.order is None for part in parts):
+        return out
+    counts = [part.value.shape[2] for part in parts]
+    orders = [np.arange(n) if part.order is None else part.order for part, n in zip(parts, counts, strict=True)]
+    begins = np.cumsum([0, *counts[:-1]])
+    return out.marked(order=np.concatenate([order + begin for order, begin in zip(orders, begins, strict=True)]))
+
+
+@lowers(aten.sub.Tensor, aten.sub_.Tensor)
+def _sub(build: Builder, args: dict[str, Any]) -> Symbol:
+    a, b = args["self"], args["other"]
+    if args["alpha"] != 1:
+        raise Refusal(f"sub with alpha={args['alpha']}", "multiply first")
+    if not isinstance(b, Symbol):
+        return build.add(Affine, [a], suffix="shift", bias=-a.broadcast(b))  # x - b = x + (-b), to the bit
+    negative = build.add(Affine, [b], suffix="negative", scale=b.broadcast(-1.0))
+    if not isinstance(a, Symbol):
+        return build.add(Affine, [negative], suffix="shift", bias=b.broadcast(a))
+    if not a.same_layout(b):
+        raise Refusal("the difference of values of different layout", "subtract before flattening")
+    return build.add(Add, [build.real(a), negative])
+
+
+@lowers(aten.rsub.Scalar)
+def _rsub(build: Builder, args: dict[str, Any]) -> Symbol:
+    return _sub(build, {"self": args["other"], "other": args["self"], "alpha": args["alpha"]})
+
+
+@lowers(aten.neg.default, aten.neg_.default)
+def _neg(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["self"]
+    return build.add(Affine, [x], suffix="negative", scale=x.broadcast(-1.0))
+
+
+@lowers(aten.div.Tensor, aten.div_.Tensor)
+def _div(build: Builder, args: dict[str, Any]) -> Symbol:
+    a, b = args["self"], args["other"]
+    if not isinstance(a, Symbol) or isinstance(b, Symbol):
+        raise Refusal("division by a computed tensor", "only a constant may divide")
+    divisor = a.broadcast(b)
+    if np.any(np.abs(np.frexp(divisor)[0]) != 0.5):  # x / 3 and x * (1 / 3) round otherwise
+        raise Refusal("division by other numbers than powers of two", "multiply by the reciprocal in forward()")
+    return build.add(Affine, [a], suffix="scale", scale=1 / divisor)
+
+
+@lowers(aten.mul.Tensor, aten.mul_.Tensor)
+def _mul(build: Builder, args: dict[str, Any]) -> Symbol:
+    a, b = args["self"], args["other"]
+    if not isinstance(a, Symbol):
+        a, b = b, a
+    if not isinstance(b, Symbol):
+        return build.add(Affine, [a], suffix="scale", scale=a.broadcast(b))
+    if a.is_scale_map:
+        a, b = b, a
+    if not b.is_scale_map:
+        raise Refusal("the product of two computed tensors", "only the K map may multiply a value")
+    return build.add(Multiply, [a, b], suffix="k")

@@ -1,0 +1,104 @@
+"""Convolutions and dense layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ...bits import BitArray
+from ...codes import MAX_WIDTH, CodeArray
+from ...ops import (
+    Affine,
+    BinaryConv2d,
+    BinaryLinear,
+    BinaryWeightConv2d,
+    BinaryWeightLinear,
+    Conv2d,
+    Linear,
+    QuantizedConv2d,
+    QuantizedLinear,
+    Window,
+)
+from ..builder import Builder, Refusal, Symbol
+from .table import aten, lowers, pair
+
+
+@lowers(aten.conv2d.default, aten.conv2d.padding)
+def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["input"]
+    weight: Tensor = build.constant(args["weight"], "weight")
+    kernel = (int(weight.shape[2]), int(weight.shape[3]))
+    stride, dilation = pair(args["stride"]), pair(args["dilation"])
+    padding = _conv_padding(args["padding"], kernel, stride, dilation)
+    padding_value = 0
+    if x.padding is not None:  # a pad in front of the convolution: only one of the two may pad
+        if any(padding) and x.padding.value != 0:
+            raise Refusal("two paddings of different values", "pad once")
+        padding_value = int(x.padding.value)
+        padding = tuple(a + b for a, b in zip(padding, x.padding.amount, strict=True))  # type: ignore[assignment]
+    window = Window(kernel, stride, padding, dilation)
+    filters = weight.permute(0, 2, 3, 1).contiguous().numpy()  # out, in, kh, kw -> out, kh, kw, in
+    shared: dict[str, Any] = {"window": window, "groups": int(args["groups"])}
+    bias = None if args["bias"] is None else build.constant(args["bias"], "bias").numpy()
+    if _is_signs(weight):
+        packed = BitArray.from_signs(filters)
+        if x.is_bits:
+            out = build.add(BinaryConv2d, [x], weight=packed, padding_value=padding_value, **shared)
+        else:
+            if padding_value:
+                raise Refusal("padding with a value other than 0 on real inputs", "pad with 0")
+            out = build.add(BinaryWeightConv2d, [build.real(x)], weight=packed, **shared)
+        return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
+    if padding_value:
+        raise Refusal("padding with a value other than 0 before float weights", "pad with 0")
+    if _is_codes(weight):
+        codes = CodeArray.from_values(filters)
+        out = build.add(QuantizedConv2d, [build.real(x)], weight=codes, **shared)
+        return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
+    return build.add(Conv2d, [build.real(x)], weight=filters, bias=bias, **shared)
+
+
+@lowers(aten.linear.default)
+def _linear(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["input"]
+    if x.rank != 2:
+        raise Refusal("a dense layer on an image", "flatten it first, or use a 1x1 convolution")
+    weight: Tensor = build.constant(args["weight"], "weight")
+    matrix = x.reordered(weight.numpy())
+    bias = None if args["bias"] is None else build.constant(args["bias"], "bias").numpy()
+    if _is_signs(weight):
+        packed = BitArray.from_signs(matrix)
+        if x.is_bits:
+            out = build.add(BinaryLinear, [x], plain=True, weight=packed)
+        else:
+            out = build.add(BinaryWeightLinear, [build.real(x)], plain=True, weight=packed)
+        return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
+    if _is_codes(weight):
+        out = build.add(QuantizedLinear, [build.real(x)], plain=True, weight=CodeArray.from_values(matrix))
+        return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
+    return build.add(Linear, [build.real(x)], plain=True, weight=np.ascontiguousarray(matrix), bias=bias)
+
+
+def _is_signs(weight: Tensor) -> bool:
+    return bool((weight.abs() == 1).all())
+
+
+def _is_codes(weight: Tensor) -> bool:
+    """Odd whole numbers of a few bits: what k-bit weights are, but for their scale."""
+    return bool((weight % 2 == 1).all()) and weight.numel() > 0 and bool(weight.abs().max() < 1 << MAX_WIDTH)
+
+
+def _conv_padding(
+    padding: Any, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """torch's padding as (top, bottom, left, right); "same" puts an odd pixel below and right."""
+    if padding == "valid":
+        return 0, 0, 0, 0
+    if padding == "same":
+        del stride  # torch allows "same" with stride 1 only
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return totals[0] // 2, totals[0] - totals[0] // 2, totals[1] // 2, totals[1] - totals[1] // 2
+    height, width = pair(padding)
+    return height, height, width, width

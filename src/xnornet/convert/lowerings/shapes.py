@@ -1,0 +1,96 @@
+"""What changes a shape or nothing at all, and what is refused with advice."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...ops import Flatten
+from ..builder import Builder, Refusal, Symbol
+from .table import aten, lowers
+
+
+@lowers(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default)
+def _flatten(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["self"]
+    if build.output_shape == x.torch_shape(build.output_shape[0]):
+        return x
+    if len(build.output_shape) != 2 or build.output_shape[1] != math.prod(x.value.shape):
+        raise Refusal(
+            f"a change of shape to {list(build.output_shape)}",
+            "only flattening to (N, features) can be packed",
+        )
+    height, width, channels = x.value.shape
+    if height * width == 1:
+        return x.marked(rank=2)
+    # torch flattens channels first, a packed model channels last: features[i] here is torch's features[order[i]].
+    order = np.arange(height * width * channels).reshape(channels, height, width).transpose(1, 2, 0).ravel()
+    return build.add(Flatten, [x]).marked(rank=2, order=order)
+
+
+@lowers(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim)
+def _squeeze(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["self"]
+    if len(build.output_shape) != 2 or x.value.shape[:2] != (1, 1):
+        raise Refusal("squeeze", "only the 1 x 1 map behind global pooling can be squeezed; use flatten(1)")
+    return x.marked(rank=2)
+
+
+@lowers(aten.pad.default, aten.constant_pad_nd.default)
+def _pad(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["self"]
+    amount = [*args["pad"], 0, 0, 0, 0][:4]
+    value = float(args["value"] or 0)
+    if (
+        args.get("mode", "constant") != "constant"
+        or len(args["pad"]) > 4
+        or min(amount) < 0
+        or x.padding
+        or x.rank != 4
+    ):
+        raise Refusal(f"padding {args['pad']}", "pad height and width once, by a constant, before a convolution")
+    if value not in ((-1.0, 0.0, 1.0) if x.is_bits else (0.0,)):
+        raise Refusal(f"padding with {value}", "signs are padded with -1, 0 or 1, real values with 0")
+    left, right, top, bottom = amount
+    return x.padded((top, bottom, left, right), value)
+
+
+@lowers(
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+    aten.alpha_dropout.default,
+    aten.detach.default,
+    aten.detach_.default,
+    aten.alias.default,
+    aten.clone.default,
+    aten.contiguous.default,
+    aten.lift_fresh_copy.default,
+)
+def _identity(build: Builder, args: dict[str, Any]) -> Symbol:
+    if args.get("train") is True:  # the module is in eval mode, so this is the function's own default
+        raise Refusal("dropout in training mode", "pass training=self.training to the function, or use nn.Dropout")
+    symbol: Symbol = args["self"] if "self" in args else args["input"]
+    return symbol
+
+
+@lowers(aten.to.dtype, aten.to.dtype_layout, aten._to_copy.default)
+def _to(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["self"]
+    if args["dtype"] not in (None, torch.float32):
+        raise Refusal(f"a conversion to {args['dtype']}", "compute in float32; the packer takes 16-bit modules as such")
+    return x
+
+
+@lowers(aten._assert_tensor_metadata.default)
+def _assert_tensor_metadata(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = args["a"]  # the export's own check, before a conversion
+    return x
+
+
+@lowers(aten.softmax.int, aten.log_softmax.int)
+def _softmax(build: Builder, args: dict[str, Any]) -> Symbol:
+    raise Refusal("softmax", "return the logits: the loss takes them too, and classify() makes probabilities of them")
