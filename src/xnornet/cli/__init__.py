@@ -1,0 +1,26 @@
+"""The `xnornet` command, verb by verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import inference, measuring, training
+from .app import app, main
+
+__all__ = ["app", "main"]
+
+_VERBS: dict[str, Callable[..., object]] = {  # in the order of the help
+    "train": training.train,
+    "models": training.models,
+    "pack": training.pack,
+    "unpack": training.unpack,
+    "inspect": inference.inspect,
+    "zoo": inference.zoo,
+    "classify": inference.classify,
+    "data": inference.data_,
+    "eval": inference.eval_,
+    "bench": measuring.bench,
+    "reproduce": measuring.reproduce,
+}
+for name, verb in _VERBS.items():
+    app.command(name=name)(verb)

@@ -1,0 +1,140 @@
+"""The command itself: what its verbs share, and how it ends. Each verb imports what it needs when it runs, so that
+none waits for torch in vain.
+
+Exit status: 0 done; 1 it failed; 2 wrong use; 130 or 143 it was told to end, by Ctrl-C or SIGTERM. Errors are one line;
+XNORNET_DEBUG=1 shows the traceback.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from .. import __version__
+from ..errors import StoppedError, UsageError, XnornetError
+from ..terminal import console, visible
+
+__all__ = [
+    "FILE",
+    "AsJson",
+    "IsaName",
+    "PackedFile",
+    "StemName",
+    "Threads",
+    "app",
+    "complain",
+    "given_words",
+    "main",
+    "refuse",
+]
+
+
+class _Verbs(typer.core.TyperGroup):
+    """Says what an interruption says, before typer makes a bare status of it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            complain(str(error))
+            raise
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Train convolutional networks with 1-bit weights and inputs, pack them, run them on a CPU.",
+)
+
+Threads = Annotated[int, typer.Option(min=1, max=1024, help="CPU threads.")]
+IsaName = Annotated[
+    str | None, typer.Option("--isa", metavar="NAME", help="Kernel set (bench --list-kernels); default: the best here.")
+]
+StemName = Annotated[
+    str | None,
+    typer.Option("--stem", metavar="NAME", help="First layer of pixels: float, or, faster, fixed or integer."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+FILE = typer.Argument(metavar="FILE", help="A packed model (.safetensors), or the name of a published one.")
+PackedFile = Annotated[Path, FILE]
+
+
+def main() -> None:
+    """Entry point: run a verb, turn errors into one line and a status."""
+    for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    log = logging.getLogger("xnornet")
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
+        log.handlers[0].setFormatter(_LogLine())
+    warnings.filterwarnings("ignore", module="PIL")  # odd but readable images; the unreadable are reported by us
+    try:
+        status = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except typer.TyperException as error:
+        complain(error.format_message())
+        sys.exit(2)
+    except (XnornetError, OSError, MemoryError) as error:
+        if os.environ.get("XNORNET_DEBUG"):
+            raise
+        complain(_one_line(error))
+        sys.exit(143 if isinstance(error, StoppedError) else 2 if isinstance(error, UsageError) else 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+class _LogLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"xnornet: {visible(record.getMessage())}"
+
+
+def complain(message: str) -> None:
+    if message:  # empty where the help was shown instead, or nothing is to be said of Ctrl-C
+        # At once: several processes may have to say it.
+        print(f"xnornet: {visible(message)}\n", end="", file=sys.stderr)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'standard output'}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({' '.join(str(error).split()) or 'it ran out'}); give less at once, or free some"
+    return " ".join(str(error).split())
+
+
+@app.callback(invoke_without_command=True)
+def _global(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        console.print(f"xnornet {__version__}")
+        raise typer.Exit
+
+
+def given_words(context: typer.Context) -> list[str]:
+    """What the command line gives of a verb's arguments and options, as its help names them."""
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            is_option = parameter.param_type_name == "option"
+            names = (*parameter.opts, *parameter.secondary_opts) if is_option else (getattr(parameter, "metavar", ""),)
+            given.append("/".join(names))
+    return given
+
+
+def refuse(given: Iterable[str], beside: str, taken: Iterable[str]) -> None:
+    """Nothing but what is taken may stand beside a word: it would be ignored. Raises UsageError."""
+    if ignored := [name for name in given if name not in (beside, "--json", *taken)]:
+        raise UsageError(f"{beside} does not go with {' and '.join(ignored)}")

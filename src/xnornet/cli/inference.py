@@ -1,0 +1,197 @@
+"""Verbs that look at a packed network, run it, and look at data. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from ..errors import DataError, UsageError
+from ..terminal import console, located, need_training_extra, print_json, progress_bar, show
+from .app import AsJson, IsaName, PackedFile, StemName, Threads, complain
+
+if TYPE_CHECKING:
+    from ..data import ImageData
+    from ..engine import Stem
+    from ..graph import PackedModel
+
+
+def inspect(file: PackedFile, as_json: AsJson = False) -> None:
+    """Show a packed model: layers, bits, bytes, operations, and where it came from.
+
+    Example: `xnornet inspect fashion.safetensors`
+    """
+    from ..format import read
+    from ..summary import summarise
+
+    path = located(file)
+    model = read(path)
+    summary = summarise(model, path.stat().st_size if path.is_file() else None)
+    if as_json:
+        facts = {"labels": list(model.labels), "provenance": dict(model.provenance), "input": list(model.input_shape)}
+        print_json({**summary.records(), **facts})
+        return
+    show((summary.table(), []), as_json=False)
+    height, width, channels = model.input_shape
+    console.print(f"input: {height}x{width}x{channels} {model.preprocess.mode}; {len(model.labels)} classes")
+    for key, value in model.provenance.items():
+        shown = f"{len(value)} values, see --json" if isinstance(value, dict | list) else value
+        console.print(f"{key}: {shown}", soft_wrap=True)
+
+
+def zoo(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this model's card.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the published models, whose names every verb takes for a FILE; or print the card of one.
+
+    Those that do not come with the package are fetched once, from the folder or URL in XNORNET_ZOO.
+
+    Example: `xnornet zoo`, `xnornet zoo NAME`
+    """
+    from ..zoo.listing import print_card, print_models
+
+    if name is None:
+        print_models(as_json)
+    else:
+        print_card(name, as_json)
+
+
+def classify(
+    file: PackedFile,
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Image files, folders of them, or - for standard input.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="Classes shown for each image.")] = 5,
+    threads: Threads = 1,
+    isa: IsaName = None,
+    stem: StemName = None,
+    as_json: AsJson = False,
+) -> int:
+    """Name what is on images. The status is 1 where one of them cannot be read; the others are named all the same.
+
+    Example: `xnornet classify fashion.safetensors shoe.png`, `xnornet classify fashion.safetensors photos/`
+    """
+    from ..classify import classify as run
+    from ..engine import load
+
+    records = []
+    failed = False
+    for found in run(load(located(file), threads, isa=isa, stem=cast("Stem | None", stem)), images, top):
+        if found.classes is None:
+            failed = True
+            complain(found.error)
+        elif not as_json:
+            named = ", ".join(f"{label} {probability:.1%}" for label, probability in found.classes)
+            console.print(f"{found.image}: {named}", soft_wrap=True)
+        records.append(found.record())
+    if as_json:
+        print_json(records)
+    return 1 if failed else 0
+
+
+def data_(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="As --data of train.")],
+    check: Annotated[bool, typer.Option("--check", help="Decode every image, and name those that cannot be.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show what a data set holds: splits, classes, images. With --check the status is 1 where an image is unreadable.
+
+    Example: `xnornet data ~/imagenet --check`
+    """
+    from ..data import open_dataset
+    from ..data.check import check as look
+    from ..data.describe import describe
+
+    source = open_dataset(data)
+    splits: dict[str, Any] = {}
+    faults = 0
+    for which, split in source.splits.items():
+        found = None
+        if check:
+            with progress_bar(which) as progress:
+                found = look(split, progress)
+            faults += len(found.unreadable)
+        splits[which], lines = describe(which, split, len(source.class_names), found)
+        for line in [] if as_json else lines:
+            console.print(line, soft_wrap=True)
+    if as_json:
+        print_json({"data": source.name, "classes": list(source.class_names), "splits": splits})
+    return 1 if faults else 0
+
+
+def eval_(
+    file: PackedFile,
+    data: Annotated[str | None, typer.Option(help="As for train; default: what the model was trained on.")] = None,
+    against_torch: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="Also run this checkpoint in torch, and compare.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 64,
+    threads: Threads = 1,
+    isa: IsaName = None,
+    stem: StemName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a packed model's accuracy on the test split of a data set.
+
+    Example: `xnornet eval fashion.safetensors --data fashion-mnist-mini --against-torch runs/fashion-xnor/last.ckpt`
+    """
+    from ..engine import Model
+    from ..evaluate import evaluate as run
+    from ..format import read
+
+    packed = read(located(file))
+    if against_torch is not None:
+        _need_same_network(against_torch, packed)
+    source = data_of(file, packed, data)
+    split = source.split("test")
+    model = Model(packed, threads, isa=isa, stem=cast("Stem | None", stem))
+    with progress_bar("engine") as progress:
+        result = run(model, split, source.class_names, batch=batch, progress=progress)
+    records: dict[str, Any] = {"file": str(file), "data": source.name, **result.records()}
+    comparison = None
+    if against_torch is not None:
+        from ..convert.compare import compare_checkpoint
+
+        with progress_bar("torch") as progress:
+            comparison = compare_checkpoint(against_torch, packed, split, result, batch=batch, progress=progress)
+        records["against_torch"] = comparison.records()
+    if as_json:
+        print_json(records)
+        return
+    console.print(result.line(threads), soft_wrap=True)
+    if result.unreadable:
+        console.print(result.unreadable.summary(), soft_wrap=True)
+    if comparison is not None:
+        console.print(comparison.line(), soft_wrap=True)
+
+
+def data_of(file: Path, packed: PackedModel, given: str | None) -> ImageData:
+    """The data that is given, or else what the packed model says it was trained on."""
+    from ..data import open_dataset
+
+    trained_on = packed.provenance.get("data")
+    if given is None and not isinstance(trained_on, str):
+        raise UsageError(f"{file} does not say what it was trained on; give --data")
+    try:
+        return open_dataset(given if given is not None else str(trained_on))
+    except DataError as error:
+        if given is not None:
+            raise
+        raise DataError(f"{error}. {file} says that it was trained on that; say by --data where it lies") from error
+
+
+def _need_same_network(checkpoint: Path, packed: PackedModel) -> None:
+    """Raises UsageError where a checkpoint cannot be what was packed, FormatError where it is none."""
+    need_training_extra()
+    from ..evaluate import other_classes
+    from ..train.checkpoint import load_record
+
+    record = load_record(checkpoint)
+    other = other_classes(record.labels, packed.labels, "checkpoint")
+    shapes = ["x".join(map(str, one.output_shape)) for one in (record.preprocess, packed.preprocess)]
+    if not other and shapes[0] != shapes[1]:
+        other = f"the checkpoint's input of {shapes[0]} is not the model's of {shapes[1]}"
+    if other:
+        raise UsageError(f"{checkpoint}: {other}; give the checkpoint that was packed")

@@ -1,0 +1,121 @@
+"""Verbs that train, and that go from a trained network to a packed one and back."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+from ..terminal import console, located, need_training_extra, overrides_of, print_json, progress_bar, show
+from .app import AsJson, PackedFile, complain
+from .inference import data_of
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A named recipe, e.g. fashion-xnor.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change a recipe.")] = None,
+    data: Annotated[str | None, typer.Option(help="Bundled name, folder, or hf:NAME; default: the recipe's.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="float, bwn, xnor, ... (docs/methods.md); default: the recipe's.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network by a recipe.
+
+    Example: `xnornet train fashion-xnor --epochs 30 --out runs/first lr=0.002`
+    """
+    # OpenMP's threads spin while they wait, for milliseconds: beside another busy process on the same cores that made
+    # training 5 to 10 times slower. Spinning for microseconds costs 7 % on an idle machine. Before torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    need_training_extra()
+    from ..train.processes import is_first_process
+    from ..train.run import train as run
+
+    warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
+    result = run(
+        recipe,
+        data=data,
+        method=method,
+        epochs=epochs,
+        out=out,
+        resume=resume,
+        overrides=overrides_of(overrides or []),
+        report=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
+    )
+    if not is_first_process():
+        return
+    if as_json:
+        print_json({"checkpoint": str(result.checkpoint), **result.record.to_plain()})
+    else:
+        console.print(f"test accuracy {result.test_top1:.2%}; checkpoint: {result.checkpoint}", soft_wrap=True)
+
+
+def models(
+    method: Annotated[str, typer.Option(help="As for train.")] = "xnor",
+    as_json: AsJson = False,
+) -> None:
+    """List the architectures that a recipe may name, their options (model.OPTION=VALUE) and sizes.
+
+    Example: `xnornet models --method bwn`
+    """
+    need_training_extra()
+    from ..models import catalogue
+
+    try:
+        show(catalogue(method), as_json)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def pack(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Written by `xnornet train`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The packed file to write.")] = Path(
+        "model.safetensors"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Turn a trained network into one small file that runs without torch.
+
+    Example: `xnornet pack runs/fashion-xnor/last.ckpt -o fashion.safetensors`
+    """
+    need_training_extra()
+    from ..convert.from_checkpoint import pack_checkpoint
+    from ..summary import summarise
+
+    summary = summarise(pack_checkpoint(checkpoint, output))
+    if as_json:
+        print_json({"file": str(output), **summary.records()})
+    else:
+        ratio = summary.float_bytes / summary.file_bytes
+        console.print(f"{output}: {summary.file_bytes:,} bytes, {ratio:.1f}x less than in float32", soft_wrap=True)
+
+
+def unpack(
+    file: PackedFile,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")] = Path("model.ckpt"),
+    data: Annotated[
+        str | None, typer.Option(help="Images that batch norms are shown; default: what the model was trained on.")
+    ] = None,
+) -> None:
+    """Turn a packed model back into a checkpoint: to train on (init_from=), to teach with (teacher=).
+
+    Example: `xnornet unpack cifar10-xnor -o start.ckpt`, `xnornet train cifar10-vgg-xnor init_from=start.ckpt lr=0.001`
+    """
+    need_training_extra()
+    from ..convert.to_checkpoint import unpack_checkpoint
+    from ..format import read
+
+    path = located(file)
+    split = data_of(file, read(path), data).split("train")
+    with progress_bar("batch norms") as progress:
+        record = unpack_checkpoint(path, output, split, progress=progress)
+    what = f"{record.model}, method {record.method}"
+    console.print(f"{output}: {what}; train on with init_from={output}", soft_wrap=True)
