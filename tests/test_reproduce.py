@@ -29,7 +29,7 @@ from xnornet.reproduce.comparisons import COMPARISONS, Comparison, Line, compari
 from xnornet.reproduce.report import markdown
 from xnornet.reproduce.rows import Rows
 from xnornet.reproduce.table import make
-from xnornet.reproduce.training import reproduce
+from xnornet.reproduce.training import make_run, reproduce
 from xnornet.train.checkpoint import load_record
 from xnornet.train.recipes import recipe
 
@@ -145,6 +145,9 @@ def test_runs_at_once_and_one_that_teaches(tmp_path: Path, capsys: pytest.Captur
     timed = rows(times=True)
     assert [(row["line"], row["commit"]) for row in timed] == [(row["line"], row["commit"]) for row in made]
     assert all(float(row["engine_ms"]) > 0 and float(row["float_ms"]) > 0 for row in timed)
+    changes = dict(change.split("=") for change in TINY) | {"init_from": record.recipe["teacher"]}
+    begun, _ = make_run(Line("begun", "fashion-float"), str(tmp_path / "data"), tmp_path / "runs" / "begun", changes)
+    assert begun["short_of"] == "2 of 25 epochs, begun with last.ckpt, width 4"
 
 
 def test_runs_one_by_one_can_be_interrupted(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

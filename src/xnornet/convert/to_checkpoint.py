@@ -51,8 +51,9 @@ def unpack_checkpoint(
     model = read(path)
     record = _record(path, model)
     try:
-        torch.manual_seed(0)
-        network = build(record)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the same file gives the same checkpoint
+            network = build(record)
     except (ValueError, TypeError) as error:
         raise UnsupportedError(f"{path}: its network cannot be built here ({error})") from error
     try:

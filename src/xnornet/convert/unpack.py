@@ -143,10 +143,7 @@ def _fill_weight(layer: nn.Module, op: Any, model: PackedModel, scale: Op | None
     else:
         alpha = scale.scale if isinstance(scale, ops.Affine) else None
         steps = getattr(getattr(layer, "input_quantizer", None), "steps", 1)  # what a layer divides its scale by
-        try:
-            quantizer.restore_(own, found, None if alpha is None else torch.from_numpy(alpha * steps))
-        except NotImplementedError as error:
-            raise UnsupportedError(f"op '{op.name}' ({op.kind}): {error}") from error
+        quantizer.restore_(own, found, None if alpha is None else torch.from_numpy(alpha * steps))
     _fill_bias(layer, getattr(op, "bias", None))
 
 

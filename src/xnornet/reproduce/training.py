@@ -288,9 +288,11 @@ def _row(line: Line, checkpoint: Path, commit: str, command: str) -> tuple[dict[
 
 
 def _short_of(record: Record) -> str:
-    """What the run lacks of its recipe: fewer epochs or images, smaller photos, another network."""
+    """What tells the run from its recipe: fewer epochs or images, smaller photos, another network, other beginnings."""
     full = recipe_named(str(record.recipe["name"]))
     parts = [f"{record.epoch} of {full.epochs} epochs"] if record.epoch < full.epochs else []
+    if begun := record.recipe["init_from"]:
+        parts.append(f"begun with {Path(str(begun)).name}")
     if record.recipe["limit_train"]:
         parts.append(f"{record.recipe['limit_train']} images")
     if record.preprocess.size != full.preprocess.size:

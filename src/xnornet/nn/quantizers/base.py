@@ -89,13 +89,8 @@ class WeightQuantizer(nn.Module):
             weight: (out, ...); where its quantizer does not say otherwise, its magnitudes stay.
             codes: of the weight's shape.
             scale: (out,); None: 1, or any.
-
-        Raises:
-            NotImplementedError: there is no way back from codes of this kind.
         """
         del scale
-        if self.bits != 1:
-            raise NotImplementedError(f"{type(self).__name__} of {self.bits} bits has no way back from its codes")
         weight.copy_(codes * magnitudes(weight))
 
     def initialise_(self, weight: Tensor) -> None:

@@ -18,7 +18,7 @@ from .base import (
     check_bits,
     magnitudes,
 )
-from .kbit import _Levels
+from .kbit import _Levels, within_cells
 
 __all__ = ["DoReFa", "DoReFaGradient", "DoReFaWeight"]
 
@@ -54,8 +54,16 @@ class DoReFaWeight(WeightQuantizer):
 
     def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
         """As the base class; of one bit, which have one scale for the layer, scaled for a mean of that."""
-        super().restore_(weight, codes, scale)
-        weight.copy_(codes * magnitudes(weight, scale))
+        if self.bits == 1:
+            weight.copy_(codes * magnitudes(weight, scale))
+            return
+        squashed = weight.tanh()
+        largest = squashed.abs().max()
+        values = within_cells(squashed / largest, codes, self.bits)
+        # The largest is a highest or a lowest code: all are counted from it.
+        edge = codes.abs().flatten().argmax()
+        values.view(-1)[edge] = codes.view(-1)[edge].sign()
+        weight.copy_((values * largest).atanh())
 
     def _positions(self, weight: Tensor) -> Tensor:
         """Where each weight lies between the lowest code, 0, and the highest, before rounding."""

@@ -24,7 +24,7 @@ from .base import (
     per_filter,
 )
 
-__all__ = ["KBit", "KBitWeight"]
+__all__ = ["KBit", "KBitWeight", "within_cells"]
 
 
 class _Quantize(torch.autograd.Function):
@@ -64,6 +64,19 @@ class KBit(_Levels):
     r"""The paper's q_k of inputs: clip to [-1, 1], then 2^k equally spaced levels; backward ``1[|x| <= 1]``."""
 
 
+def within_cells(fresh: Tensor, codes: Tensor, bits: int) -> Tensor:
+    """Values in [-1, 1] whose signed codes of `bits` bits are `codes`.
+
+    Each lies as far from its level, ``codes / steps``, and on the same side, outward or inward, as the fresh value of
+    its place from its own: not all on their levels, where the same step of training would move them all.
+    """
+    steps = 2**bits - 1
+    own = quantize(fresh, bits, signed=True)
+    outward = (fresh.abs().clamp(max=1) - own.abs() / steps) * 0.95  # a cell is 1 / steps to either side, less rounding
+    out: Tensor = (codes.abs() / steps + outward).clamp(max=1) * codes.sign()
+    return out
+
+
 class KBitWeight(WeightQuantizer):
     r"""``W ~ alpha * q_k(W)``: the paper's q_k in place of sign, with the scale that is optimal for it.
 
@@ -94,6 +107,27 @@ class KBitWeight(WeightQuantizer):
         through = codes + (inside - inside.detach()) * steps
         out: Tensor = through * per_filter(self._scale(weight, codes), weight)
         return out
+
+    def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
+        """As the base class; among all weights of these codes, one whose scale is `scale`."""
+        steps = 2**self.bits - 1
+        found, levels = within_cells(weight, codes, self.bits).double(), codes.abs().double() / steps
+        if scale is not None:
+            # Moved outward or inward, each by its level, as far as its cell goes: the scale grows with the move.
+            least, most = levels - 0.999 / steps, (levels + 0.999 / steps).clamp(max=1)
+            flat, squares = found.abs().flatten(1), (levels * codes.abs()).flatten(1).sum(1) * steps
+            low, high = torch.full_like(squares, -2.0), torch.full_like(squares, 2.0)
+
+            def moved(by: Tensor) -> Tensor:
+                out: Tensor = (flat + by[:, None] * levels.flatten(1)).clamp(least.flatten(1), most.flatten(1))
+                return out
+
+            for _ in range(50):
+                middle = (low + high) / 2
+                over = (moved(middle) * codes.abs().flatten(1)).sum(1) > scale.double() * squares
+                low, high = torch.where(over, low, middle), torch.where(over, middle, high)
+            found = moved(high).view_as(found) * codes.sign()
+        weight.copy_(found)
 
     def initialise_(self, weight: Tensor) -> None:
         nn.init.uniform_(weight, -1.0, 1.0)
