@@ -260,6 +260,22 @@ def test_what_the_page_on_photos_says_of_training_on_a_gpu() -> None:
     assert f"Bi-Real Net at {pace['birealnet18', 'bireal'] / pace['resnet18', 'float']:.2f} of the float" in page
 
 
+def test_what_the_page_on_cifar10_says_of_training_on() -> None:
+    page = " ".join((ROOT / "docs" / "cifar10.md").read_text().split())
+    (row,) = rows_of(RESULTS / "further" / "lr-0.001" / "cifar10.csv")
+    curve = rows_of(RESULTS / "further" / "lr-0.001" / "cifar10-curves.csv")
+    before = next(r for r in rows_of(RESULTS / "cifar10.csv") if r["line"] == "VGG, XNOR-Net")
+    known = [r for r in rows_of(RESULTS / "cifar10-curves.csv") if r["line"] == "VGG, XNOR-Net"][-1]
+    assert float(row["test_top1_engine"]) < float(before["test_top1_engine"])
+    for said in (
+        f"**ended at {float(row['test_top1_engine']):.2%}, below the {float(before['test_top1_engine']):.2%}",
+        f"after four epochs it stood at {float(curve[3]['test_top1']):.2%}",
+        f"at {float(curve[-1]['train_top1']):.1%}, where the 60 epochs before",
+        f"had ended at {float(known['train_top1']):.1%}",
+    ):
+        assert said.replace("%", " %") in page
+
+
 def test_what_the_page_on_cifar10_says_at_reduced_size() -> None:
     page = " ".join((ROOT / "docs" / "cifar10.md").read_text().split())
     reduced, full = (top1_by_seed(path) for path in (RESULTS / "reduced" / "cifar10.csv", RESULTS / "cifar10.csv"))

@@ -21,7 +21,7 @@ MODULES = sorted(
 
 def test_modules_are_found() -> None:
     assert "xnornet.engine" in MODULES
-    assert "xnornet.cli" in MODULES
+    assert "xnornet.cli.training" in MODULES  # of the verbs, one that needs torch when it runs
 
 
 @pytest.mark.parametrize("module", ["xnornet", *MODULES])
