@@ -88,8 +88,10 @@ def settle(network: nn.Module, images: Iterable[Tensor]) -> None:
     sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
 
     def count(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].double().transpose(0, 1).flatten(1)
-        sums[norm] += torch.stack([torch.full_like(x[:, 0], x.shape[1]), x.sum(1), x.square().sum(1)])
+        x = inputs[0]
+        variance, mean = torch.var_mean(x, dim=[0, *range(2, x.dim())], correction=0)
+        squares = variance.double() + mean.double().square()
+        sums[norm] += torch.stack([torch.ones_like(squares), mean.double(), squares]) * (x.numel() / x.shape[1])
 
     hooks = [norm.register_forward_pre_hook(count) for norm in sums]
     try:
