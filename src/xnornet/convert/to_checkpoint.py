@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data import Split, Unreadable
 from ..errors import UnsupportedError
-from ..evaluate import batches
+from ..evaluate import Progress, batches
 from ..format import read
 from ..graph import PackedModel
 from ..train.checkpoint import AtomicCheckpoints, Record, build, weights_checkpoint
@@ -20,8 +20,6 @@ from .unpack import settle, unpack
 __all__ = ["unpack_checkpoint"]
 
 _SETTLE_IMAGES = 2048  # a norm of CIFAR-10's last layers sees one number of each: its deviation is then known to 2 %
-
-Progress = Callable[[int, int], None]  # (images done, images in all)
 
 
 def unpack_checkpoint(
