@@ -189,7 +189,7 @@ def test_another_network_is_refused():
 def test_a_packed_file_becomes_a_checkpoint_to_begin_with_and_to_teach(chosen, tiny_data, tmp_path):
     first = train(f"fashion-{chosen}", out=tmp_path / "first", overrides={**TINY, "epochs": 3, "model.width": 8})
     packed = pack_checkpoint(first.checkpoint, tmp_path / "m.safetensors")
-    record = unpack_checkpoint(tmp_path / "m.safetensors", tmp_path / "again.ckpt", tiny_data.split("train"))
+    record = unpack_checkpoint(packed, tmp_path / "again.ckpt", tiny_data.split("train"))
     assert (record.test_top1, record.epoch) == (first.test_top1, 3)
     again = pack_checkpoint(tmp_path / "again.ckpt", tmp_path / "again.safetensors")
     assert again.provenance == packed.provenance
@@ -215,9 +215,9 @@ def test_a_packed_file_becomes_a_checkpoint_to_begin_with_and_to_teach(chosen, t
 
 def test_files_of_other_modules_are_refused(tiny_data, tmp_path):
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
-    format.write(lower(module, torch.zeros(1, 3, 4, 4)), tmp_path / "m.safetensors")
+    packed = lower(module, torch.zeros(1, 3, 4, 4))
     with pytest.raises(UnsupportedError, match="does not say which network it was packed from"):
-        unpack_checkpoint(tmp_path / "m.safetensors", tmp_path / "m.ckpt", tiny_data.split("train"))
+        unpack_checkpoint(packed, tmp_path / "m.ckpt", tiny_data.split("train"))
     assert not (tmp_path / "m.ckpt").exists()
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
 from ..terminal import console, located, need_training_extra, overrides_of, print_json, progress_bar, show
 from .app import AsJson, PackedFile, complain
 from .inference import data_of
@@ -113,9 +113,12 @@ def unpack(
     from ..convert.to_checkpoint import unpack_checkpoint
     from ..format import read
 
-    path = located(file)
-    split = data_of(file, read(path), data).split("train")
-    with progress_bar("batch norms") as progress:
-        record = unpack_checkpoint(path, output, split, progress=progress)
+    packed = read(located(file))
+    split = data_of(file, packed, data).split("train")
+    try:
+        with progress_bar("batch norms") as progress:
+            record = unpack_checkpoint(packed, output, split, progress=progress)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{file}: {error}") from error
     what = f"{record.model}, method {record.method}"
     console.print(f"{output}: {what}; train on with init_from={output}", soft_wrap=True)

@@ -12,7 +12,6 @@ from torch import Tensor
 from ..data import Split, Unreadable
 from ..errors import UnsupportedError
 from ..evaluate import Progress, batches
-from ..format import read
 from ..graph import PackedModel
 from ..train.checkpoint import AtomicCheckpoints, Record, build, weights_checkpoint
 from .unpack import settle, unpack
@@ -23,15 +22,15 @@ _SETTLE_IMAGES = 2048  # a norm of CIFAR-10's last layers sees one number of eac
 
 
 def unpack_checkpoint(
-    path: str | Path, checkpoint: str | Path, images: Split, *, progress: Progress | None = None
+    model: PackedModel, checkpoint: str | Path, images: Split, *, progress: Progress | None = None
 ) -> Record:
-    """Write a checkpoint that computes what a packed file of `xnornet pack` does: for `init_from` and `teacher`.
+    """Write a checkpoint that computes what a packed model of `xnornet pack` does: for `init_from` and `teacher`.
 
     What is not in the file, magnitudes of latent weights and what batch norms see, is drawn and measured: see `unpack`
     and `settle`. Training cannot be resumed from it, only begun.
 
     Args:
-        path: of the packed file.
+        model: what was packed.
         checkpoint: to write.
         images: that the norms are shown, some 2,000 of them: those the network was trained on.
         progress: told of them.
@@ -40,31 +39,26 @@ def unpack_checkpoint(
         What the checkpoint says of itself.
 
     Raises:
-        FormatError: the packed file is missing or damaged.
         UnsupportedError: it was packed from another module than a network of `xnornet train`, or by an older release
             that built it otherwise.
         DataError: the images cannot be read.
         TrainingError: the checkpoint cannot be written; nothing is left behind.
     """
-    model = read(path)
-    record = _record(path, model)
+    record = _record(model)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the same file gives the same checkpoint
             network = build(record)
     except (ValueError, TypeError) as error:
-        raise UnsupportedError(f"{path}: its network cannot be built here ({error})") from error
-    try:
-        unpack(model, network)
-    except UnsupportedError as error:
-        raise UnsupportedError(f"{path}: {error}") from error
+        raise UnsupportedError(f"its network cannot be built here ({error})") from error
+    unpack(model, network)
     settle(network, _some(images, model, progress))
     AtomicCheckpoints().save_checkpoint(weights_checkpoint(network, record), checkpoint)
     return record
 
 
-def _record(path: str | Path, model: PackedModel) -> Record:
-    """What the packed file says of the network's origin."""
+def _record(model: PackedModel) -> Record:
+    """What the packed model says of the network's origin."""
     said = cast("Mapping[str, Any]", model.provenance)
     try:
         recipe = said["recipe"]
@@ -83,7 +77,7 @@ def _record(path: str | Path, model: PackedModel) -> Record:
         )
     except (KeyError, TypeError) as error:
         raise UnsupportedError(
-            f"{path}: does not say which network it was packed from; only what `xnornet pack` wrote can be unpacked, "
+            "it does not say which network it was packed from; only what `xnornet pack` wrote can be unpacked, "
             "other modules by xnornet.convert.unpack"
         ) from error
 
