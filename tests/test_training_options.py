@@ -360,3 +360,20 @@ def test_a_compiled_network_trains_as_an_eager_one(tiny_data, tmp_path):
     eager = train("fashion-bwn", out=tmp_path / "eager", overrides=options)
     compiled = train("fashion-bwn", out=tmp_path / "compiled", overrides={**options, "compile": "true"})
     assert_close(weights(eager.checkpoint), weights(compiled.checkpoint), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "low"), [("float", True), ("bwn", True), ("xnor", False)])
+def test_a_teacher_of_real_inputs_answers_in_16_bits(method, low, tiny_data, tmp_path, monkeypatch):
+    """One of binary inputs does not: its sums are whole numbers, which 16 bits cannot hold."""
+    teacher = train(f"fashion-{method}", out=tmp_path / "teacher", overrides={**TINY, "epochs": 1})
+    seen = set()
+
+    def watched(path):
+        network, record = load_module(path)
+        network.register_forward_pre_hook(lambda *_: seen.add(torch.is_autocast_enabled("cpu")))
+        return network, record
+
+    monkeypatch.setattr("xnornet.train.run.load_module", watched)
+    options = {**TINY, "epochs": 1, "precision": "bf16-mixed", "teacher": str(teacher.checkpoint)}
+    train("fashion-bwn", out=tmp_path / "student", overrides=options)
+    assert seen == {low}
