@@ -1,6 +1,7 @@
 """Interrupted runs end with the weights of uninterrupted ones, bit for bit."""
 
 import csv
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -84,6 +85,7 @@ def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every,
     monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(train_data, "cores", lambda: 1)
     check_interrupted_after_five_steps(options, tmp_path, monkeypatch)
+    assert not multiprocessing.active_children(), "workers end with their run, whole or interrupted"
 
 
 def check_interrupted_after_five_steps(options, tmp_path, monkeypatch):

@@ -55,6 +55,7 @@ class ImageDataModule(L.LightningDataModule):
         self.first_epoch = first_epoch
         self.first_batch = first_batch
         self.unreadable: dict[str, Unreadable] = {}
+        self._streams: list[StreamLoader] = []
         scale, bias = recipe.preprocess.scale_bias()
         self._scale = torch.from_numpy(scale).view(-1, 1, 1)
         self._bias = torch.from_numpy(bias).view(-1, 1, 1)
@@ -90,6 +91,11 @@ class ImageDataModule(L.LightningDataModule):
                 raise DataError(f"data '{self.data.name}': none of its test images can be read")
             return MemoryLoader(tensors, EvaluationOrder(len(tensors[1]), size, **self._processes))
         return self._stream(split, "test", EvaluationOrder(len(split), size, **self._processes))
+
+    def close(self) -> None:
+        """End the processes that decode images, if any."""
+        while self._streams:
+            self._streams.pop().close()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         pixels, labels = batch  # uint8 (N, H, W, C)
@@ -155,9 +161,11 @@ class ImageDataModule(L.LightningDataModule):
         self, split: Split, which: str, batches: BatchOrder | EvaluationOrder, augmentation: Augmentation | None = None
     ) -> StreamLoader:
         unreadable = self._note(split, which)
-        return StreamLoader(
+        stream = StreamLoader(
             split, self.recipe.preprocess, batches, augmentation, unreadable=unreadable, workers=self._workers
         )
+        self._streams.append(stream)
+        return stream
 
     def _note(self, split: Split, which: str) -> Unreadable:
         return self.unreadable.setdefault(which, Unreadable(len(split)))

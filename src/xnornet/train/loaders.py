@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from ..data import Split, Unreadable
 from ..data.unreadable import TOLERATED
@@ -69,7 +70,7 @@ class MemoryLoader(Sized):
 
 
 class StreamLoader(Sized):
-    """Batches decoded and augmented by worker processes, which live as long as this.
+    """Batches decoded and augmented by worker processes, which live from the first batch until `close`.
 
     Args:
         split: of images.
@@ -115,6 +116,16 @@ class StreamLoader(Sized):
             for index, reason in faults:
                 self.unreadable.add(index, reason)
             yield pixels, labels
+
+    def close(self) -> None:
+        """End the worker processes.
+
+        Lightning does so for a `DataLoader` of its own, by the same private names. Left to the garbage collector, which
+        may close the workers' queues before it ends the loader, they are waited for, ten seconds each, in vain.
+        """
+        if isinstance(self._loader._iterator, _MultiProcessingDataLoaderIter):
+            self._loader._iterator._shutdown_workers()
+            self._loader._iterator = None
 
 
 class _Decoder(Dataset[tuple[Tensor, Tensor, Faults]]):

@@ -162,7 +162,7 @@ def _run(
         )
     ending = Ending(folder)
     kept = RunFolder(folder, record, ending, report)
-    with _quiet(), ending:
+    with _quiet(), ending, contextlib.closing(batches):
         trainer = L.Trainer(
             max_epochs=chosen.epochs,
             accelerator="auto",
