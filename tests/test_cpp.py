@@ -36,6 +36,16 @@ def run(*command: str | Path) -> list[str]:
     return [line.split()[0] for line in done.stdout.splitlines() if " 0 failures" in line]
 
 
+@pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
+def test_the_program_is_valid() -> None:
+    """Its sources, whose functions change with the engine's; built and run only by slow tests."""
+    sources = sorted((ROOT / "cpp" / "tests").glob("*.cc"))
+    assert sources
+    command = ["c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-I", ROOT / "cpp", *sources]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_native(tmp_path: Path) -> None:
     golden.write(tmp_path / "golden")

@@ -155,7 +155,7 @@ void test_golden(const KernelSet& set, const char* path, Report& report) {
     for (float y : expected) size = std::max(size, std::fabs(y));
     for (int threads : {1, 2}) {
       Plan plan(graph, std::vector<float>(channels, 1.0f), std::vector<float>(channels), threads, set.name,
-                false);
+                Stem::kFloat);
       // As many callers at once, who share the plan and its threads.
       std::vector<std::vector<float>> logits(threads, std::vector<float>(expected.size()));
       std::vector<std::thread> callers;
