@@ -305,8 +305,7 @@ void bind_plan(nb::module_& m) {
       .def("profile", &profile, arg("x"), arg("repeat"))
       .def_prop_ro("isa", [](const Plan& plan) { return plan.kernels().name; })
       .def_prop_ro("threads", &Plan::threads)
-      .def_prop_ro("arena_bytes", &Plan::arena_bytes)
-      .def_prop_ro("weight_bytes", &Plan::weight_bytes);
+      .def_prop_ro("images_at_once", &Plan::images_at_once);
 }
 
 // A whole convolution of the baseline; all arrays channels last, and of the right sizes.

@@ -1,6 +1,7 @@
 // A network ready to run: its steps, their repacked weights, and the memory of each run in progress.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <string>
@@ -23,6 +24,15 @@ class Plan {
   // Compute logits (batch, classes). Any number of threads may call it at once. Where `step_ms` is given, it
   // takes the time of every step.
   void run(const RawInput& input, size_t batch, float* logits, double* step_ms = nullptr);
+
+  // In how large parts a batch is best run. A larger part reads the weights less often, but its values leave
+  // the cache: no more bytes of them than of weights, or than a core's cache holds. Measured, ms an image of
+  // 32 in parts of 1, 2, 4, 8: ResNet-18, 2 MB of weights, 5.24, 5.34, 5.48, 5.67; AlexNet, 24
+  // MB, 3.86, 3.80, 3.58, 3.51.
+  size_t images_at_once() const {
+    const size_t most = std::max<size_t>(size_t{1} << 20, weight_bytes());
+    return std::max<size_t>(1, most / std::max<size_t>(1, arena_bytes()));
+  }
 
   const std::vector<std::unique_ptr<Step>>& steps() const { return schedule_.steps; }
   const Value& input() const { return schedule_.input; }

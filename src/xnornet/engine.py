@@ -31,7 +31,6 @@ __all__ = ["Isa", "Model", "Stem", "StepRecord", "available_isas", "finite", "li
 Stem = Literal["float", "fixed", "integer"]
 
 _BATCH = 32  # images that classify() runs at once
-_ARENA_BYTES = 1 << 20  # of the values of a part of a batch: what a core's cache holds
 
 
 @dataclass(frozen=True)
@@ -184,11 +183,7 @@ class Model:
         """
         x = self._check(x)
         logits = np.empty((len(x), len(self._labels)), np.float32)
-        # A larger part reads the weights less often, but its values leave the cache: no more bytes of them than of
-        # weights. Measured, ms an image of 32 in parts of 1, 2, 4, 8: ResNet-18, 2 MB of weights, 5.24, 5.34, 5.48,
-        # 5.67; AlexNet, 24 MB, 3.86, 3.80, 3.58, 3.51.
-        most = max(_ARENA_BYTES, self._plan.weight_bytes)
-        step = max(1, min(len(x), most // max(1, self._plan.arena_bytes)))
+        step = self._plan.images_at_once
         for begin in range(0, len(x), step):
             self._plan.run(x[begin : begin + step], logits[begin : begin + step])
         return logits
