@@ -238,7 +238,11 @@ def _decode_model(document: Any, tensors: dict[str, np.ndarray[Any, Any]]) -> Pa
     ops = tuple(_decode(entry, unused) for entry in document["ops"])
     if unused:
         raise ValueError(f"no op takes tensor '{next(iter(unused))}'")
+    _names(Preprocess, set(document["preprocess"]), "preprocess")
     preprocess: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document["preprocess"].items()}
+    for what in ("mean", "std"):
+        for value in preprocess[what]:
+            _real(value, f"preprocess, {what}")
     return PackedModel(
         ops=ops,
         preprocess=Preprocess(**preprocess),
@@ -252,12 +256,18 @@ def _decode(entry: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> 
     op_type = OP_TYPES.get(entry["kind"])
     if op_type is None:
         raise ValueError(f"op kind '{entry['kind']}' is unknown")
-    names = {field.name for field in dataclasses.fields(op_type)}
-    if names | {"kind"} != set(entry):
-        raise ValueError(f"op kind '{entry['kind']}' has the fields {sorted(names)}, got {sorted(entry)}")
+    names = _names(op_type, set(entry) - {"kind"}, f"op kind '{entry['kind']}'")
     hints = _hints(op_type.kind)
     where = f"op '{entry['name']}'"
     return op_type(**{name: _field(entry[name], name, hints[name], tensors, where) for name in names})
+
+
+def _names(of: type[Any], given: set[str], what: str) -> set[str]:
+    """The names of a dataclass's fields: all of them are given, and no others."""
+    names = {field.name for field in dataclasses.fields(of)}
+    if names != given:
+        raise ValueError(f"{what} has the fields {sorted(names)}, got {sorted(given)}")
+    return names
 
 
 @functools.cache
@@ -285,16 +295,23 @@ def _field(value: Any, name: str, hint: Any, tensors: dict[str, np.ndarray[Any, 
         width = _typed(value["width"], int, what)
         return CodeArray(_numbers(value["codes"], what), width, tensors.pop(value["tensor"]))
     if hint is Window:
+        _names(Window, set(value), what)
         return Window(**{key: _numbers(numbers, f"{what}.{key}") for key, numbers in value.items()})
     if hint == tuple[str, ...]:
         return tuple(_typed(item, str, what) for item in value)
     if hint is float:
-        return (-math.inf if name == "minimum" else math.inf) if value is None else float(value)
+        return (-math.inf if name == "minimum" else math.inf) if value is None else _real(value, what)
     return _typed(value, hint, what)
 
 
 def _numbers(values: Any, what: str) -> tuple[Any, ...]:
     return tuple(_typed(value, int, what) for value in values)
+
+
+def _real(value: Any, what: str) -> float:
+    if type(value) not in (int, float) or (type(value) is int and abs(value) >= 10**18):
+        raise ValueError(f"{what}: {value!r} is not a number, or a whole one of more than 18 digits")
+    return float(value)
 
 
 def _typed(value: Any, kind: type[Any], what: str) -> Any:

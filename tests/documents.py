@@ -1,0 +1,75 @@
+"""Packed files whose model documents are changed, with right checksums: what only a reader's own checks can refuse."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from xnornet import format
+
+from .networks import tiny_model
+
+Change = Callable[[Any], object]
+
+
+def opened(data: bytes) -> tuple[dict[str, Any], Any, bytes]:
+    """The header of a packed file, its model document, and the bytes of its tensors."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return header, json.loads(header["__metadata__"]["model"]), data[8 + length :]
+
+
+def sealed(header: dict[str, Any], document: Any, tensors: bytes) -> bytes:
+    """A file of these parts."""
+    header["__metadata__"] |= {"model": json.dumps(document), "sha256": "0" * 64}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    raw = len(text).to_bytes(8, "little") + text + tensors
+    return raw.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + hashlib.sha256(raw).hexdigest().encode(), 1)
+
+
+def with_document(change: Change) -> bytes:
+    """`tiny_model`'s file, its document changed."""
+    header, document, tensors = opened(format.dumps(tiny_model()))
+    change(document)
+    return sealed(header, document, tensors)
+
+
+# What makes a model impossible, and what a message about it says.
+CHANGES: list[tuple[Change, str]] = [
+    (lambda d: d["ops"][0].update(kind="launch_missiles"), "unknown"),
+    (lambda d: d["ops"][0].update(extra=1), "fields"),
+    (lambda d: d["ops"][0].pop("inputs"), "fields"),
+    (lambda d: d["ops"][1].update(inputs=["nowhere"]), "nowhere"),
+    (lambda d: d["ops"][1].update(name=d["ops"][0]["name"]), "named"),
+    (lambda d: d["ops"].pop(), "no op takes tensor"),
+    (lambda d: d["ops"].clear(), "no op takes tensor"),
+    (lambda d: d["labels"].pop(), "labels"),
+    (lambda d: d["labels"].__setitem__(0, 3), "label"),
+    (lambda d: d["preprocess"].update(size=[1, 1]), "pool2"),
+    (lambda d: d["preprocess"].update(size=[12.5, 12]), "size"),
+    (lambda d: d["preprocess"].update(mode="CMYK"), "CMYK"),
+    (lambda d: d["preprocess"].update(std=[1e-50]), "not finite in float32"),
+    (lambda d: d.update(preprocess=[]), "no valid model"),
+    (lambda d: d["ops"][0].update(window=[]), "no valid model"),
+    (lambda d: d["ops"][0].update(name="\ud800"), "surrogates"),
+    (
+        lambda d: d["ops"].append({"kind": "clamp", "name": "c", "inputs": [], "minimum": 10**400, "maximum": 1.0}),
+        "18 digits",
+    ),
+    (lambda d: d["ops"][0]["window"].update(padding=[1 << 15] * 4), "too large"),
+    (lambda d: d["preprocess"].update(std=[0.0]), "std"),
+    (lambda d: d["ops"][0]["window"].update(stride=[0, 1]), "stride"),
+    (lambda d: d["ops"][0]["window"].update(stride=[True, 1]), "int"),
+    (lambda d: d["ops"][0]["window"].update(padding=[1, 1]), "padding"),
+    (lambda d: d["ops"][0].update(groups=1.0), "int"),
+    (lambda d: d["ops"][0]["weight"].update(tensor="no"), "no"),
+    (lambda d: d.pop("ops"), "ops"),
+    (
+        lambda d: [op["weight"].update(bits=[1, 1, 1, 1]) for op in d["ops"] if "bits" in op.get("weight", {})],
+        "bits",
+    ),
+    (lambda d: [op.update(padding_value=2) for op in d["ops"] if op["kind"] == "binary_conv2d"], "padding_value"),
+]
