@@ -71,21 +71,24 @@ bench-docs: install
 	$(BIN)/python scripts/write_tables.py
 	$(BIN)/python scripts/write_performance.py --draw
 
-# The engine's tests under the address and undefined-behaviour sanitizers; its C++ tests, which run networks with several
-# threads and callers at once, under these and the thread sanitizer.
+# The engine's tests and those of the C library under the address and undefined-behaviour sanitizers; the C++ tests, which
+# run networks with several threads and callers at once, under these and the thread sanitizer.
 SANITIZED := build/sanitize/site
+SANITIZER = LD_PRELOAD=$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libstdc++.so) \
+  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 sanitize: install
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --upgrade --target $(SANITIZED) \
 	  -C cmake.define.XNORNET_SANITIZE=address,undefined -C build-dir=build/sanitize/work .
-	XNORNET_TEST_SITE=$(SANITIZED) LD_PRELOAD=$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libstdc++.so) \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(BIN)/pytest -q tests/test_engine*.py
+	XNORNET_TEST_SITE=$(SANITIZED) $(SANITIZER) $(BIN)/pytest -q tests/test_engine*.py
 	$(BIN)/python -c 'import pathlib, tests.golden as g; g.write(pathlib.Path("build/sanitize/golden"))'
 	for which in thread address,undefined; do \
 	  $(BIN)/cmake -S . -B build/sanitize/$$which -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
-	    -DXNORNET_BUILD_TESTS=ON -DXNORNET_SANITIZE=$$which > /dev/null && \
+	    -DXNORNET_BUILD_TESTS=ON -DXNORNET_SANITIZE=$$which -DCMAKE_INSTALL_LIBDIR=lib > /dev/null && \
 	  $(BIN)/cmake --build build/sanitize/$$which && \
 	  build/sanitize/$$which/cpp/tests/xnornet_tests build/sanitize/golden || exit 1; \
 	done
+	$(BIN)/cmake --install build/sanitize/address,undefined --prefix build/sanitize/c > /dev/null
+	XNORNET_TEST_C=build/sanitize/c $(SANITIZER) $(BIN)/pytest -q tests/test_c.py
 
 clean:
 	rm -rf build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,21 @@ bool fits(size_t size, int channels, bool optional = false) {
   return size == static_cast<size_t>(channels) || (optional && size == 0);
 }
 
+// Whether some window has no tap on any pixel: its maximum, or the mean of what it holds, is undefined.
+bool misses(const Window& w, const Value& in, const Value& out) {
+  const auto axis = [](int64_t size, int64_t count, int before, int kernel, int64_t stride,
+                       int64_t dilation) {
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t origin = i * stride - before;
+      const int64_t first = origin >= 0 ? 0 : (-origin + dilation - 1) / dilation;  // tap at or after pixel 0
+      if (first >= kernel || origin + dilation * first >= size) return true;
+    }
+    return false;
+  };
+  return axis(in.height, out.height, w.top, w.kernel_h, w.stride_h, w.dilation_h) ||
+         axis(in.width, out.width, w.left, w.kernel_w, w.stride_w, w.dilation_w);
+}
+
 struct Infer {
   const std::vector<Value>& in;
 
@@ -67,11 +82,15 @@ struct Infer {
   Value operator()(const MaxPool& op) const {
     const Value& x = take(0, {DType::kF32, DType::kI32, DType::kBits});
     require(fits(op.minimum.size(), x.channels, true), "minimum has a wrong size");
-    return slide(op.window, x, x.channels, x.dtype);
+    const Value out = slide(op.window, x, x.channels, x.dtype);
+    require(!misses(op.window, x, out), "padding leaves a window without a pixel");
+    return out;
   }
   Value operator()(const AvgPool& op) const {
     const Value& x = take(0, {DType::kF32});
-    return slide(op.window, x, x.channels, DType::kF32);
+    const Value out = slide(op.window, x, x.channels, DType::kF32);
+    require(op.count_padding || !misses(op.window, x, out), "padding leaves a window without a pixel");
+    return out;
   }
   Value operator()(const Add&) const {
     const Value &a = take(0, {DType::kF32}), &b = take(1, {DType::kF32});

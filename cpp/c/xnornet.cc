@@ -1,0 +1,127 @@
+#include "c/xnornet.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "file/packed_file.h"
+#include "runtime/dispatch.h"
+#include "runtime/plan.h"
+
+struct xnornet_model {
+  xnornet_model(const xnornet::PackedFile& file, int threads, const std::string& isa, xnornet::Stem stem)
+      : preprocess(file.preprocess),
+        labels(file.labels),
+        plan(file.graph, preprocess.scale, preprocess.bias, threads, isa, stem) {}
+
+  const xnornet::Preprocess preprocess;
+  const std::vector<std::string> labels;
+  xnornet::Plan plan;
+};
+
+namespace {
+
+using xnornet::Stem;
+
+thread_local std::string last_error;
+
+// What `work` returns; or `failed`, and the error is kept, where it throws: no exception leaves the library.
+template <class Work, class Result>
+Result guarded(const std::string& where, Result failed, Work work) noexcept {
+  try {
+    try {
+      return work();
+    } catch (const std::bad_alloc&) {
+      last_error = where + "needs more memory than is free";
+    } catch (const std::exception& error) {
+      last_error = where + error.what();
+    }
+  } catch (...) {
+    last_error.clear();  // no memory for the message either
+  }
+  return failed;
+}
+
+Stem stem_of(const char* asked) {
+  const char* environment = asked ? nullptr : std::getenv("XNORNET_STEM");
+  const std::string name = asked ? asked : environment && *environment ? environment : "float";
+  if (name == "float") return Stem::kFloat;
+  if (name == "fixed") return Stem::kFixed;
+  if (name == "integer") return Stem::kInteger;
+  const char* source = asked ? "stem" : "XNORNET_STEM";
+  throw std::invalid_argument(std::string(source) + " is '" + name + "'; give float, fixed or integer");
+}
+
+xnornet_model* load(const xnornet::Bytes& bytes, const xnornet_options* options) {
+  const xnornet_options chosen = options ? *options : xnornet_options{};
+  const int threads = chosen.threads == 0 ? 1 : chosen.threads;
+  if (threads < 1 || threads > 1024)
+    throw std::invalid_argument("threads is " + std::to_string(threads) + "; give a number from 1 to 1024");
+  const Stem stem = stem_of(chosen.stem);
+  return new xnornet_model(xnornet::parse_packed_file(bytes), threads, chosen.isa ? chosen.isa : "", stem);
+}
+
+int run(xnornet_model* model, const void* input, bool is_pixels, size_t batch, float* logits) {
+  return guarded("", -1, [&] {
+    if (!model || !input || !logits) throw std::invalid_argument("a pointer is NULL");
+    if (batch == 0) throw std::invalid_argument("batch is 0; give at least one image");
+    const xnornet::Value& in = model->plan.input();
+    const size_t size = in.pixels() * in.channels;  // of an image
+    if (!is_pixels)
+      for (size_t i = 0; i < batch * size; ++i)
+        if (!std::isfinite(static_cast<const float*>(input)[i]))
+          throw std::invalid_argument("the input has NaN or infinity in image " + std::to_string(i / size));
+    const size_t most = model->plan.images_at_once();
+    for (size_t begin = 0; begin < batch; begin += most) {
+      const char* from = static_cast<const char*>(input) + begin * size * (is_pixels ? 1 : sizeof(float));
+      model->plan.run({from, is_pixels}, std::min(most, batch - begin),
+                      logits + begin * model->labels.size());
+    }
+    return 0;
+  });
+}
+
+}  // namespace
+
+xnornet_model* xnornet_load(const char* path, const xnornet_options* options) {
+  return guarded(path ? std::string(path) + ": " : "", static_cast<xnornet_model*>(nullptr), [&] {
+    if (!path) throw std::invalid_argument("path is NULL");
+    return load(xnornet::open_bytes(path), options);
+  });
+}
+
+xnornet_model* xnornet_load_bytes(const void* bytes, size_t size, const xnornet_options* options) {
+  return guarded("", static_cast<xnornet_model*>(nullptr), [&] {
+    if (!bytes) throw std::invalid_argument("bytes is NULL");
+    const char* begin = static_cast<const char*>(bytes);
+    return load(std::vector<char>(begin, begin + size), options);
+  });
+}
+
+void xnornet_free(xnornet_model* model) { delete model; }
+
+int xnornet_run_pixels(xnornet_model* model, const uint8_t* pixels, size_t batch, float* logits) {
+  return run(model, pixels, true, batch, logits);
+}
+int xnornet_run_floats(xnornet_model* model, const float* floats, size_t batch, float* logits) {
+  return run(model, floats, false, batch, logits);
+}
+
+int xnornet_height(const xnornet_model* model) { return model->preprocess.height; }
+int xnornet_width(const xnornet_model* model) { return model->preprocess.width; }
+int xnornet_channels(const xnornet_model* model) { return model->preprocess.channels; }
+int xnornet_resize(const xnornet_model* model) { return model->preprocess.resize; }
+const char* xnornet_interpolation(const xnornet_model* model) {
+  return model->preprocess.interpolation.c_str();
+}
+int xnornet_classes(const xnornet_model* model) { return static_cast<int>(model->labels.size()); }
+const char* xnornet_label(const xnornet_model* model, int index) {
+  return index < 0 || index >= xnornet_classes(model) ? nullptr : model->labels[index].c_str();
+}
+const char* xnornet_isa(const xnornet_model* model) { return model->plan.kernels().name; }
+const char* xnornet_error(void) { return last_error.c_str(); }
+const char* xnornet_version(void) { return XNORNET_VERSION; }

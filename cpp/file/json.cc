@@ -1,0 +1,246 @@
+#include "file/json.h"
+
+#include <algorithm>
+#include <locale>
+#include <sstream>
+#include <stdexcept>
+
+namespace xnornet {
+
+class JsonParser {
+ public:
+  explicit JsonParser(std::string_view text) : text_(text) {}
+
+  Json document() {
+    Json value = parse_value(0);
+    skip_space();
+    if (at_ != text_.size()) fail("something follows it");
+    return value;
+  }
+
+ private:
+  static constexpr int kDeepest = 500;
+
+  [[noreturn]] void fail(const char* what) const {
+    throw std::invalid_argument("JSON, at byte " + std::to_string(at_) + ": " + what);
+  }
+  char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  bool take(char c) {
+    if (at_ == text_.size() || text_[at_] != c) return false;
+    ++at_;
+    return true;
+  }
+  void expect(char c, const char* what) {
+    if (!take(c)) fail(what);
+  }
+  void skip_space() {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+      ++at_;
+  }
+
+  Json parse_value(int depth) {
+    if (depth > kDeepest) fail("nested too deeply");
+    skip_space();
+    Json value;
+    switch (peek()) {
+      case '{':
+        parse_object(value, depth);
+        break;
+      case '[':
+        parse_array(value, depth);
+        break;
+      case '"':
+        value.kind_ = Json::Kind::kString;
+        value.string_ = parse_string();
+        break;
+      case 't':
+      case 'f':
+        value.kind_ = Json::Kind::kBoolean;
+        value.integer_ = peek() == 't';
+        parse_word(value.integer_ ? "true" : "false");
+        break;
+      case 'n':
+        parse_word("null");
+        break;
+      default:
+        parse_number(value);
+    }
+    return value;
+  }
+
+  void parse_word(std::string_view word) {
+    if (text_.substr(at_, word.size()) != word) fail("no value");
+    at_ += word.size();
+  }
+
+  void parse_array(Json& value, int depth) {
+    value.kind_ = Json::Kind::kArray;
+    ++at_;
+    skip_space();
+    if (take(']')) return;
+    do {
+      value.array_.push_back(parse_value(depth + 1));
+      skip_space();
+    } while (take(','));
+    expect(']', "no ']'");
+  }
+
+  void parse_object(Json& value, int depth) {
+    value.kind_ = Json::Kind::kObject;
+    ++at_;
+    skip_space();
+    if (take('}')) return;
+    do {
+      skip_space();
+      if (peek() != '"') fail("no name");
+      std::string name = parse_string();
+      skip_space();
+      expect(':', "no ':'");
+      value.object_.emplace_back(std::move(name), parse_value(depth + 1));
+      skip_space();
+    } while (take(','));
+    expect('}', "no '}'");
+    auto& members = value.object_;
+    std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (size_t i = 1; i < members.size(); ++i)
+      if (members[i].first == members[i - 1].first) fail("two members have one name");
+  }
+
+  void digits() {
+    const size_t begin = at_;
+    while (peek() >= '0' && peek() <= '9') ++at_;
+    if (at_ == begin) fail("no value");
+  }
+
+  void parse_number(Json& value) {
+    const size_t begin = at_;
+    take('-');
+    if (!take('0')) digits();
+    bool whole = true;
+    if (take('.')) {
+      whole = false;
+      digits();
+    }
+    if (take('e') || take('E')) {
+      whole = false;
+      if (!take('+')) take('-');
+      digits();
+    }
+    const std::string text(text_.substr(begin, at_ - begin));
+    const bool fits = !whole || text.size() <= size_t{18} + (text[0] == '-');
+    // A stream of the classic locale: strtod would want the decimal comma of the program's own.
+    std::istringstream stream(text);
+    stream.imbue(std::locale::classic());
+    stream >> value.real_;
+    value.kind_ = !fits || !stream ? Json::Kind::kHuge : whole ? Json::Kind::kInteger : Json::Kind::kReal;
+    if (fits && whole) value.integer_ = std::stoll(text);
+  }
+
+  std::string parse_string() {
+    std::string out;
+    ++at_;
+    while (!take('"')) {
+      if (at_ == text_.size()) fail("a string without an end");
+      const char c = text_[at_++];
+      if (static_cast<unsigned char>(c) < 0x20) fail("a control character");
+      if (c == '\\')
+        parse_escape(out);
+      else
+        out += c;
+    }
+    return out;
+  }
+
+  void parse_escape(std::string& out) {
+    constexpr std::string_view kFrom = "\"\\/bfnrt", kTo = "\"\\/\b\f\n\r\t";
+    if (take('u')) {
+      uint32_t code = hex4();
+      if (code >= 0xDC00 && code < 0xE000) fail("half a surrogate pair");
+      if (code >= 0xD800 && code < 0xDC00) {
+        if (!take('\\') || !take('u')) fail("half a surrogate pair");
+        const uint32_t low = hex4();
+        if (low < 0xDC00 || low >= 0xE000) fail("half a surrogate pair");
+        code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+      }
+      return append_utf8(out, code);
+    }
+    const size_t which = kFrom.find(peek());
+    if (at_ == text_.size() || which == std::string_view::npos) fail("an unknown escape");
+    ++at_;
+    out += kTo[which];
+  }
+
+  uint32_t hex4() {
+    uint32_t code = 0;
+    for (int i = 0; i < 4; ++i) {
+      const char c = peek();
+      const int digit = c >= '0' && c <= '9'   ? c - '0'
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                               : -1;
+      if (digit < 0) fail("an unknown escape");
+      code = code << 4 | static_cast<uint32_t>(digit);
+      ++at_;
+    }
+    return code;
+  }
+
+  static void append_utf8(std::string& out, uint32_t code) {
+    const int more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    constexpr uint32_t kLead[] = {0x00, 0xC0, 0xE0, 0xF0};
+    out += static_cast<char>(kLead[more] | code >> (6 * more));
+    for (int i = more - 1; i >= 0; --i) out += static_cast<char>(0x80 | (code >> (6 * i) & 0x3F));
+  }
+
+  std::string_view text_;
+  size_t at_ = 0;
+};
+
+Json Json::parse(std::string_view text) { return JsonParser(text).document(); }
+
+void Json::require(bool condition, const char* what) const {
+  if (!condition) throw std::invalid_argument(std::string("a value is not ") + what);
+}
+
+bool Json::boolean() const {
+  require(kind_ == Kind::kBoolean, "true or false");
+  return integer_ != 0;
+}
+
+int64_t Json::integer() const {
+  require(kind_ == Kind::kInteger, "a whole number");
+  return integer_;
+}
+
+double Json::number() const {
+  require(kind_ == Kind::kInteger || kind_ == Kind::kReal, "a number");
+  return real_;
+}
+
+const std::string& Json::string() const {
+  require(kind_ == Kind::kString, "a string");
+  return string_;
+}
+
+const std::vector<Json>& Json::array() const {
+  require(kind_ == Kind::kArray, "an array");
+  return array_;
+}
+
+const std::vector<std::pair<std::string, Json>>& Json::object() const {
+  require(kind_ == Kind::kObject, "an object");
+  return object_;
+}
+
+const Json& Json::operator[](std::string_view name) const {
+  const auto& members = object();
+  const auto found =
+      std::lower_bound(members.begin(), members.end(), name,
+                       [](const auto& member, std::string_view n) { return member.first < n; });
+  if (found == members.end() || found->first != name)
+    throw std::invalid_argument("there is no '" + std::string(name) + "'");
+  return found->second;
+}
+
+}  // namespace xnornet

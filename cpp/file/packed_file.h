@@ -1,0 +1,35 @@
+// The packed file (docs/format.md), read and checked without Python: what xnornet/format.py does there.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ops/graph.h"
+
+namespace xnornet {
+
+// How an image becomes the input: xnornet/preprocess.py says what each field means.
+struct Preprocess {
+  int height = 0, width = 0, channels = 0;
+  int resize = 0;  // of the smaller side, before the centre is cut out; 0: squash
+  std::string interpolation;
+  std::vector<float> scale, bias;  // a pixel becomes pixel * scale + bias
+};
+
+struct PackedFile {
+  Graph graph;
+  Preprocess preprocess;
+  std::vector<std::string> labels;
+};
+
+using Bytes = Shared<char>;
+
+// A file is mapped, not read, as it may be of any size until its header is known; a pipe is read.
+// Throws std::runtime_error where it cannot be.
+Bytes open_bytes(const std::string& path);
+
+// The graph's weights are views of the bytes, and keep them. Throws std::invalid_argument where these are no
+// packed file, a damaged one, one of another version, or one that describes no valid model.
+PackedFile parse_packed_file(const Bytes& bytes);
+
+}  // namespace xnornet

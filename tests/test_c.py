@@ -1,0 +1,366 @@
+"""The C library: built and installed as docs/c.md says, the same logits as Python, the same files refused."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import xnornet
+from xnornet import FormatError, engine, format, ops
+from xnornet.bits import BitArray
+from xnornet.codes import CodeArray
+from xnornet.graph import PackedModel
+from xnornet.preprocess import Preprocess
+from xnornet.zoo import entries, locate
+
+from .documents import CHANGES, Change, opened, sealed, with_document
+from .networks import tiny_model
+
+ROOT = Path(__file__).parents[1]
+
+
+class Options(ctypes.Structure):
+    _fields_ = (("threads", ctypes.c_int), ("isa", ctypes.c_char_p), ("stem", ctypes.c_char_p))
+
+
+class Library:
+    """xnornet.h by ctypes."""
+
+    def __init__(self, path: Path) -> None:
+        self.functions = ctypes.CDLL(str(path))
+        for name, result, arguments in (
+            ("load", "p", "so"),
+            ("load_bytes", "p", "szo"),
+            ("free", None, "p"),
+            ("run_pixels", "i", "ppzp"),
+            ("run_floats", "i", "ppzp"),
+            ("label", "s", "pi"),
+            ("error", "s", ""),
+            ("version", "s", ""),
+            *((what, "s", "p") for what in ("interpolation", "isa")),
+            *((what, "i", "p") for what in ("height", "width", "channels", "resize", "classes")),
+        ):
+            kinds = {
+                "p": ctypes.c_void_p,
+                "s": ctypes.c_char_p,
+                "i": ctypes.c_int,
+                "z": ctypes.c_size_t,
+                "o": ctypes.POINTER(Options),
+                None: None,
+            }
+            function = getattr(self.functions, f"xnornet_{name}")
+            function.restype, function.argtypes = kinds[result], [kinds[letter] for letter in arguments]
+            setattr(self, name, function)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def open(self, source: bytes | Path, **options: object) -> Model:
+        """Raises ValueError with the library's reason."""
+        chosen = ctypes.byref(Options(**options)) if options else None
+        if isinstance(source, bytes):
+            model = self.load_bytes(source, len(source), chosen)
+        else:
+            model = self.load(os.fsencode(source), chosen)
+        if not model:
+            raise ValueError(self.error().decode())
+        return Model(self, model)
+
+
+class Model:
+    def __init__(self, library: Library, pointer: int) -> None:
+        self.library, self.pointer = library, pointer
+
+    def __del__(self) -> None:
+        self.library.free(self.pointer)
+
+    def get(self, what: str, *args: int) -> Any:
+        found = getattr(self.library, what)(self.pointer, *args)
+        return found.decode() if isinstance(found, bytes) else found
+
+    def run(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        logits = np.full((len(x), self.get("classes")), np.nan, np.float32)
+        run = self.library.run_pixels if x.dtype == np.uint8 else self.library.run_floats
+        x = np.ascontiguousarray(x)
+        if run(self.pointer, x.ctypes.data, len(x), logits.ctypes.data):
+            raise ValueError(self.library.error().decode())
+        return logits
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the library lies, installed."""
+    if given := os.environ.get("XNORNET_TEST_C"):  # by `make sanitize`
+        return Path(given).resolve()
+    tools = Path(sys.executable).parent
+    cmake, ninja = (str(tools / tool) if (tools / tool).exists() else tool for tool in ("cmake", "ninja"))
+    build, prefix = ROOT / "build" / "c", tmp_path_factory.mktemp("prefix")
+    for command in (
+        [cmake, "-S", ROOT, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DCMAKE_INSTALL_LIBDIR=lib"],
+        [cmake, "--build", build],
+        [cmake, "--install", build, "--prefix", prefix],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def library(installed: Path) -> Library:
+    return Library(installed / "lib" / "libxnornet.so")
+
+
+def every_op() -> PackedModel:
+    """What `tiny_model` lacks: a K map, codes, shortcuts, concatenation, multi-bit inputs, dense binary layers."""
+    rng = np.random.default_rng(1)
+
+    def floats(*shape: int) -> npt.NDArray[np.float32]:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    same = ops.Window((3, 3), padding=(1, 1, 1, 1))
+    bits = BitArray.from_signs
+    codes = CodeArray.from_values(2 * rng.integers(-4, 4, (4, 3, 3, 6)) + 1)
+    dense = CodeArray.from_values(2 * rng.integers(-16, 16, (5, 8)) + 1)
+    return PackedModel(
+        ops=(
+            ops.Quantize(name="q", inputs=("input",), bits=2, signed=True),
+            ops.BinaryWeightConv2d(name="bw", inputs=("q",), window=same, weight=bits(floats(6, 3, 3, 3))),
+            ops.InputScale(name="k", inputs=("bw",), window=same, groups=1),
+            ops.Sign(name="s", inputs=("bw",)),
+            ops.BinaryConv2d(name="b", inputs=("s",), window=same, weight=bits(floats(4, 3, 3, 6))),
+            ops.Multiply(name="m", inputs=("b", "k")),
+            ops.QuantizedConv2d(name="qc", inputs=("bw",), window=same, weight=codes),
+            ops.Add(name="a", inputs=("m", "qc")),
+            ops.Concat(name="c", inputs=("a", "m")),
+            ops.AvgPool2d(
+                name="p",
+                inputs=("c",),
+                window=ops.Window((5, 7), (5, 7), (1, 0, 1, 1)),
+                count_padding=False,
+            ),
+            ops.Flatten(name="f", inputs=("p",)),
+            ops.Clamp(name="h", inputs=("f",), minimum=-1.5, maximum=0.25),
+            ops.QuantizedLinear(name="ql", inputs=("h",), weight=dense),
+            ops.Sign(name="s2", inputs=("ql",)),
+            ops.BinaryLinear(name="bl", inputs=("s2",), weight=bits(floats(4, 5))),
+            ops.Affine(name="logits", inputs=("bl",), bias=floats(4)),
+        ),
+        preprocess=Preprocess(mode="RGB", size=(4, 5), mean=(0.1, 0.2, 1 / 3), std=(0.3, 1, 1e-3)),
+        labels=("a", "b", "c", "d"),
+    )
+
+
+def test_every_kind_of_op_is_tried() -> None:
+    assert {op.kind for op in (*tiny_model().ops, *every_op().ops)} == set(ops.OP_TYPES)
+
+
+@pytest.mark.parametrize("stem", [None, b"float", b"fixed", b"integer"])
+@pytest.mark.parametrize("isa", engine.available_isas())
+@pytest.mark.parametrize("make", [tiny_model, every_op])
+def test_the_same_logits(library: Library, make: Callable[[], PackedModel], isa: str, stem: bytes | None) -> None:
+    packed = make()
+    ours = engine.Model(packed, 2, isa=isa, stem=stem.decode() if stem else None)  # type: ignore[arg-type]
+    theirs = library.open(format.dumps(packed), threads=2, isa=isa.encode(), stem=stem)
+    height, width, channels = packed.input_shape
+    rng = np.random.default_rng(0)
+    for batch in (1, 3, 40):
+        pixels = rng.integers(0, 256, (batch, height, width, channels), np.uint8)
+        np.testing.assert_array_equal(theirs.run(pixels), ours.run(pixels))
+        floats = rng.standard_normal((batch, channels, height, width)).astype(np.float32)
+        np.testing.assert_array_equal(theirs.run(floats), ours.run(floats))
+
+
+def test_what_a_model_says_of_itself(library: Library, tmp_path: Path) -> None:
+    preprocess = Preprocess(mode="L", size=(12, 12), resize=20, interpolation="bicubic", mean=(0.3,), std=(0.4,))
+    packed = PackedModel(tiny_model().ops, preprocess, ("cat", 'q"\\\n', "größe 🦆"))
+    format.write(packed, tmp_path / "größe.safetensors")
+    model = library.open(tmp_path / "größe.safetensors")
+    shape = tuple(model.get(what) for what in ("height", "width", "channels", "resize", "interpolation"))
+    assert shape == (12, 12, 1, 20, "bicubic")
+    assert [model.get("label", index) for index in range(-1, 4)] == [None, *packed.labels, None]
+    assert model.get("isa") == engine.Model(packed).isa
+    assert library.version().decode() == xnornet.__version__
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in entries().values() if entry.bundled])
+def test_published_models(library: Library, name: str) -> None:
+    net = xnornet.load(name)
+    model = library.open(locate(name))
+    x = np.random.default_rng(0).integers(0, 256, (2, *net.input_shape), np.uint8)
+    np.testing.assert_array_equal(model.run(x), net.run(x))
+    assert [model.get("label", index) for index in range(model.get("classes"))] == net.labels
+
+
+def test_several_threads_run_one_model(library: Library) -> None:
+    model = library.open(format.dumps(tiny_model()), threads=2)
+    xs = np.random.default_rng(0).integers(0, 256, (50, 2, 12, 12, 1), np.uint8)
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(model.run, xs))
+    np.testing.assert_array_equal(
+        np.stack(got), engine.Model(tiny_model()).run(xs.reshape(-1, 12, 12, 1)).reshape(50, 2, 3)
+    )
+
+
+def refused(library: Library, data: bytes) -> str:
+    with pytest.raises(ValueError, match=".") as caught:
+        library.open(data)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("change", [change for change, _ in CHANGES])
+def test_impossible_models_are_refused(library: Library, change: Change) -> None:
+    refused(library, with_document(change))
+
+
+def test_damaged_files_are_refused(library: Library, tmp_path: Path) -> None:
+    good = format.dumps(tiny_model())
+    library.open(good)
+    library.open(with_document(lambda document: None))
+    for data, words in (
+        (b"", "not a packed model"),
+        (good[:100], "truncated"),
+        (good[:-1], "truncated"),
+        (good + b"\0", "goes on"),
+        ((1 << 40).to_bytes(8, "little") + good[8:], "damaged"),
+        (good.replace(f'"version":"{format.VERSION}"'.encode(), b'"version":"9"'), "version '9'"),
+        (good[:-1] + bytes([good[-1] ^ 1]), "checksum"),
+        (b"\x80\x04" + good[2:], "header"),
+    ):
+        assert words in refused(library, data)
+    with (tmp_path / "image.iso").open("wb") as file:
+        file.truncate(1 << 42)  # takes no room
+    for path, words in (("image.iso", "not a packed model"), ("absent", "No such file"), (".", "Is a directory")):
+        with pytest.raises(ValueError, match=f"{tmp_path / path}: .*{words}"):
+            library.open(tmp_path / path)
+
+
+@given(st.data())
+def test_every_flipped_bit_is_noticed(library: Library, data: st.DataObject) -> None:
+    damaged = bytearray(format.dumps(tiny_model()))
+    position = data.draw(st.integers(0, len(damaged) * 8 - 1))
+    damaged[position // 8] ^= 1 << (position % 8)
+    refused(library, bytes(damaged))
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the values of a JSON document lie, all the way down."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from leaves(inner, (*path, key))
+
+
+# What stands in place of a value: its neighbours in size, other types, far too much.
+ODD = st.sampled_from(
+    [None, True, False, 0, 1, 2, 3, 7, -1, 1.0, 0.5, 1e300, 1 << 31, 1 << 40, 10**30, "", "input", [], [1, 1], {}]
+)
+
+
+@given(st.data(), st.sampled_from([tiny_model, every_op]))
+def test_files_that_python_refuses_and_no_others(
+    library: Library, data: st.DataObject, make: Callable[[], PackedModel]
+) -> None:
+    """A model document with one or two values changed, its checksum right: nothing but the reader's own checks stands
+    between it and the kernels. Where it is taken, the logits are the same."""
+    header, document, tensors = opened(format.dumps(make()))
+    document["provenance"] = {}
+    for _ in range(data.draw(st.integers(1, 2))):
+        *way, last = data.draw(st.sampled_from([path for path in leaves(document) if path]))
+        inner = document
+        for key in way:
+            inner = inner[key]
+        action = data.draw(st.sampled_from(["change", "remove", "repeat"]))
+        if action == "change":
+            inner[last] = data.draw(ODD)
+        elif action == "remove":
+            del inner[last]
+        elif isinstance(inner, list):
+            inner.append(copy.deepcopy(inner[last]))
+        else:
+            inner[f"{last}2"] = copy.deepcopy(inner[last])
+    changed = sealed(header, document, tensors)
+    try:
+        packed = format.loads(changed)
+        ours = engine.Model(packed)
+    except FormatError:
+        refused(library, changed)
+        return
+    theirs = library.open(changed)
+    x = np.random.default_rng(0).integers(0, 256, (1, *packed.input_shape), np.uint8)
+    np.testing.assert_array_equal(theirs.run(x), ours.run(x))
+
+
+def test_misuse_is_told(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = format.dumps(tiny_model())
+    for options, words in (
+        ({"threads": -1}, "threads is -1"),
+        ({"threads": 1025}, "threads is 1025"),
+        ({"isa": b"mmx"}, "'mmx' is not available here; choose one of: "),
+        ({"stem": b"bent"}, "stem is 'bent'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            library.open(data, **options)
+    assert library.open(data, threads=0).run(np.zeros((1, 12, 12, 1), np.uint8)).shape == (1, 3)
+    assert not library.load(None, None)
+    assert library.error() == b"path is NULL"
+    model = library.open(data)
+    with pytest.raises(ValueError, match="batch is 0"):
+        model.run(np.zeros((0, 12, 12, 1), np.uint8))
+    x = np.zeros((3, 1, 12, 12), np.float32)
+    x[1, 0, 3, 4] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinity in image 1"):
+        model.run(x)
+    assert library.run_pixels(None, None, 1, None) == -1
+    assert library.error() == b"a pointer is NULL"
+    library.free(None)
+    monkeypatch.setenv("XNORNET_STEM", "bent")
+    with pytest.raises(ValueError, match="XNORNET_STEM is 'bent'"):
+        library.open(data)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_the_example(installed: Path, tmp_path: Path) -> None:
+    """Built as its first lines say, as far as pkg-config is at hand; the header is C99 and C++."""
+    config = installed / "lib" / "pkgconfig"
+    flags = [f"-I{installed}/include", f"-L{installed}/lib", "-lxnornet"]
+    if shutil.which("pkg-config"):
+        told = ["pkg-config", "--cflags", "--libs", "xnornet"]
+        env = {**os.environ, "PKG_CONFIG_PATH": str(config)}
+        flags = subprocess.run(told, env=env, capture_output=True, text=True, check=True).stdout.split()
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    source, program = ROOT / "examples" / "classify.c", tmp_path / "classify"
+    flags += [f"-Wl,-rpath,{installed}/lib", "-lm"]
+    subprocess.run(["cc", *strict, source, "-o", program, *flags], check=True)
+    header = ["-x", "c++", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    subprocess.run(["c++", *header, installed / "include" / "xnornet.h"], check=True)
+
+    model, picture = locate("cifar10-xnor"), tmp_path / "picture.ppm"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(picture)
+    done = subprocess.run([program, model, picture], capture_output=True, text=True, check=True)
+    best = xnornet.load(model).classify(picture, top=5)[0]
+    assert done.stdout.splitlines() == [str(picture), *(f"  {100 * p:5.1f} %  {label}" for label, p in best)]
+    Image.new("RGB", (31, 32)).save(picture)
+    done = subprocess.run([program, model, picture], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"{picture}: give a binary PPM file of 32 x 32 pixels, 8 bits each\n")
+
+    (tmp_path / "program.c").write_text((ROOT / "docs" / "c.md").read_text().split("```c\n")[1].split("```")[0])
+    subprocess.run(["cc", *strict, "program.c", "-o", "program", *flags], cwd=tmp_path, check=True)
+    shutil.copy(model, tmp_path / "model.safetensors")
+    done = subprocess.run([tmp_path / "program"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == xnornet.load(model).classify(np.zeros((32, 32, 3), np.uint8))[0][0][0]
