@@ -357,3 +357,34 @@ def test_seeds_are_numbers(bad: str, monkeypatch: pytest.MonkeyPatch, capsys: py
         cli.main()
     assert stop.value.code == 2
     assert "whole numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=7", "seed=7: give --seeds 7"),
+        (
+            "method=bnn",
+            "method=bnn: 'learned scale' of 'ablation' is the line with method=xnor-learned",
+        ),
+        ("input_scale=k", "input_scale=k: 'with K"),
+    ],
+)
+def test_what_lines_differ_by_cannot_be_overridden(override: str, said: str, tmp_path: Path) -> None:
+    changes = dict([override.split("=")])
+    with pytest.raises(UsageError, match=said):
+        list(reproduce(comparison("ablation"), out=tmp_path, results=tmp_path, overrides=changes))
+
+
+def test_the_written_table_holds_what_there_is(tmp_path: Path) -> None:
+    """Not only what the last command chose."""
+    write_data(tmp_path / "data")
+    changes = dict(change.split("=") for change in TINY)
+    how = {"out": tmp_path / "runs", "results": tmp_path, "pictures": tmp_path, "times": False, "overrides": changes}
+    make("fashion", data=str(tmp_path / "data"), seeds=(0,), only=["float"], **how)
+    printed, rows = make("fashion", data=str(tmp_path / "data"), seeds=(1,), only=["XNOR"], **how)
+    assert len(rows) == 1
+    assert "| float |" not in printed
+    written = (tmp_path / "fashion.md").read_text()
+    assert written.count("| 1 |") == 2
+    assert "| BWN, binary weights | not run" in written

@@ -145,7 +145,7 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
     """
     plt = pyplot()
     rows = read_rows(curves)
-    drawn = {row["line"] for row in rows}
+    drawn = {row["line"] for row in rows} & {line.label for line in compared.lines}
     panels = _panels([line.label for line in compared.lines if line.label in drawn])
     figure, axes = plt.subplots(
         1, len(panels), figsize=(max(7, 5 * len(panels)), 4), constrained_layout=True, squeeze=False, sharey=True

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.pyplot import need_matplotlib
+from ..bench.results import read_rows
 from ..files import replacing
 from .comparisons import Row, comparison
 from .report import draw_curves, markdown
@@ -19,6 +20,8 @@ __all__ = ["make"]
 def make(what: str, *, results: Path, pictures: Path, only: Sequence[str] = (), **how: Any) -> tuple[str, list[Row]]:
     """Make all runs of a comparison; after each, write ``results/WHAT.md`` and draw ``pictures/WHAT.png`` anew.
 
+    These show all that the results hold, whatever is chosen now.
+
     Args:
         what: one of `COMPARISONS`.
         results, how: as `reproduce`.
@@ -26,20 +29,21 @@ def make(what: str, *, results: Path, pictures: Path, only: Sequence[str] = (), 
         only: of `Comparison.only`; empty: all lines.
 
     Returns:
-        The table in Markdown, and its rows.
+        The table of what is chosen, in Markdown, and its rows.
 
     Raises:
         UsageError: matplotlib is not installed.
         UsageError, DataError, TrainingError: as `reproduce`.
     """
-    compared = comparison(what).only(only) if only else comparison(what)
+    whole = comparison(what)
+    compared = whole.only(only) if only else whole
     need_matplotlib()  # not first after days of training
     found: dict[tuple[str, str], Row] = {}
     with contextlib.closing(reproduce(compared, results=results, **how)) as made:
         for row in made:
             found[row["line"], str(row["seed"])] = row
             with replacing(results / f"{what}.md") as temporary:
-                temporary.write_text(markdown(compared, list(found.values())))
-            draw_curves(compared, results / f"{what}-curves.csv", pictures / f"{what}.png")
+                temporary.write_text(markdown(whole, read_rows(results / f"{what}.csv")))
+            draw_curves(whole, results / f"{what}-curves.csv", pictures / f"{what}.png")
     rows = list(found.values())
     return markdown(compared, rows), rows

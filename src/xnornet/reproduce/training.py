@@ -71,9 +71,11 @@ def reproduce(
         The rows, old and new, as they are there; once more where times come in.
 
     Raises:
+        UsageError: an override is what a line differs from the others by, or the seed.
         UsageError: there are rows of runs with other values or on other data, and new ones are to be made.
         UsageError, DataError, TrainingError: as `xnornet.train.train`; with several jobs when all others are done.
     """
+    _check_overrides(compared, overrides or {})
     runs = _Runs(compared, data, out, results, overrides or {}, jobs, report)
     wanted = [(line, seed) for seed in dict.fromkeys(seeds or compared.seeds) for line in compared.lines]
     wanted = [run for run in wanted if new or runs.rows.of(*run) is not None]
@@ -88,6 +90,19 @@ def reproduce(
             yield row
     if times:
         yield from runs.timed(rows)
+
+
+def _check_overrides(compared: Comparison, overrides: Mapping[str, str]) -> None:
+    """They are the same for all lines, and leave each what it is. Raises UsageError."""
+    if "seed" in overrides:
+        raise UsageError(f"seed={overrides['seed']}: give --seeds {overrides['seed']}")
+    for line in compared.lines:
+        own = {**line.overrides, **({"teacher": line.teacher} if line.teacher else {})}
+        for key in overrides.keys() & own.keys():
+            raise UsageError(
+                f"{key}={overrides[key]}: '{line.label}' of '{compared.name}' is the line with {key}={own[key]}; leave "
+                f"the option out, or choose other lines by --only"
+            )
 
 
 _Job = tuple[Line, str | None, Path, dict[str, str]]  # the line, the data, the run folder, what changes in the recipe
