@@ -98,6 +98,11 @@ def test_an_idx_folder_gzipped_or_not(idx_folder):
 def test_class_names_of_an_idx_folder(idx_folder):
     (idx_folder / "classes.txt").write_text("cat\ndog\nbird\nfish\n")
     assert open_dataset(idx_folder).class_names == ("cat", "dog", "bird", "fish")
+    (idx_folder / "classes.txt").write_text("cat\ndog\nbird\n\n")
+    assert len(open_dataset(str(idx_folder)).class_names) == 3
+    (idx_folder / "classes.txt").write_text("cat\n\nbird\n")
+    with pytest.raises(DataError, match="classes.txt: line 2 is empty; give a class name a line"):
+        open_dataset(str(idx_folder))
     (idx_folder / "classes.txt").write_text("cat\ndog\nbird\n", encoding="utf-8-sig")  # as Windows' editors do
     assert open_dataset(idx_folder).class_names == ("cat", "dog", "bird")
     (idx_folder / "classes.txt").write_text("größe\ndog\nbird\n", encoding="latin-1")
@@ -338,3 +343,10 @@ assert "torch" not in sys.modules, "torch was imported"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "progress bars only on a terminal"
+
+
+def test_a_link_to_itself_is_named(tmp_path):
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "a" / "self").symlink_to(".")
+    with pytest.raises(DataError, match="self.*: cannot be read"):
+        open_dataset(str(tmp_path))

@@ -192,3 +192,17 @@ def test_files_and_paths_of_all_kinds_are_images(tmp_path: Path) -> None:
     for wrong, words in ((b"a.png", r"got bytes \(wrap a file's in io.BytesIO\)"), (None, "got NoneType"), (3, "int")):
         with pytest.raises(DataError, match=words):
             GREY.pixels(wrong)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_turned_photo_is_that_of_its_pixels(kind: str, orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"photo.{kind}"
+    Image.new("RGB", (40, 20)).save(path, exif=exif)
+    expected = (20, 40) if orientation >= 5 else (40, 20)
+    assert upright_size(path) == expected
+    sizes: list[tuple[int, int]] = []
+    Preprocess(mode="L", size=(8, 8)).patch(path, lambda *size: (sizes.append(size), (0, 0, 8, 8))[1])
+    assert sizes == [expected]

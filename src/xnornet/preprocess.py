@@ -208,6 +208,8 @@ def upright_size(image: ImageLike) -> tuple[int, int]:
     width, height = picture.size
     try:
         orientation = picture.getexif().get(_ORIENTATION, 1)  # of any type: files say what they like
+        if picture.format == "TIFF":  # whose size Pillow turns, in some versions
+            width, height = picture.tag_v2[256], picture.tag_v2[257]  # type: ignore[attr-defined]
     except Exception as error:  # as in `pixels`
         raise _undecoded(image, error) from error
     return (height, width) if orientation in (5, 6, 7, 8) else (width, height)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +79,18 @@ def open_image_folder(folder: Path, name: str) -> ImageData:
     return ImageData(name, class_names, {split: FolderSplit(path, class_names) for split, path in splits.items()})
 
 
+@contextlib.contextmanager
+def _scan(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """What is in it. Raises DataError where it cannot be read: a link to itself, a folder without permission."""
+    try:
+        with os.scandir(folder) as entries:
+            yield entries
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
+
+
 def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
+    with _scan(folder) as entries:
         return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
 
@@ -100,7 +111,7 @@ def list_images(folder: Path, part: str = "") -> tuple[list[bytes], list[str]]:
     endings = tuple(ending for ending, kind in extensions if kind in Image.OPEN and kind not in DRAWINGS)
     while waiting:
         below = waiting.pop()
-        with os.scandir(folder / below) as entries:
+        with _scan(folder / below) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
