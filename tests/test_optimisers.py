@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from xnornet.errors import UsageError
 from xnornet.models import create
@@ -202,3 +203,53 @@ def test_what_bop_cannot_do():
         Bop([{"params": [weight], "lr": 2, "binary": True}])
     with pytest.raises(UsageError, match="this network has none"):
         optimiser(nn.Linear(2, 2), recipe("fashion-xnor").override({"optimiser": "bop"}))
+
+
+def test_weight_decay_is_for_all_kinds_of_float_layers():
+    network = nn.ModuleDict(
+        {
+            "conv1d": nn.Conv1d(2, 3, 3),
+            "up": nn.ConvTranspose2d(2, 3, 2),
+            "words": nn.Embedding(5, 4),
+            "attention": nn.MultiheadAttention(4, 2),
+            "norm": nn.BatchNorm2d(3),
+            "slope": nn.PReLU(3),
+            "binary": BinaryLinear(4, 2),
+        }
+    )
+    (decayed,) = [group for group in parameter_groups(network, 0.1) if group["weight_decay"]]
+    assert names_of(network, decayed) == {
+        "conv1d.weight",
+        "up.weight",
+        "words.weight",
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+    }
+
+
+def test_a_latent_weight_that_is_computed_is_refused():
+    network = nn.Sequential(nn.Linear(4, 4), BinaryLinear(4, 2))
+    prune.l1_unstructured(network[1], "weight", amount=0.5)
+    for act in (parameter_groups, lambda n: check_optimiser(n, torch.optim.Adam(n.parameters()))):
+        with pytest.raises(ValueError, match="layer '1' computes its weight from others"):
+            act(network)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [("kbit:2,2", "has 2 bits"), ("dorefa:4,32", "has 4 bits"), ("xnor-code", "is centred")]
+)
+def test_bop_is_for_weights_of_one_bit(method, said):
+    network = create("small_convnet", method, width=4)
+    with pytest.raises(UsageError, match=f"optimiser=bop flips .* of layer '.*' {said}; choose another method"):
+        optimiser(network, recipe("fashion-xnor").override({"optimiser": "bop"}))
+
+
+def test_bop_takes_gradients_that_a_scaler_left_scaled():
+    """As `torch.amp.GradScaler` leaves them to a fused optimiser."""
+    weight = nn.Parameter(torch.tensor([1.0, -1.0]))
+    made = Bop([{"params": [weight], "binary": True, "lr": 0.5}], threshold=1.0, lr=1e-3)
+    made.grad_scale, made.found_inf = torch.tensor(8.0), torch.tensor(0.0)
+    weight.grad = torch.tensor([8 * 2.1, 8 * -1.9])  # momenta of 1.05 and -0.95
+    made.step()
+    assert weight.tolist() == [-1.0, -1.0]
+    torch.testing.assert_close(made.state[weight]["momentum"], torch.tensor([1.05, -0.95]))

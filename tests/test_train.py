@@ -17,7 +17,9 @@ from xnornet.nn import BinaryConv2d
 from xnornet.train import RECIPES
 from xnornet.train.board import Board
 from xnornet.train.checkpoint import load_module
+from xnornet.train.module import Classifier
 from xnornet.train.run import train
+from xnornet.train.tally import Tally
 
 from .training import TINY, assert_same, weights
 
@@ -230,3 +232,58 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tiny_data, tmp_path, monkeypa
     ):
         train("fashion-float", out=tmp_path, overrides={**TINY, "lr": 0.003})
     assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_the_rate_of_an_epoch_is_the_one_it_was_trained_at(tiny_data, tmp_path, monkeypatch):
+    """Not the next epoch's, nor one of a group that has a factor of its own."""
+    used = []
+    step = Classifier.optimizer_step
+
+    def note(self, *args, **kwargs):
+        groups = self.trainer.optimizers[0].param_groups
+        used.append(next(group["lr"] for group in groups if not group["binary"]))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Classifier, "optimizer_step", note)
+    steps = {"schedule": "step", "lr_steps": "1:0.1,2:0.01", "lr": 0.01, "warmup_epochs": 0}
+    for method, changes in (("float", steps), ("xnor", {"lr": 0.002}), ("bnn", {"schedule": "constant", "lr": 0.01})):
+        used.clear()
+        result = train("fashion-xnor", method=method, out=tmp_path / method, overrides={**TINY, **changes})
+        assert [row["lr"] for row in result.record.history] == pytest.approx(used[2::3])
+    assert used == [0.01] * 9
+
+
+def test_a_run_leaves_the_callers_random_numbers_alone(tiny_data, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train("fashion-xnor", out=tmp_path, overrides={**TINY, "epochs": 1})
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_values_may_be_of_numpy_and_paths(tiny_data, tmp_path):
+    first = train("fashion-float", out=tmp_path / "a", epochs=np.int64(1), overrides={**TINY, "seed": np.int64(3)})
+    changes = {**TINY, "lr": np.float32(1e-3), "teacher": first.checkpoint, "epochs": 1}
+    second = train("fashion-xnor", data=tmp_path / "data", out=tmp_path / "b", overrides=changes)
+    assert second.record.recipe["teacher"] == str(first.checkpoint)
+    with pytest.raises(UsageError, match="seed=True: needs a whole number"):
+        train("fashion-float", out=tmp_path / "c", overrides={"seed": True})
+
+
+def test_batches_too_small_for_norms_are_refused(tiny_data, tmp_path):
+    with pytest.raises(UsageError, match="batch_size=1 accumulate=1: batch norms need more than one image at a time"):
+        train("fashion-xnor", method="bnn+last", out=tmp_path, overrides={**TINY, "batch_size": 1})
+
+
+def test_sums_of_one_process_are_its_own(monkeypatch):
+    """Also where the process belongs to a group: of an earlier run of several, or its caller's."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(torch.distributed, "all_reduce", lambda sums: sums.mul_(2))  # as of two
+        tally = Tally(3)
+        tally.add(torch.tensor(0.5), torch.eye(3), torch.tensor([0, 1, 0]))
+        assert tally.state(1)[3] == 3
+        assert tally.state(2)[3] == 6
+    finally:
+        torch.distributed.destroy_process_group()

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from xnornet.errors import FormatError, TrainingError, UsageError
+from xnornet.models import create
 from xnornet.nn import BinaryConv2d
-from xnornet.train.checkpoint import fingerprint, load_module
+from xnornet.train.checkpoint import fingerprint, load_module, load_weights
 from xnornet.train.layer_statistics import _packed, _unpacked, statistics
 from xnornet.train.module import Classifier
 from xnornet.train.order import mixed_seed
@@ -377,3 +378,28 @@ def test_a_teacher_of_real_inputs_answers_in_16_bits(method, low, tiny_data, tmp
     options = {**TINY, "epochs": 1, "precision": "bf16-mixed", "teacher": str(teacher.checkpoint)}
     train("fashion-bwn", out=tmp_path / "student", overrides=options)
     assert seen == {low}
+
+
+@pytest.mark.parametrize("method", ["bwn", "xnor"])
+def test_a_learned_scale_begins_at_that_of_the_weights_taken_over(method, tiny_data, tmp_path):
+    name = f"{method}-learned"
+    first = train(f"fashion-{method}", out=tmp_path / "first", overrides={**TINY, "lr": 0.1})
+    network = create("small_convnet", name, width=8)
+    load_weights(network, first.checkpoint)
+    trained, _ = load_module(first.checkpoint)
+    scales = {key: value for key, value in network.state_dict().items() if key.endswith("weight_quantizer.scale")}
+    assert scales
+    for key, scale in scales.items():
+        weight = trained.get_parameter(key.replace("weight_quantizer.scale", "weight"))
+        torch.testing.assert_close(scale, weight.abs().flatten(1).mean(1))
+    # One that was learned already is kept.
+    second = train(
+        "fashion-bwn",
+        method=name,
+        out=tmp_path / "second",
+        overrides={**TINY, "init_from": first.checkpoint, "lr": 0.1},
+    )
+    again = create("small_convnet", name, width=8)
+    load_weights(again, second.checkpoint)
+    learned = weights(second.checkpoint)
+    assert all(torch.equal(again.state_dict()[key], learned[f"network.{key}"]) for key in scales)

@@ -70,7 +70,11 @@ class Bop(torch.optim.Adam):
         if not state:
             state["momentum"] = torch.zeros_like(weight)
             state["step"] = torch.zeros(())  # unused, but Adam asks for it wherever it restores a state
-        moved = state["momentum"].lerp(weight.grad, gamma) if weight.grad is not None else state["momentum"]
+        gradient = weight.grad
+        # Where Adam is fused, the scaler of fp16 gradients leaves it to the step to divide by its scale.
+        if gradient is not None and (scale := getattr(self, "grad_scale", None)) is not None:
+            gradient = gradient / scale.to(gradient.device)
+        moved = state["momentum"].lerp(gradient, gamma) if gradient is not None else state["momentum"]
         flips = (moved.abs() >= self.threshold) & (moved * weight > 0)
         # As torch's fused optimisers do: where the step is marked as not finite, on the device, nothing changes.
         if (bad := getattr(self, "found_inf", None)) is not None:

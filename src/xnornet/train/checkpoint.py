@@ -59,8 +59,8 @@ class Record:
         images_seen: training images shown so far.
         train_seconds: wall-clock time of the completed epochs, evaluation included.
         epoch_seconds: of the unfinished one.
-        history: one row an epoch: epoch, images_seen, lr, train_loss, train_top1, test_loss, test_top1, seconds;
-            train_top5 and test_top5 where there are more than five classes.
+        history: one row an epoch: epoch, images_seen, lr (of its last step), train_loss, train_top1, test_loss,
+            test_top1, seconds; train_top5 and test_top5 where there are more than five classes.
         versions: of python, torch, lightning and xnornet.
     """
 
@@ -148,8 +148,12 @@ def load_module(path: str | Path) -> tuple[nn.Module, Record]:
     return network.eval(), record
 
 
+@torch.no_grad()
 def load_weights(network: nn.Module, path: str | Path) -> str:
     """Take over the weights of a checkpoint's network wherever name and shape fit; say in a line what was.
+
+    Latent weights are put where their method wants them. A scale that is learned here, and was not there, begins at
+    the closed form of the weights taken over.
 
     Raises:
         FormatError: as `load_module`, or nothing fits.
@@ -161,6 +165,13 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
     if not fits:
         raise FormatError(f"{path}: none of its weights fits this network; begin with one of the same model")
     network.load_state_dict(fits, strict=False)
+    for name, layer in network.named_modules():
+        quantizer = getattr(layer, "weight_quantizer", None)
+        if quantizer is None or f"{name}.weight" not in fits:
+            continue
+        layer.clip_weights_()
+        if not any(f"{name}.weight_quantizer.{key}" in fits for key, _ in quantizer.named_parameters()):
+            quantizer.adopt_(layer.weight)
     fresh = [name for name in own if name not in fits]
     rest = f"; fresh: {', '.join(fresh)}" if fresh else ""
     return f"begins with {len(fits)} of {len(own)} tensors from {path}{rest}"

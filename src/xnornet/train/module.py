@@ -107,7 +107,7 @@ class Classifier(L.LightningModule):
         self.test_tally.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[TALLY_KEY] = self.train_tally.state()
+        checkpoint[TALLY_KEY] = self.train_tally.state(self.trainer.world_size)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.train_tally.restore(checkpoint[TALLY_KEY], self.global_rank)
@@ -116,13 +116,20 @@ class Classifier(L.LightningModule):
         r = self.recipe
         made = optimiser(self.network, r)
         check_optimiser(self.network, made)
-        # Lightning's own count would start the workers of the loader before a run is restored.
-        steps = cast("ImageDataModule", self.trainer.datamodule).steps  # type: ignore[attr-defined]
-        rate = learning_rate(r, steps, r.lr, r.lr_end)
-        flips = learning_rate(r, steps, r.bop_gamma, r.bop_gamma_end)
+        rate = learning_rate(r, self._steps, r.lr, r.lr_end)
+        flips = learning_rate(r, self._steps, r.bop_gamma, r.bop_gamma_end)
         by_group = [flips if r.optimiser == "bop" and group["binary"] else rate for group in made.param_groups]
         scheduler = torch.optim.lr_scheduler.LambdaLR(made, by_group)
         return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0, before the factors of groups."""
+        return self.recipe.lr * learning_rate(self.recipe, self._steps, self.recipe.lr, self.recipe.lr_end)(step)
+
+    @property
+    def _steps(self) -> int:
+        """In the run. Lightning's own count would start the workers of the loader before a run is restored."""
+        return cast("ImageDataModule", self.trainer.datamodule).steps  # type: ignore[attr-defined]
 
     def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         r = self.recipe

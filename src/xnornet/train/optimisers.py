@@ -17,12 +17,18 @@ __all__ = ["check_optimiser", "latent_weights", "optimiser", "parameter_groups"]
 
 
 def latent_weights(network: nn.Module) -> list[nn.Parameter]:
-    """The real weights behind quantized ones."""
-    return [
-        layer.get_parameter("weight")
-        for layer in network.modules()
-        if getattr(layer, "weight_quantizer", None) is not None
-    ]
+    """The real weights behind quantized ones. Raises ValueError where one is no parameter, as of a pruned layer."""
+    found = []
+    for name, layer in network.named_modules():
+        if getattr(layer, "weight_quantizer", None) is None:
+            continue
+        if not isinstance(weight := getattr(layer, "weight", None), nn.Parameter):
+            raise ValueError(
+                f"layer '{name}' computes its weight from others (pruned, or with weight norm): signs have neither; "
+                "remove that from it"
+            )
+        found.append(weight)
+    return found
 
 
 def parameter_groups(
@@ -54,18 +60,17 @@ def parameter_groups(
         Groups with "params", "weight_decay", "binary" (whether these are latent weights), and "lr" where it is given.
 
     Raises:
-        ValueError: layers have an `lr_scale`, or `latent_lr` is not 1, and `lr` is missing.
+        ValueError: a latent weight is no parameter; layers have an `lr_scale`, or `latent_lr` is not 1, and `lr` is
+            missing.
     """
     latent = {id(weight) for weight in latent_weights(network)}
+    # What has one axis is a norm's, a bias, or a number a channel.
+    decayed = {id(p) for p in network.parameters() if p.dim() > 1 and (decay_latent or id(p) not in latent)}
     scales: dict[int, float] = {}
-    decayed: set[int] = set()
     for layer in network.modules():
         weight = getattr(layer, "weight", None)
-        if isinstance(weight, nn.Parameter):
-            if id(weight) in latent:
-                scales[id(weight)] = latent_lr * float(getattr(layer, "lr_scale", 1.0)) ** lr_scale_power
-            if isinstance(layer, nn.Conv2d | nn.Linear) and (decay_latent or id(weight) not in latent):
-                decayed.add(id(weight))
+        if isinstance(weight, nn.Parameter) and id(weight) in latent:
+            scales[id(weight)] = latent_lr * float(getattr(layer, "lr_scale", 1.0)) ** lr_scale_power
     groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         key = id(parameter)
@@ -108,6 +113,14 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     binary = [group for group in groups if group["binary"]]
     if not binary:
         raise UsageError("optimiser=bop flips binary weights, and this network has none; choose another method")
+    for name, layer in network.named_modules():
+        quantizer = getattr(layer, "weight_quantizer", None)
+        if quantizer is not None and (quantizer.bits != 1 or getattr(quantizer, "center", False)):
+            what = "is centred" if quantizer.bits == 1 else f"has {quantizer.bits} bits"
+            raise UsageError(
+                f"optimiser=bop flips weights that are +1 or -1, and that of layer '{name}' {what}; choose another "
+                "method"
+            )
     for group in binary:
         group["lr"] = r.bop_gamma
     return Bop(groups, threshold=r.bop_threshold, lr=r.lr, eps=r.adam_eps, fused=fused)

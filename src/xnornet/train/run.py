@@ -22,12 +22,12 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from ..data import ImageData, open_dataset
 from ..errors import DataError, FormatError, TrainingError, UsageError
 from ..models import options as model_options_of
-from ..nn import clip_weights_
 from .bar import Bar
 from .board import Board
 from .checkpoint import AtomicCheckpoints, Record, build, fingerprint, load_module, load_record, load_weights, plain
@@ -70,10 +70,11 @@ class TrainingResult:
         return self.record.history[-1]["test_top1"]
 
 
+@torch.random.fork_rng(devices=[])
 def train(
     recipe: str | Recipe,
     *,
-    data: str | None = None,
+    data: str | os.PathLike[str] | None = None,
     method: str | None = None,
     epochs: int | None = None,
     out: str | Path | None = None,
@@ -83,7 +84,8 @@ def train(
 ) -> TrainingResult:
     """Train a recipe.
 
-    SIGTERM and Ctrl-C let it finish its step, or its testing, and save; a second Ctrl-C ends it at once.
+    SIGTERM and Ctrl-C let it finish its step, or its testing, and save; a second Ctrl-C ends it at once. It seeds
+    torch's generators, and leaves that of the CPU as it found it.
 
     Args:
         recipe: its name, or the recipe itself.
@@ -96,7 +98,8 @@ def train(
         report: takes a line on what the run begins with, and one on every epoch.
 
     Raises:
-        UsageError: an unknown recipe, option or value, or a run folder that holds another run.
+        UsageError: an unknown recipe, option or value, devices that are not there, or a run folder that holds another
+            run.
         DataError: the data cannot be read.
         FormatError: the checkpoint to go on from is damaged.
         TrainingError: the loss is not a number, the run folder cannot be written, or another process trains in it.
@@ -121,7 +124,10 @@ def train(
     _check_size(network, record)
     if chosen.precision == "16-mixed" and not torch.cuda.is_available():
         raise UsageError("precision=16-mixed: needs a GPU; a CPU takes bf16-mixed")
-    with _writing(folder), sole_trainer(folder) if is_first_process() else contextlib.nullcontext():
+    devices, num_nodes = process_counts(chosen)
+    # An earlier run of several processes leaves each its number.
+    first = devices * num_nodes == 1 or is_first_process()
+    with _writing(folder), sole_trainer(folder) if first else contextlib.nullcontext():
         return _run(chosen, images, record, network, folder, resume, report)
 
 
@@ -144,7 +150,6 @@ def _run(
     elif chosen.init_from:
         record = replace(record, origins={**record.origins, **_origins(chosen, "init_from")})
         begins = load_weights(network, chosen.init_from)
-        clip_weights_(network)
         if is_first_process():
             report(begins)
 
@@ -162,7 +167,7 @@ def _run(
         )
     ending = Ending(folder)
     kept = RunFolder(folder, record, ending, report)
-    with _quiet(), ending, contextlib.closing(batches):
+    with _quiet(), _refusals(chosen), ending, contextlib.closing(batches):
         trainer = L.Trainer(
             max_epochs=chosen.epochs,
             accelerator="auto",
@@ -278,6 +283,23 @@ def _writing(folder: Path) -> Iterator[None]:
         writing = error.errno in FULL_OR_FORBIDDEN and folder in (path, *path.parents)
         what = f"cannot be written ({error.strerror})" if writing else error.strerror or " ".join(str(error).split())
         raise TrainingError(f"{path}: {what}; see to that, then go on with --resume") from error
+
+
+@contextlib.contextmanager
+def _refusals(recipe: Recipe) -> Iterator[None]:
+    """What Lightning and torch refuse only as they go, as a UsageError of one line."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        processes = f"devices={recipe.devices} num_nodes={recipe.num_nodes}"
+        raise UsageError(f"{processes}: cannot be had here ({' '.join(str(error).split())})") from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UsageError(
+            f"batch_size={recipe.batch_size} accumulate={recipe.accumulate}: batch norms need more than one image at a "
+            "time in each process"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -94,13 +94,13 @@ class RunFolder(L.Callback):
             f"{split}_{key}": round(value, 6)
             for split, tally in (("train", pl_module.train_tally), ("test", pl_module.test_tally))
             if split == "train" or self._reached(trainer, pl_module.recipe.test_epochs)
-            for key, value in tally.means().items()
+            for key, value in tally.means(trainer.world_size).items()
         }
         pl_module.train_tally.reset()
-        row = {
+        row: dict[str, Any] = {
             "epoch": self.record.epoch + 1,
             "images_seen": trainer.global_step * self.images_per_step,
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": pl_module.rate(trainer.global_step - 1),
             **measured,
             "seconds": round(seconds, 3),
         }

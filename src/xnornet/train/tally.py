@@ -14,8 +14,8 @@ class Tally:
     """Mean loss, top-1 and, with more than five classes, top-5 of all images added since the last `reset`.
 
     Sums are float64 and stay where the images are; only `means` waits for the device. `state` and `restore` carry an
-    unfinished epoch through a checkpoint. Of several processes each adds its own images; `means` and `state` are
-    those of all, so every process must call them.
+    unfinished epoch through a checkpoint. Of a run's several processes each adds its own images; `means` and `state`
+    are those of all, so every process must call them.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -35,18 +35,19 @@ class Tally:
         batch = torch.stack([loss * count, first.sum(), right.sum(), count]).double()
         self.sums = self.sums.to(batch.device) + batch
 
-    def means(self) -> dict[str, float]:
-        """loss, top1 and perhaps top5 (0..1). Raises DataError where no image was added."""
-        loss, top1, top5, count = self.state().tolist()
+    def means(self, processes: int) -> dict[str, float]:
+        """loss, top1 and perhaps top5 (0..1), over a run's processes. Raises DataError where no image was added."""
+        loss, top1, top5, count = self.state(processes).tolist()
         if not count:
             raise DataError("no image to measure the accuracy on: none of the test images can be read")
         found = {"loss": loss / count, "top1": top1 / count}
         return {**found, "top5": top5 / count} if self.top5 else found
 
-    def state(self) -> Tensor:
-        """The sums over all processes: (4,) float64."""
+    def state(self, processes: int) -> Tensor:
+        """The sums over a run's processes: (4,) float64."""
         sums = self.sums.clone()
-        if distributed.is_available() and distributed.is_initialized():
+        # Asking torch for a group would find that of an earlier run, or of whoever called.
+        if processes > 1:
             distributed.all_reduce(sums)
         return sums
 

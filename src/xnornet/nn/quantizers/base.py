@@ -96,6 +96,9 @@ class WeightQuantizer(nn.Module):
     def initialise_(self, weight: Tensor) -> None:
         """Change torch's initial weight where the method has an initialisation of its own."""
 
+    def adopt_(self, weight: Tensor) -> None:
+        """Make anew what was made of a fresh latent weight, of which this one, trained, has taken the place."""
+
     def constrain_(self, weight: Tensor) -> None:
         """What is done to the latent weight after each optimiser step: by default, clip it to [-1, 1]."""
         weight.clamp_(-1, 1)

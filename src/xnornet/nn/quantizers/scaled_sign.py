@@ -213,9 +213,11 @@ class LearnedSign(WeightQuantizer):
         self.scale = nn.Parameter(mean_magnitude(weight.detach()))
 
     @torch.no_grad()
-    def initialise_(self, weight: Tensor) -> None:
+    def adopt_(self, weight: Tensor) -> None:
         if self.scale is not None:
             self.scale.copy_(mean_magnitude(weight))
+
+    initialise_ = adopt_
 
     def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
         super().restore_(weight, codes, scale)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
+from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...errors import UsageError
@@ -261,7 +263,8 @@ def _parse(key: str, value: Any, kind: Any) -> Any:
         if str(value).lower() not in known:
             raise UsageError(f"{key}={value}: true or false")
         return known[str(value).lower()]
-    allowed = {int: (int, str), float: (int, float, str), str: (str,)}[kind]
+    # NumPy's numbers too, and paths.
+    allowed = {int: (Integral, str), float: (Real, str), str: (str, PathLike)}[kind]
     try:
         if isinstance(value, allowed) and not isinstance(value, bool):
             return kind(value)
