@@ -141,7 +141,7 @@ def networks_of(name: str, title: str, said: str) -> str:
 
 def beside(rows: Sequence[Row], cases: Sequence[str]) -> str:
     """A line an implementation; for each case the time, and how many times ours is faster."""
-    heads = [cell for case in cases for cell in (f"{NETWORKS.get(case, case)}, ms", "ours is")]
+    heads = [cell for case in cases for cell in (f"{NETWORKS.get(case, case)}, ms", "times XNOR's")]
     lines = [heading(["", *heads])]
     for name in unique(row["implementation"] for row in rows):
         cells, shown = [], False
@@ -449,8 +449,11 @@ pip install '.[train,bench,ncnn]'              # in a checkout
 xnornet bench --net alexnet                    # or resnet18, googlenet, vgg19; --threads, --batch, --peers
 xnornet bench --layer 3x3:256x14x14:256
 xnornet reproduce fig1                         # or fig4
-make bench-engine                              # all of this page, on an idle machine
+make bench-engine                              # layers, networks and figures, on an idle machine
 ```
+
+`benchmarks/roofline.py`, `instructions.py`, `startup.py` and `training_cost.py` measure the rest; tables of other CPUs
+were made on those.
 
 Larq Compute Engine is timed where its runtime is installed and XNORNET_LARQ_FILES names a folder with `NAME.tflite`,
 converted from the same network. MNN is left out: its converter installs packages and sends usage logs.

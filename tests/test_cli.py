@@ -324,6 +324,35 @@ def test_models(run: Run) -> None:
     assert "unknown method 'xor'; there are float, bwn" in err
 
 
+def test_recipes(run: Run) -> None:
+    status, out, err = run("recipes")
+    assert (status, err) == (0, "")
+    assert "cifar10-vgg-xnor" in out
+    listed = json.loads(run("recipes", "--json")[1])
+    assert {"name", "model", "method", "data", "epochs", "lr"} <= listed[0].keys()
+    records = {record["key"]: record for record in json.loads(run("recipes", "fashion-xnor", "--json")[1])}
+    assert records["epochs"]["value"] == 25
+    assert "learning rate" in records["lr"]["meaning"]
+    status, out, err = run("recipes", "fashion-xnorr")
+    assert (status, out) == (2, "")
+    assert "did you mean fashion-xnor" in err
+
+
+def test_checkpoints_and_packed_files_are_told_apart(run: Run, trained: Path, packed: Path, photo: Path) -> None:
+    checkpoint = trained / "last.ckpt"
+    for words in (("classify", checkpoint, photo), ("inspect", checkpoint)):
+        status, _, err = run(*words)
+        assert (status, err) == (
+            1,
+            f"xnornet: {checkpoint}: is a checkpoint, not a packed model; make one of it with `xnornet pack`\n",
+        )
+    status, _, err = run("pack", packed, "-o", packed.with_name("again.safetensors"))
+    assert (status, err) == (
+        1,
+        f"xnornet: {packed}: a packed model, not a checkpoint; `xnornet unpack` makes one of it\n",
+    )
+
+
 def test_train_pack_eval_classify(run: Run, trained: Path, tmp_path: Path) -> None:
     packed = tmp_path / "fashion.safetensors"
     status, out, _ = run("pack", trained / "last.ckpt", "-o", packed)
@@ -355,7 +384,7 @@ def test_train_pack_eval_classify(run: Run, trained: Path, tmp_path: Path) -> No
 
 def test_wrong_use_is_status_2(run: Run, packed: Path, tmp_path: Path) -> None:
     for words, expected in (
-        (["train", "no-such-recipe", "--out", tmp_path / "a"], "fashion-xnor"),
+        (["train", "no-such-recipe", "--out", tmp_path / "a"], "`xnornet recipes` lists all"),
         (["train", "fashion-xnor", "nonsense", "--out", tmp_path / "a"], "KEY=VALUE"),
         (["train", "fashion-xnor", "no_key=3", "--out", tmp_path / "a"], "no_key"),
         (["train", "fashion-xnor", "--method", "magic", "--out", tmp_path / "a"], "magic"),

@@ -350,3 +350,11 @@ def test_a_link_to_itself_is_named(tmp_path):
     (tmp_path / "train" / "a" / "self").symlink_to(".")
     with pytest.raises(DataError, match="self.*: cannot be read"):
         open_dataset(str(tmp_path))
+
+
+def test_images_beside_no_class_folders_are_no_classes(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / part / "a.png")
+    with pytest.raises(DataError, match="test holds no class folders; put its images into test/CLASS/"):
+        open_dataset(tmp_path)

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -381,6 +382,16 @@ def test_first_layers_in_fixed_point() -> None:
     fastest = min(ms for name, ms in times.items() if "int8" in name)
     ratios = [f"{fastest / times[name]:.2f}" for name in ("xnornet", "xnornet-fixed-stem")]
     told = (
-        f"ResNet-18 is {ratios[0]} times as fast as the fastest int8, {ratios[1]} times with its first layer in fixed"
+        f"our ResNet-18 runs {ratios[0]} times as fast as the fastest int8, {ratios[1]} times with its first layer in fixed"
     )
     assert told in " ".join(README.split())
+
+
+def test_the_code_about_inference_runs(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "inference.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for name in ("photo.jpg", "a.jpg", "b.png"):
+        Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / name)
+    shutil.copy(ROOT / "src" / "xnornet" / "zoo" / "cifar10-xnor.safetensors", tmp_path / "model.safetensors")
+    for block in blocks:
+        subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)

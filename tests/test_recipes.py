@@ -1,5 +1,6 @@
 """Recipes: the published ones, overrides, and what follows from them: the optimiser and the learning rate."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from xnornet.errors import UsageError
 from xnornet.models import create
 from xnornet.train import RECIPES, Recipe
 from xnornet.train.recipes import recipe
+from xnornet.train.recipes.catalogue import meanings
 
 
 def test_the_published_recipes():
@@ -22,9 +24,27 @@ def test_the_published_recipes():
 
 
 def test_listing_recipes_needs_no_torch():
-    code = "import sys, xnornet.train; assert 'torch' not in sys.modules; print(*xnornet.train.RECIPES)"
+    code = (
+        "import sys, xnornet.train; from xnornet.train.recipes import catalogue; catalogue.catalogue(); "
+        "assert 'torch' not in sys.modules; print(*xnornet.train.RECIPES)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "fashion-xnor" in done.stdout
+
+
+def test_every_key_has_a_meaning():
+    means = meanings()
+    assert means.keys() == {field.name for field in dataclasses.fields(Recipe)}
+    assert means["lr"] == "learning rate at its highest."
+    assert means["momentum"] == means["nesterov"] == 'of "sgd".'
+    assert means["crop"].endswith('"none": as for evaluation.')
+
+
+def test_unknown_recipes():
+    with pytest.raises(UsageError, match="'fashion-xnorr'; did you mean fashion-xnor or .*`xnornet recipes` lists all"):
+        recipe("fashion-xnorr")
+    with pytest.raises(UsageError, match="'zzz'; `xnornet recipes` lists all"):
+        recipe("zzz")
 
 
 def test_overrides_are_typed():

@@ -26,7 +26,7 @@ from .training import TINY, assert_same, weights
 
 def test_what_a_run_cannot_be(tiny_data, tmp_path):
     for arguments, message in (
-        ({"recipe": "fashion"}, "unknown recipe 'fashion'; there are fashion-float"),
+        ({"recipe": "fashion"}, "unknown recipe 'fashion'; did you mean fashion-.*lists all"),
         ({"recipe": "fashion-xnor", "method": "xor"}, "unknown method 'xor'; there are float"),
         ({"recipe": "fashion-xnor", "overrides": {"model": "vgg99"}}, "unknown model 'vgg99'; there are"),
         ({"recipe": "fashion-xnor", "overrides": {"model.depth": "3"}}, "no option depth; there are"),

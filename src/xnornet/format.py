@@ -140,6 +140,8 @@ def _header(data: bytes, size: float) -> tuple[dict[str, Any], dict[str, Any]]:
         size: of the file in bytes.
     """
     length = int.from_bytes(data[:8], "little")
+    if data[:4] == b"PK\x03\x04":  # a zip file, as torch.save writes them
+        raise FormatError("is a checkpoint, not a packed model; make one of it with `xnornet pack`")
     if len(data) < 8 or length < 2:
         raise FormatError("is not a packed model; make one with `xnornet pack`")
     if length > MAX_HEADER:

@@ -11,6 +11,7 @@ __all__ = ["app", "main"]
 
 _VERBS: dict[str, Callable[..., object]] = {  # in the order of the help
     "train": training.train,
+    "recipes": training.recipes,
     "models": training.models,
     "pack": training.pack,
     "unpack": training.unpack,

@@ -36,7 +36,10 @@ def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     height, width, channels = model.input_shape
     console.print(f"input: {height}x{width}x{channels} {model.preprocess.mode}; {len(model.labels)} classes")
     for key, value in model.provenance.items():
-        shown = f"{len(value)} values, see --json" if isinstance(value, dict | list) else value
+        shown = value
+        if isinstance(value, dict | list):  # a model and a recipe have names
+            named = value.get("name", "") if isinstance(value, dict) else ""
+            shown = f"{named}{', ' * bool(named)}{len(value)} values, see --json"
         console.print(f"{key}: {shown}", soft_wrap=True)
 
 
@@ -48,7 +51,7 @@ def zoo(
 
     Those that do not come with the package are fetched once, from the folder or URL in XNORNET_ZOO.
 
-    Example: `xnornet zoo`, `xnornet zoo NAME`
+    Example: `xnornet zoo cifar10-xnor`
     """
     from ..zoo.listing import print_card, print_models
 
@@ -71,7 +74,7 @@ def classify(
 ) -> int:
     """Name what is on images. The status is 1 where one of them cannot be read; the others are named all the same.
 
-    Example: `xnornet classify fashion.safetensors shoe.png`, `xnornet classify fashion.safetensors photos/`
+    Example: `xnornet classify fashion.safetensors shoe.png photos/`
     """
     from ..classify import classify as run
     from ..engine import load

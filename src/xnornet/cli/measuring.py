@@ -38,7 +38,7 @@ def bench(
 
     The status is 1 where our own engine gives no time.
 
-    Example: `xnornet bench fashion.safetensors --threads 2`, `xnornet bench --layer 3x3:256x14x14:256`
+    Example: `xnornet bench --layer 3x3:256x14x14:256`
     """
     from ..bench import tables
 
@@ -102,7 +102,7 @@ def reproduce(
 
     What is done is not done again and an interrupted run goes on, so the same command carries on after a stop.
 
-    Example: `xnornet reproduce fig4`, `xnornet reproduce table1 --data imagenet --seeds 0`
+    Example: `xnornet reproduce table1 --data imagenet --seeds 0`
     """
     from ..bench.figures import FIGURES
     from ..bench.pyplot import need_matplotlib

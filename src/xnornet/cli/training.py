@@ -17,8 +17,10 @@ from .inference import data_of
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A named recipe, e.g. fashion-xnor.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change a recipe.")] = None,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name that `xnornet recipes` lists.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change it; `xnornet recipes RECIPE` shows it.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Bundled name, folder, or hf:NAME; default: the recipe's.")] = None,
     method: Annotated[
         str | None, typer.Option(help="float, bwn, xnor, ... (docs/methods.md); default: the recipe's.")
@@ -56,6 +58,19 @@ def train(
         print_json({"checkpoint": str(result.checkpoint), **result.record.to_plain()})
     else:
         console.print(f"test accuracy {result.test_top1:.2%}; checkpoint: {result.checkpoint}", soft_wrap=True)
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this recipe.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes; or show one, each KEY with its value and what it means.
+
+    Example: `xnornet recipes cifar10-vgg-xnor`
+    """
+    from ..train.recipes.catalogue import catalogue, values
+
+    show(catalogue() if name is None else values(name), as_json)
 
 
 def models(
@@ -107,7 +122,7 @@ def unpack(
 ) -> None:
     """Turn a packed model back into a checkpoint: to train on (init_from=), to teach with (teacher=).
 
-    Example: `xnornet unpack cifar10-xnor -o start.ckpt`, `xnornet train cifar10-vgg-xnor init_from=start.ckpt lr=0.001`
+    Example: `xnornet unpack cifar10-xnor -o start.ckpt`
     """
     need_training_extra()
     from ..convert.to_checkpoint import unpack_checkpoint

@@ -8,7 +8,9 @@ once constants are folded, behind `xnornet.nn.functional.sign` or not. Likewise 
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -135,6 +137,8 @@ def _plain_preprocess(channels: int, size: tuple[int, int]) -> Preprocess:
 
 def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedProgram:
     """Export a copy in float32 and eval mode on the CPU. Two images, so that a reshape that mixes images is seen."""
+    if not isinstance(module, nn.Module):
+        raise UnsupportedError(f"a {type(module).__name__} is no torch.nn.Module; give the network itself")
     try:
         frozen = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
     except Exception as error:  # of the module's own
@@ -143,6 +147,15 @@ def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPr
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
+            frozen(example)
+    except Exception as error:  # of the module's own
+        raise UnsupportedError(
+            f"{type(module).__name__} does not take an input of shape {list(example.shape)} ({_first_line(error)}); "
+            "give another example_input"
+        ) from error
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")  # torch prints the whole graph where it fails
             return torch.export.export(frozen, (example,))
     except Exception as error:  # torch.export raises what the traced code raises, and much of its own
         raise UnsupportedError(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import DataError
 from ..preprocess import DRAWINGS, ImageLike
-from .splits import ImageData, our_splits
+from .splits import SPLIT_NAMES, ImageData, our_splits
 
 __all__ = ["FolderSplit", "list_images", "open_image_folder"]
 
@@ -73,6 +73,10 @@ def open_image_folder(folder: Path, name: str) -> ImageData:
     parts = {part: folder / part for part in _folders(folder) if _folders(folder / part)}
     splits = our_splits(parts) or {"test": folder}
     classes = {split: tuple(_folders(path)) for split, path in splits.items()}
+    if splits == {"test": folder}:
+        parts_of_others = {name for names in SPLIT_NAMES.values() for name in names}
+        if flat := [name for name in classes["test"] if name.lower() in parts_of_others]:
+            raise DataError(f"data '{name}': {flat[0]} holds no class folders; put its images into {flat[0]}/CLASS/")
     if len(set(classes.values())) > 1:
         raise DataError(f"data '{name}': {_difference(splits, classes)}")
     class_names = next(iter(classes.values()))

@@ -11,6 +11,7 @@ import bisect
 import glob
 import io
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,11 +124,13 @@ def _open(name: str, *what: str, **how: Any) -> ImageData:
         ) from error
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of every attempt: the error says it once
     try:
         found = datasets.load_dataset(*what, **how)
     except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise DataError(f"data '{name}' cannot be read: {reason[:300]}") from error
+        remedy = "; connect to the network, or give --data FOLDER (docs/data.md)" if name.startswith("hf:") else ""
+        raise DataError(f"data '{name}' cannot be read: {reason[:300]}{remedy}") from error
     features = next(iter(found.values())).features
     image = next((column for column, kind in features.items() if isinstance(kind, datasets.Image)), None)
     label = next((column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None)

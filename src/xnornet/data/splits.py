@@ -48,7 +48,7 @@ class ImageData:
         if which not in self.splits:
             raise DataError(
                 f"data '{self.name}' has no {which} split, only {', '.join(self.splits)}; "
-                f"a folder needs a part named {which}"
+                "give a folder of train/CLASS/ and val/CLASS/ (docs/data.md)"
             )
         return self.splits[which]
 

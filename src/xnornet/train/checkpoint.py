@@ -208,12 +208,19 @@ def _load(path: Path) -> tuple[dict[str, Any], Record]:
         raise FormatError(
             f"{path}: not a checkpoint, or a damaged one ({_first_line(error)}); train again, or fetch it again"
         ) from error
+    if _is_packed(path):
+        raise FormatError(f"{path}: a packed model, not a checkpoint; `xnornet unpack` makes one of it")
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise FormatError(f"{path}: a checkpoint, but not one that xnornet wrote; make one with `xnornet train`")
     try:
         return checkpoint, Record.from_plain(checkpoint[KEY])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FormatError(f"{path}: its record cannot be read: {_first_line(error)}") from error
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b'{"__metadata__":{"format":"xnornet"' in file.read(64)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

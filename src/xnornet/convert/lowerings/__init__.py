@@ -12,11 +12,29 @@ _UNTOLD = {"alias", "clone", "concat", "constant_pad_nd", "contiguous", "detach"
 _UNTOLD |= {"log_softmax", "rsub", "softmax"}
 
 
+# What to take instead of operators that networks often have, by how their names begin.
+_INSTEAD: dict[tuple[str, ...], str] = {
+    ("gelu", "silu", "hardswish", "elu", "celu", "selu", "mish", "softplus"): "use ReLU, PReLU or LeakyReLU",
+    ("sigmoid", "hardsigmoid", "tanh"): "use Hardtanh, or leave the gate out",
+    ("group_norm", "layer_norm", "native_layer_norm", "instance_norm"): "use BatchNorm2d",
+    ("conv_transpose", "upsample", "pixel_shuffle"): "classifiers alone can be packed, and they do not enlarge maps",
+    ("chunk", "split", "slice", "select", "narrow", "permute", "transpose"): "parts of a value and other orders of its "
+    "axes cannot be taken: give each branch a convolution of its own, or groups=",
+    ("adaptive_max_pool",): "use AdaptiveAvgPool2d or MaxPool2d",
+    ("reflection_pad", "replication_pad"): "use zero padding",
+}
+
+
 def remedy(operator: str) -> str:
     """What to do about an operator that no function here lowers."""
     if "sign" in operator:
         return "torch.sign(0) is 0; use xnornet.nn.functional.sign or a layer's input_quantizer"
     if operator.startswith(("wrap_", "tag_")):  # higher-order operators
         return "take torch.no_grad, torch.enable_grad, torch.autocast and checkpoint out of forward()"
+    name = operator.removeprefix("aten.").split(".")[0].strip("_")
+    for names, told in _INSTEAD.items():
+        if name.startswith(names):
+            return f"{told}; docs/packing.md lists what can be packed"
     known = {str(known).split(".")[1].rstrip("_") for known in LOWERINGS}
-    return f"replace it by one of: {', '.join(sorted(name for name in known - _UNTOLD if not name.startswith('_')))}"
+    told = ", ".join(sorted(name for name in known - _UNTOLD if not name.startswith("_")))
+    return f"replace it by one of: {told}; see docs/packing.md"

@@ -5,6 +5,8 @@ A recipe's accuracies, seed by seed, are in `benchmarks/results/`.
 
 from __future__ import annotations
 
+import difflib
+
 from ...errors import UsageError
 from .cifar10 import CIFAR10
 from .fashion import FASHION
@@ -19,5 +21,7 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (*FASHION, *CIFAR10, *IMAGENET)
 def recipe(name: str) -> Recipe:
     """Look a recipe up. Raises UsageError for an unknown name."""
     if name not in RECIPES:
-        raise UsageError(f"unknown recipe '{name}'; there are {', '.join(RECIPES)}")
+        near = difflib.get_close_matches(name, RECIPES, 3, 0.5)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(f"unknown recipe '{name}'; {meant}`xnornet recipes` lists all")
     return RECIPES[name]

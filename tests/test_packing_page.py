@@ -1,0 +1,122 @@
+"""What docs/packing.md says can be packed, and what cannot, with the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from xnornet.convert import lower  # noqa: E402
+from xnornet.engine import Model  # noqa: E402
+from xnornet.errors import UnsupportedError  # noqa: E402
+
+PAGE = (Path(__file__).parents[1] / "docs" / "packing.md").read_text()
+
+
+class Call(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def network(middle: nn.Module, channels: int = 4) -> nn.Sequential:
+    """It between a convolution and a classifier."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), middle, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("middle", "channels"),
+    [
+        *((module, 4) for module in (nn.ReLU(), nn.ReLU6(), nn.Hardtanh(), nn.LeakyReLU(), nn.PReLU(4))),
+        *((module, 4) for module in (nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(4))),
+        *((module, 4) for module in (nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout(), nn.Identity())),
+        (Call(lambda x: x.clamp(-0.5, 0.25)), 4),
+        (Call(lambda x: 1 - (x + x) * 3 / 2 - x), 4),
+        (Call(lambda x: -x.float().contiguous().clone().detach()), 4),
+        (Call(lambda x: torch.cat([x, x], 1)), 8),
+        (Call(lambda x: x.mean((2, 3), keepdim=True)), 4),
+        (Call(lambda x: x.amax((2, 3), keepdim=True)), 4),
+        (nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(4, 4, 3, stride=2, groups=2)), 4),
+        (nn.Conv2d(4, 4, 3, dilation=2, padding="same"), 4),
+        (nn.Conv2d(4, 4, 3, padding="valid"), 4),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
+)
+def test_what_packs_computes_the_same(middle: nn.Module, channels: int) -> None:
+    net = network(middle, channels).eval()
+    x = torch.randn(2, 3, 8, 8)
+    got = Model(lower(net, x)).run(x.numpy())
+    with torch.no_grad():
+        expected = net(x).numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("middle", "instead"),
+    [
+        *((module, "use ReLU, PReLU or LeakyReLU") for module in (nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.ELU())),
+        *((module, "use Hardtanh, or leave the gate out") for module in (nn.Sigmoid(), nn.Tanh())),
+        *((module, "use BatchNorm2d") for module in (nn.GroupNorm(2, 4), nn.LayerNorm([4, 8, 8]))),
+        (nn.InstanceNorm2d(4), "use BatchNorm2d"),
+        (nn.AdaptiveMaxPool2d(1), "use AdaptiveAvgPool2d or MaxPool2d"),
+        (nn.ConvTranspose2d(4, 4, 2), "do not enlarge maps"),
+        (nn.Upsample(scale_factor=2), "do not enlarge maps"),
+        (Call(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1)), "groups="),
+        (Call(lambda x: torch.cat(x.split(2, 1)[::-1], 1)), "groups="),
+        (Call(lambda x: x[:, :, ::2]), "groups="),
+        (Call(lambda x: x.transpose(2, 3)), "groups="),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_what_does_not_is_refused_with_what_to_take_instead(middle: nn.Module, instead: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"module '1.*{instead}; docs/packing.md lists") as refusal:
+        lower(network(middle), torch.zeros(1, 3, 8, 8))
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_is_no_network_of_these_inputs(capfd: pytest.CaptureFixture[str]) -> None:
+    net = network(nn.ReLU())
+    for module, shape, said in (
+        (net.state_dict(), (1, 3, 8, 8), "a OrderedDict is no torch.nn.Module; give the network itself"),
+        (
+            net,
+            (1, 1, 8, 8),
+            r"Sequential does not take an input of shape \[2, 1, 8, 8\] .*; give another example_input",
+        ),
+        (
+            network(Call(lambda x: x if x.sum() > 0 else -x)),
+            (1, 3, 8, 8),
+            "Sequential cannot be exported by torch.export .*; take data-dependent Python control flow out",
+        ),
+    ):
+        with pytest.raises(UnsupportedError, match=said):
+            lower(module, torch.zeros(shape))
+    assert not capfd.readouterr().err, "torch would print the whole graph"
+
+
+def test_the_page_names_what_is_tested() -> None:
+    for name in (
+        "GELU",
+        "SiLU",
+        "Hardswish",
+        "ELU",
+        "GroupNorm",
+        "InstanceNorm",
+        "AdaptiveMaxPool2d",
+        "chunk",
+        "PReLU",
+    ):
+        assert name in PAGE
