@@ -109,8 +109,9 @@ def _agreement(rows: Sequence[Row]) -> str:
     differing, ties = (sum(int(row[column]) for row in held) for column in ("disagreements", "ties"))
     told = []
     if held:
+        images = "1 image" if differing == 1 else f"{differing} images"
         told.append(
-            f"Engine and PyTorch differ in the class of {differing} images in all, {ties} of them by a tie within "
+            f"Engine and PyTorch differ in the class of {images} in all, {ties} of them by a tie within "
             "float rounding."
             if differing
             else "Engine and PyTorch give every image the same class."
