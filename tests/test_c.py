@@ -67,9 +67,6 @@ class Library:
             function.restype, function.argtypes = kinds[result], [kinds[letter] for letter in arguments]
             setattr(self, name, function)
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
-
     def open(self, source: bytes | Path, **options: object) -> Model:
         """Raises ValueError with the library's reason."""
         chosen = ctypes.byref(Options(**options)) if options else None
