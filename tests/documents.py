@@ -21,12 +21,13 @@ def opened(data: bytes) -> tuple[dict[str, Any], Any, bytes]:
     return header, json.loads(header["__metadata__"]["model"]), data[8 + length :]
 
 
-def sealed(header: dict[str, Any], document: Any, tensors: bytes) -> bytes:
-    """A file of these parts."""
-    header["__metadata__"] |= {"model": json.dumps(document), "sha256": "0" * 64}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    raw = len(text).to_bytes(8, "little") + text + tensors
+def sealed(header: dict[str, Any], document: Any, tensors: bytes, text: str = "") -> bytes:
+    """A file of these parts; `text` instead of the document's own."""
+    header = {**header, "__metadata__": {**header["__metadata__"], "model": text or json.dumps(document)}}
+    header["__metadata__"]["sha256"] = "0" * 64
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    raw = len(head).to_bytes(8, "little") + head + tensors
     return raw.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + hashlib.sha256(raw).hexdigest().encode(), 1)
 
 
@@ -35,6 +36,23 @@ def with_document(change: Change) -> bytes:
     header, document, tensors = opened(format.dumps(tiny_model()))
     change(document)
     return sealed(header, document, tensors)
+
+
+def odd_files() -> list[bytes]:
+    """Files whose checksum is right and whose header no writer of ours makes."""
+    header, document, tensors = opened(format.dumps(tiny_model()))
+    twice = json.dumps(document)[:-1] + ', "labels": ["a", "b", "c"]}'
+    name = next(name for name in header if name.endswith("conv2.weight"))
+    square = {**header, name: {**header[name], "shape": [2, header[name]["shape"][0] // 2]}}
+    text = sealed(header, {**document, "labels": ["cat", "dog", "XXXX"]}, tensors)
+    raw = text.replace(b"XXXX", b"\xff\xfe\xfdQ")
+    digest = raw[raw.index(b'"sha256":"') + 10 :][:64]
+    blank = raw.replace(digest, b"0" * 64)
+    return [
+        sealed(header, json.loads(json.dumps(document)), tensors, text=twice),
+        sealed(square, document, tensors),
+        blank.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + hashlib.sha256(blank).hexdigest().encode(), 1),
+    ]
 
 
 # What makes a model impossible, and what a message about it says.
@@ -72,4 +90,10 @@ CHANGES: list[tuple[Change, str]] = [
         "bits",
     ),
     (lambda d: [op.update(padding_value=2) for op in d["ops"] if op["kind"] == "binary_conv2d"], "padding_value"),
+    (lambda d: d.update(labels="abc"), "labels: 'abc' is not list"),
+    (
+        lambda d: [op.update(padding_value=1 << 32) for op in d["ops"] if op["kind"] == "binary_conv2d"],
+        "padding_value",
+    ),
+    (lambda d: d["ops"].pop(-4), "flatten"),
 ]

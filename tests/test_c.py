@@ -28,7 +28,7 @@ from xnornet.graph import PackedModel
 from xnornet.preprocess import Preprocess
 from xnornet.zoo import entries, locate
 
-from .documents import CHANGES, Change, opened, sealed, with_document
+from .documents import CHANGES, Change, odd_files, opened, sealed, with_document
 from .networks import tiny_model
 
 ROOT = Path(__file__).parents[1]
@@ -245,6 +245,15 @@ def test_damaged_files_are_refused(library: Library, tmp_path: Path) -> None:
     for path, words in (("image.iso", "not a packed model"), ("absent", "No such file"), (".", "Is a directory")):
         with pytest.raises(ValueError, match=f"{tmp_path / path}: .*{words}"):
             library.open(tmp_path / path)
+
+
+def test_what_json_lets_pass_is_refused(library: Library) -> None:
+    for data in odd_files():
+        refused(library, data)
+    large = b'{"a":[' + b"0," * 8_000_000 + b"0]}"
+    assert "too many values" in refused(library, len(large).to_bytes(8, "little") + large)
+    name = "\x1b[31m\nx"
+    assert refused(library, with_document(lambda d: d["ops"][1].update(inputs=[name]))).count("?[31m?x") == 1
 
 
 @given(st.data())

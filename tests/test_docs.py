@@ -382,7 +382,8 @@ def test_first_layers_in_fixed_point() -> None:
     fastest = min(ms for name, ms in times.items() if "int8" in name)
     ratios = [f"{fastest / times[name]:.2f}" for name in ("xnornet", "xnornet-fixed-stem")]
     told = (
-        f"our ResNet-18 runs {ratios[0]} times as fast as the fastest int8, {ratios[1]} times with its first layer in fixed"
+        f"our ResNet-18 runs {ratios[0]} times as fast as the fastest int8, {ratios[1]} times with its first layer in "
+        "fixed"
     )
     assert told in " ".join(README.split())
 

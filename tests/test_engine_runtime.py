@@ -20,7 +20,7 @@ from PIL import Image
 from xnornet import format, ops, reference
 from xnornet.bits import BitArray
 from xnornet.engine import Model, available_isas, list_isas
-from xnornet.errors import DataError, UnsupportedError
+from xnornet.errors import DataError, UnsupportedError, UsageError
 from xnornet.graph import PackedModel
 from xnornet.ops import Window
 from xnornet.preprocess import Preprocess
@@ -376,3 +376,32 @@ def test_what_a_model_says_of_itself() -> None:
     model = Model(small_network())
     assert model.labels == list("abcdefghij")
     assert model.input_shape == (24, 24, 3)
+
+
+def test_where_no_threads_can_be_started_a_run_works_alone() -> None:
+    code = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from xnornet.engine import Model
+from tests.networks import tiny_model
+x = np.zeros((2, 12, 12, 1), np.uint8)
+expected = Model(tiny_model()).run(x)
+many = Model(tiny_model(), 1000)
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+assert np.array_equal(many.run(x), expected)
+"""
+    subprocess.run([sys.executable, "-c", code, str(Path(__file__).parents[1])], check=True)
+
+
+def test_arguments_that_are_no_numbers_or_names() -> None:
+    model = Model(small_network())
+    for act, said in (
+        (lambda: model.profile(repeat=1.5), "repeat is 1.5; give a whole number"),
+        (lambda: model.top_classes(pixels(1), top="3"), "top is '3'; give a whole number"),
+        (lambda: model.run(np.ma.masked_invalid(np.full((1, 3, 24, 24), np.nan, np.float32))), "is a MaskedArray"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            act()
+    with pytest.raises(UsageError, match="isa is 3; give a name: "):
+        Model(small_network(), isa=3)  # type: ignore[arg-type]

@@ -18,9 +18,9 @@ from xnornet import FormatError, format, ops, reference
 from xnornet.bits import BitArray
 from xnornet.graph import PackedModel
 from xnornet.preprocess import Preprocess
-from xnornet.summary import summarise
+from xnornet.summary import _short, summarise
 
-from .documents import CHANGES, Change, with_document
+from .documents import CHANGES, Change, odd_files, with_document
 from .networks import tiny_model
 
 
@@ -235,3 +235,21 @@ def test_preprocess_record_must_fit_the_first_layer() -> None:
     rgb = Preprocess(mode="RGB", size=(28, 28), mean=(0.0,) * 3, std=(1.0,) * 3)
     with pytest.raises(FormatError, match="channels"):
         PackedModel(model.ops, rgb, model.labels)
+
+
+def test_what_json_lets_pass_is_refused() -> None:
+    """Two members of one name, bits in two axes, and text that is no UTF-8."""
+    for data in odd_files():
+        with pytest.raises(FormatError):
+            format.loads(data)
+
+
+@pytest.mark.parametrize("path", ["a\0b.safetensors", Path("a\0b")])
+def test_a_path_that_no_file_can_have(path: str | Path) -> None:
+    with pytest.raises(FormatError, match="no name of a file"):
+        format.read(path)
+
+
+def test_counts_in_three_digits() -> None:
+    shown = [_short(n) for n in (0, 999, 1230, 12_345_678, 456 * 10**9, 3 * 10**15, 10**25)]
+    assert shown == ["0", "999", "1.23k", "12.3M", "456G", "3P", "10Y"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import struct
 import zlib
 from pathlib import Path
@@ -206,3 +208,12 @@ def test_the_size_of_a_turned_photo_is_that_of_its_pixels(kind: str, orientation
     sizes: list[tuple[int, int]] = []
     Preprocess(mode="L", size=(8, 8)).patch(path, lambda *size: (sizes.append(size), (0, 0, 8, 8))[1])
     assert sizes == [expected]
+
+
+def test_numbers_may_be_of_numpy() -> None:
+    fields = {"size": tuple(np.array([8, 8])), "resize": np.int64(16), "mean": np.full(3, 0.5, np.float32)}
+    made = Preprocess(mode="RGB", std=(1, 1, 1), **fields)  # type: ignore[arg-type]
+    assert made == Preprocess(mode="RGB", size=(8, 8), resize=16, mean=(0.5,) * 3, std=(1.0,) * 3)
+    assert json.dumps(dataclasses.asdict(made))
+    with pytest.raises(ValueError, match="resize 16.5 is below"):
+        Preprocess(mode="L", size=(8, 8), resize=16.5)  # type: ignore[arg-type]

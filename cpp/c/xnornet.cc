@@ -29,6 +29,13 @@ using xnornet::Stem;
 
 thread_local std::string last_error;
 
+// Names out of a file may hold what a terminal obeys.
+std::string one_line(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return text;
+}
+
 // What `work` returns; or `failed`, and the error is kept, where it throws: no exception leaves the library.
 template <class Work, class Result>
 Result guarded(const std::string& where, Result failed, Work work) noexcept {
@@ -36,9 +43,9 @@ Result guarded(const std::string& where, Result failed, Work work) noexcept {
     try {
       return work();
     } catch (const std::bad_alloc&) {
-      last_error = where + "needs more memory than is free";
+      last_error = one_line(where) + "needs more memory than is free";
     } catch (const std::exception& error) {
-      last_error = where + error.what();
+      last_error = one_line(where + error.what());
     }
   } catch (...) {
     last_error.clear();  // no memory for the message either

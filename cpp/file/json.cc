@@ -9,7 +9,12 @@ namespace xnornet {
 
 class JsonParser {
  public:
-  explicit JsonParser(std::string_view text) : text_(text) {}
+  explicit JsonParser(std::string_view text) : text_(text) {
+    if (const size_t bad = first_bad_utf8(text); bad != text.size()) {
+      at_ = bad;
+      fail("no UTF-8");
+    }
+  }
 
   Json document() {
     Json value = parse_value(0);
@@ -20,6 +25,32 @@ class JsonParser {
 
  private:
   static constexpr int kDeepest = 500;
+  static constexpr size_t kMostValues = size_t{1} << 21;  // a file of millions of ops is none of ours
+
+  // Where the first sequence begins that is not UTF-8 (cut short, too long, a surrogate, beyond Unicode), or
+  // the end.
+  static size_t first_bad_utf8(std::string_view text) {
+    for (size_t i = 0; i < text.size();) {
+      const auto lead = static_cast<unsigned char>(text[i]);
+      const size_t more = lead < 0x80   ? 0
+                          : lead < 0xC2 ? 4
+                          : lead < 0xE0 ? 1
+                          : lead < 0xF0 ? 2
+                          : lead < 0xF5 ? 3
+                                        : 4;
+      if (more == 4 || i + more >= text.size()) return i;
+      uint32_t code = more == 0 ? lead : lead & (0x3F >> more);
+      for (size_t k = 1; k <= more; ++k) {
+        const auto next = static_cast<unsigned char>(text[i + k]);
+        if ((next & 0xC0) != 0x80) return i;
+        code = code << 6 | (next & 0x3F);
+      }
+      const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+      if (code < least[more] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return i;
+      i += more + 1;
+    }
+    return text.size();
+  }
 
   [[noreturn]] void fail(const char* what) const {
     throw std::invalid_argument("JSON, at byte " + std::to_string(at_) + ": " + what);
@@ -41,6 +72,7 @@ class JsonParser {
 
   Json parse_value(int depth) {
     if (depth > kDeepest) fail("nested too deeply");
+    if (++values_ > kMostValues) fail("too many values");
     skip_space();
     Json value;
     switch (peek()) {
@@ -129,12 +161,17 @@ class JsonParser {
     }
     const std::string text(text_.substr(begin, at_ - begin));
     const bool fits = !whole || text.size() <= size_t{18} + (text[0] == '-');
+    if (fits && whole) {
+      value.kind_ = Json::Kind::kInteger;
+      value.integer_ = std::stoll(text);
+      value.real_ = static_cast<double>(value.integer_);
+      return;
+    }
     // A stream of the classic locale: strtod would want the decimal comma of the program's own.
     std::istringstream stream(text);
     stream.imbue(std::locale::classic());
     stream >> value.real_;
-    value.kind_ = !fits || !stream ? Json::Kind::kHuge : whole ? Json::Kind::kInteger : Json::Kind::kReal;
-    if (fits && whole) value.integer_ = std::stoll(text);
+    value.kind_ = !fits || !stream ? Json::Kind::kHuge : Json::Kind::kReal;
   }
 
   std::string parse_string() {
@@ -194,7 +231,7 @@ class JsonParser {
   }
 
   std::string_view text_;
-  size_t at_ = 0;
+  size_t at_ = 0, values_ = 0;
 };
 
 Json Json::parse(std::string_view text) { return JsonParser(text).document(); }

@@ -38,6 +38,12 @@ int small(const Json& number) {
   return static_cast<int>(n);
 }
 
+int sign_or_zero(const Json& number) {
+  const int64_t n = number.integer();
+  require(n >= -1 && n <= 1, "padding_value is not -1, 0 or 1");
+  return static_cast<int>(n);
+}
+
 int64_t product(const std::vector<int64_t>& shape) {
   int64_t size = 1;
   for (int64_t n : shape) {
@@ -218,7 +224,9 @@ class Ops {
     require(!inputs.empty(), "op '" + name + "' takes nothing");
     try {
       const std::string& kind = fields.take("kind").string();
-      OpData data = decode(kind, fields, graph_.values()[inputs[0]].channels);
+      const Value& input = graph_.values()[inputs[0]];
+      require(!kind.ends_with("linear") || input.pixels() == 1, "takes features; flatten the input first");
+      OpData data = decode(kind, fields, input.channels);
       fields.require_all_taken();
       const size_t takes = kind == "concat" ? inputs.size() : kind == "add" || kind == "multiply" ? 2 : 1;
       require(inputs.size() == takes, "takes " + std::to_string(takes) + " inputs");
@@ -245,8 +253,7 @@ class Ops {
       set_shape(conv, kind, shape_of(weight["bits"]));
       conv.bits = packed(weight, 1, conv.fan_in() * conv.out_channels);
       conv.binary_input = kind == "binary_conv2d" || kind == "binary_linear";
-      if (kind == "binary_conv2d")
-        conv.padding_value = static_cast<int>(fields.take("padding_value").integer());
+      if (kind == "binary_conv2d") conv.padding_value = sign_or_zero(fields.take("padding_value"));
       require(kind == "binary_conv2d" || kind == "binary_linear" || kind == "binary_weight_conv2d" ||
                   kind == "binary_weight_linear",
               "kind '" + kind + "' is unknown");
@@ -356,7 +363,9 @@ class Ops {
 
   // Elements of a few bits without gaps, the unused bits of the last byte 0.
   Shared<uint8_t> packed(const Json& field, size_t width, size_t size) {
-    const Shared<uint8_t> bytes = container_.array<uint8_t>(container_.take(field["tensor"].string()), "U8");
+    const Tensor tensor = container_.take(field["tensor"].string());
+    require(tensor.shape.size() == 1, "a tensor of bits has another number of axes");
+    const Shared<uint8_t> bytes = container_.array<uint8_t>(tensor, "U8");
     const size_t bits = width * size;
     require(bytes.size() == (bits + 7) / 8, "weight has a wrong size");
     require(bits % 8 == 0 || bytes[bytes.size() - 1] >> (bits % 8) == 0,

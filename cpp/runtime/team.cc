@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <system_error>
 
 namespace xnornet {
 namespace {
@@ -95,7 +96,12 @@ Team* TeamOwner::hold() {
   Team* team = team_.load(std::memory_order_acquire);
   if (!team || team->process() != getpid()) {
     // After a fork the old object is abandoned, not destroyed: its threads are not here to be joined.
-    Team* fresh = new Team(threads_);
+    Team* fresh;
+    try {
+      fresh = new Team(threads_);
+    } catch (const std::system_error&) {
+      return nullptr;  // no threads to be had: memory, a limit of processes
+    }
     if (team_.compare_exchange_strong(team, fresh)) {
       team = fresh;
     } else {

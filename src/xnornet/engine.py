@@ -8,6 +8,7 @@ This module never imports PyTorch.
 
 from __future__ import annotations
 
+import numbers
 import operator
 import os
 import statistics
@@ -126,6 +127,8 @@ class Model:
     ) -> None:
         self._threads = _thread_count(threads)
         self.stem = _stem(stem)
+        if not isinstance(isa, str | None):
+            raise UsageError(f"isa is {isa!r}; give a name: {', '.join(available_isas())}")
         # Not the packed model itself: the plan has its own copy of the weights, in the kernels' layout.
         self.preprocess = packed.preprocess
         self._labels = packed.labels
@@ -225,8 +228,8 @@ class Model:
             FormatError: the logits are not finite.
             ValueError: as `run`; or `top` is below 1.
         """
-        if top < 1:
-            raise ValueError(f"top is {top}; give at least 1")
+        if not isinstance(top, numbers.Integral) or top < 1:
+            raise ValueError(f"top is {top!r}; give a whole number from 1")
         logits = finite(self.run(x)).astype(np.float64)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = powers / powers.sum(axis=1, keepdims=True)
@@ -244,8 +247,8 @@ class Model:
             x: what to run; None: one image of zeros.
             repeat: how many times; the medians are returned.
         """
-        if repeat < 1:
-            raise ValueError(f"repeat is {repeat}; give at least 1")
+        if not isinstance(repeat, numbers.Integral) or repeat < 1:
+            raise ValueError(f"repeat is {repeat!r}; give a whole number from 1")
         x = np.zeros((1, *self.input_shape), np.uint8) if x is None else self._check(x)
         hz = _core.core_clock_hz()
         self._plan.profile(x, max(1, repeat // 5))  # warm up
@@ -271,7 +274,7 @@ class Model:
         height, width, channels = self.input_shape
         pixels, floats = (height, width, channels), (channels, height, width)
         takes = f"give uint8 (N, {height}, {width}, {channels}) or float32 (N, {channels}, {height}, {width})"
-        if not isinstance(x, np.ndarray):
+        if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
             raise ValueError(f"the input is a {type(x).__name__}; {takes} as a NumPy array")
         if x.dtype != np.uint8 and x.dtype != np.float32:
             raise ValueError(f"the input has dtype {x.dtype}; {takes}")

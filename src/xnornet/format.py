@@ -56,6 +56,8 @@ def read(path: str | Path) -> PackedModel:
         FormatError: it is missing, truncated, damaged, of another version, describes an impossible model, or does not
             fit into memory.
     """
+    if "\0" in str(path):
+        raise FormatError(f"{path!r}: no name of a file")
     try:
         return loads(_bytes(Path(path)))
     except OSError as error:
@@ -102,7 +104,7 @@ def loads(data: bytes) -> PackedModel:
     _check_digest(data, str(metadata.get("sha256")))
     try:
         tensors = _views(data, header)
-        document = json.loads(metadata["model"], parse_constant=_refuse_constant)
+        document = json.loads(metadata["model"], parse_constant=_refuse_constant, object_pairs_hook=_unique)
         json.dumps(document, ensure_ascii=False).encode()  # refuses half a surrogate pair, which nothing can print
         return _decode_model(document, tensors)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as error:
@@ -149,7 +151,7 @@ def _header(data: bytes, size: float) -> tuple[dict[str, Any], dict[str, Any]]:
     if 8 + length > len(data):
         raise FormatError(f"is truncated: the header takes {8 + length} bytes, the file has {len(data)}")
     try:
-        header: dict[str, Any] = json.loads(data[8 : 8 + length])
+        header: dict[str, Any] = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in tensors), default=0)
         metadata = header.pop("__metadata__", {})
@@ -205,6 +207,13 @@ def _check_digest(data: bytes, digest: str) -> None:
         raise FormatError("does not match its checksum; it is damaged, copy it again or pack it again")
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("two members of an object have one name")
+    return found
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number here")
 
@@ -248,7 +257,7 @@ def _decode_model(document: Any, tensors: dict[str, np.ndarray[Any, Any]]) -> Pa
     return PackedModel(
         ops=ops,
         preprocess=Preprocess(**preprocess),
-        labels=tuple(_typed(label, str, "a label") for label in document["labels"]),
+        labels=tuple(_typed(label, str, "a label") for label in _typed(document["labels"], list, "labels")),
         provenance=_typed(document["provenance"], dict, "provenance"),
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,6 +70,12 @@ class Preprocess:
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
+        # Python's own numbers, which a file can hold; what are no numbers is refused below.
+        with contextlib.suppress(TypeError, ValueError):
+            object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
+            object.__setattr__(self, "std", tuple(float(s) for s in self.std))
+            object.__setattr__(self, "size", tuple(operator.index(n) for n in self.size))
+            object.__setattr__(self, "resize", None if self.resize is None else operator.index(self.resize))
         channels = {"RGB": 3, "L": 1}.get(self.mode)
         if channels is None:
             raise ValueError(f"preprocess mode '{self.mode}' is not RGB or L")

@@ -127,7 +127,7 @@ def summarise(model: PackedModel, file_bytes: int | None = None) -> Summary:
 
 def _short(count: int) -> str:
     """To three digits: 999, 1.23k, 12.3M, 456G."""
-    value, units = float(f"{count:.3g}"), iter(("", "k", "M", "G", "T"))
+    value, units = float(f"{count:.3g}"), iter(("", "k", "M", "G", "T", "P", "E", "Z", "Y"))
     unit = next(units)
     while value >= 1000:
         value, unit = value / 1000, next(units)

@@ -88,7 +88,7 @@ class Symbol:
             Refusal: where it varies over anything but the channels.
         """
         shape = list(other.shape) if isinstance(other, Tensor) else []
-        array = other.detach().numpy() if isinstance(other, Tensor) else np.float32(other)
+        array = other.detach().float().numpy() if isinstance(other, Tensor) else np.float32(other)
         full = [1] * (self.rank - len(shape)) + shape
         channels = self.value.shape[2]
         if len(full) != self.rank or any(n != 1 for i, n in enumerate(full) if i != 1) or full[1] not in (1, channels):

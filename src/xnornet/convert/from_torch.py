@@ -26,7 +26,7 @@ from ..ops import Op, Value
 from ..preprocess import Preprocess
 from .builder import Builder, Refusal, Symbol
 from .fold import fold_thresholds
-from .lowerings import LOWERINGS, remedy
+from .lowerings import ALIASES, LOWERINGS, remedy
 
 __all__ = ["lower", "operators", "pack"]
 
@@ -221,7 +221,10 @@ def _lower_node(node: fx.Node, known: dict[fx.Node, Any], builder: Builder) -> A
         lowering = LOWERINGS.get(node.target)
         if lowering is None:
             raise Refusal("this operator", remedy(str(node.target)))
+        _check_in_place(node)
         result = lowering(builder, _bind(node.target, args, kwargs))
+        if isinstance(fake, Tensor) and fake.is_floating_point() and fake.dtype != torch.float32:
+            raise Refusal(f"arithmetic in {fake.dtype}", "compute in float32; the packer takes 16-bit modules as such")
         expected = builder.output_shape  # empty: the operator yields nothing
         if expected and not result.is_scale_map and result.torch_shape(expected[0]) != expected:
             raise Refusal(f"a result of shape {list(expected)}", "only (N, C, H, W) and (N, features) can be")
@@ -229,6 +232,38 @@ def _lower_node(node: fx.Node, known: dict[fx.Node, Any], builder: Builder) -> A
     except (Refusal, FormatError) as refusal:
         where = f"module '{builder.module_path}'" if builder.module_path else "the module's forward()"
         raise UnsupportedError(f"{where}, operator {node.target}: {refusal}") from refusal
+
+
+def _check_in_place(node: fx.Node) -> None:
+    """Symbols do not change. An operator that writes over its input changes every other tensor on the same memory,
+    which is right here only where nobody reads those any more. Raises Refusal.
+    """
+    schema = getattr(node.target, "_schema", None)
+    writes = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write] if schema else []
+    if not writes:
+        return
+    bound = _bind(node.target, node.args, node.kwargs)
+    before = set()
+    for other in node.graph.nodes:
+        if other is node:
+            break
+        before.add(other)
+    for name in writes:
+        memory = _memory(bound[name]) if isinstance(bound[name], fx.Node) else node
+        for other in before:
+            later = [user for user in other.users if user is not node and user not in before]
+            if later and _memory(other) is memory:
+                raise Refusal(
+                    "an operator in place on what is read again later under another name",
+                    "use inplace=False, or y = x + 1 for x += 1",
+                )
+
+
+def _memory(node: fx.Node) -> fx.Node:
+    """The node that made the memory on which this one's tensor lies."""
+    while node.op == "call_function" and node.target in ALIASES:
+        node = node.args[0]  # type: ignore[assignment]
+    return node
 
 
 def _is_random(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -111,8 +111,7 @@ def _agreement(rows: Sequence[Row]) -> str:
     if held:
         images = "1 image" if differing == 1 else f"{differing} images"
         told.append(
-            f"Engine and PyTorch differ in the class of {images} in all, {ties} of them by a tie within "
-            "float rounding."
+            f"Engine and PyTorch differ in the class of {images} in all, {ties} of them by a tie within float rounding."
             if differing
             else "Engine and PyTorch give every image the same class."
         )

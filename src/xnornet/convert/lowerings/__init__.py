@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from . import elementwise, layers, pooling, scales, shapes
+from .shapes import ALIASES
 from .table import LOWERINGS
 
-__all__ = ["LOWERINGS", "elementwise", "layers", "pooling", "remedy", "scales", "shapes"]
+__all__ = ["ALIASES", "LOWERINGS", "elementwise", "layers", "pooling", "remedy", "scales", "shapes"]
 
 # What other operators stand for, or the export alone makes.
 _UNTOLD = {"alias", "clone", "concat", "constant_pad_nd", "contiguous", "detach", "feature_dropout", "lift_fresh_copy"}

@@ -12,6 +12,16 @@ from ...ops import Flatten
 from ..builder import Builder, Refusal, Symbol
 from .table import aten, lowers
 
+# Whose result lies on their input's memory, or may.
+ALIASES = frozenset(
+    {
+        *(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default),
+        *(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim),
+        *(aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default),
+        *(aten.detach.default, aten.alias.default),
+    }
+)
+
 
 @lowers(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default)
 def _flatten(build: Builder, args: dict[str, Any]) -> Symbol:
