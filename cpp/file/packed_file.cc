@@ -120,7 +120,8 @@ class Container {
       array = Shared<T>(std::move(copy));
     }
     if constexpr (std::is_same_v<T, float>)
-      for (size_t i = 0; i < size; ++i) require(std::isfinite(array[i]), "a tensor holds NaN or infinity");
+      require(std::all_of(array.data(), array.data() + size, [](float x) { return std::isfinite(x); }),
+              "a tensor holds NaN or infinity");
     return array;
   }
 
