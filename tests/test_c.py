@@ -106,7 +106,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return Path(given).resolve()
     tools = Path(sys.executable).parent
     cmake, ninja = (str(tools / tool) if (tools / tool).exists() else tool for tool in ("cmake", "ninja"))
-    build, prefix = ROOT / "build" / "c", tmp_path_factory.mktemp("prefix")
+    build, prefix = ROOT / "build" / "tests-c", tmp_path_factory.mktemp("prefix")
     for command in (
         [cmake, "-S", ROOT, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DCMAKE_INSTALL_LIBDIR=lib"],
         [cmake, "--build", build],
