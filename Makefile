@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt CMakeLists.tx
 demo: install
 	$(BIN)/python examples/demo.py
 
-# In two processes, each with whole files, whose tests share what they made: in one it takes twice as long.
+# In two processes, each with whole files, whose tests share what they made.
 test: lint
 	$(BIN)/pytest -m 'not slow and not gpu and not arm' -n 2 --dist loadfile
 

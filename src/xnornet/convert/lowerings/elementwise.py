@@ -37,7 +37,7 @@ def _batch_norm(build: Builder, args: dict[str, Any]) -> Symbol:
     mean, variance = (build.constant(args[name], name) for name in ("running_mean", "running_var"))
     # As torch computes it: scale = gamma / sqrt(var + eps), bias = beta - mean * scale, y = x * scale + bias,
     # the last two with one rounding each. The root is NumPy's, which is rounded right, as that inside torch's norm;
-    # `torch.sqrt` of a tensor is not: 0.6 % of its results are one bit off.
+    # `torch.sqrt` of a tensor is not always.
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = torch.from_numpy(np.float32(1) / np.sqrt((variance + args["eps"]).numpy()))
     if args["weight"] is not None:
