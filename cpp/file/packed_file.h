@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "file/container.h"
 #include "ops/graph.h"
 
 namespace xnornet {
@@ -21,8 +22,6 @@ struct PackedFile {
   Preprocess preprocess;
   std::vector<std::string> labels;
 };
-
-using Bytes = Shared<char>;
 
 // A file is mapped, not read, as it may be of any size until its header is known; a pipe is read.
 // Throws std::runtime_error where it cannot be.

@@ -1,0 +1,84 @@
+// A safetensors file that holds a packed model: its header, version and checksum, and the tensors in it.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "file/json.h"
+#include "ops/graph.h"
+
+namespace xnornet {
+
+using Bytes = Shared<char>;
+
+[[noreturn]] inline void refuse(const std::string& what) { throw std::invalid_argument(what); }
+inline void require(bool condition, const std::string& what) {
+  if (!condition) refuse(what);
+}
+
+// Throws std::invalid_argument where a size is negative or all together are more than any file holds.
+int64_t product(const std::vector<int64_t>& shape);
+std::vector<int64_t> shape_of(const Json& numbers);
+
+// One of the file, where it lies there.
+struct Tensor {
+  std::string_view dtype;
+  std::vector<int64_t> shape;
+  const char* data;
+  size_t bytes;
+};
+
+// Throws std::invalid_argument where the bytes are no packed file, a damaged one, or one of another version.
+class Container {
+ public:
+  explicit Container(const Bytes& bytes);
+
+  // The model document: JSON.
+  const std::string& model() const { return header_["__metadata__"]["model"].string(); }
+
+  // Each tensor belongs to one field of one op.
+  Tensor take(const std::string& name);
+  void require_all_taken() const;
+
+  // A view, or a copy where it does not lie as the processor reads it.
+  template <class T>
+  Shared<T> array(const Tensor& tensor, std::string_view dtype) const {
+    require(tensor.dtype == dtype,
+            "a tensor is " + std::string(tensor.dtype) + ", expected " + std::string(dtype));
+    const size_t size = tensor.bytes / sizeof(T);
+    Shared<T> array;
+    if (reinterpret_cast<uintptr_t>(tensor.data) % alignof(T) == 0) {
+      array = Shared<T>(reinterpret_cast<const T*>(tensor.data), size, owner_);
+    } else {
+      std::vector<T> copy(size);
+      std::memcpy(copy.data(), tensor.data, tensor.bytes);
+      array = Shared<T>(std::move(copy));
+    }
+    if constexpr (std::is_same_v<T, float>)
+      require(std::all_of(array.data(), array.data() + size, [](float x) { return std::isfinite(x); }),
+              "a tensor holds NaN or infinity");
+    return array;
+  }
+
+ private:
+  void read_metadata();
+  void check_digest(size_t header_end) const;
+  void find_tensors(size_t begin);
+
+  std::shared_ptr<const Bytes> owner_;
+  std::string_view all_;
+  Json header_;
+  std::string format_, version_;
+  std::map<std::string, Tensor> tensors_;
+};
+
+}  // namespace xnornet
