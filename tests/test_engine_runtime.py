@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from xnornet import format, ops, reference
+from xnornet.bench.procfs import processor_flags
 from xnornet.bits import BitArray
 from xnornet.engine import Model, available_isas, list_isas
 from xnornet.errors import DataError, UnsupportedError, UsageError
@@ -266,6 +267,15 @@ def test_listing() -> None:
     assert [isa.name for isa in list_isas() if isa.available] == available_isas()
     assert all(6 <= len(isa.kernels) <= 8 for isa in isas.values())
     assert Model(small_network()).isa == os.environ.get("XNORNET_ISA", available_isas()[0])
+
+
+@pytest.mark.skipif(not processor_flags(), reason="the system does not list the processor's features")
+def test_what_the_processor_lacks() -> None:
+    """Said to be missing is only what the system does not list either: no set is passed over that could run."""
+    isas, flags = list_isas(), processor_flags()
+    missing = {feature for isa in isas for feature in isa.missing.split()}
+    listed = {name: name.replace("avx512v", "avx512_v").replace("amx-", "amx_") for name in missing}
+    assert not {name for name in missing if {name, listed[name]} & flags}
 
 
 def test_no_torch() -> None:

@@ -6,8 +6,8 @@
 
 namespace xnornet {
 namespace {
-const char* const kNeeds[] = {"avx512f",    "avx512bw",        "avx512dq", "avx512vl",
-                              "avx512vnni", "avx512vpopcntdq", "amx-int8", nullptr};
+const char* const kNeeds[] = {"avx512f",         "avx512bw", "avx512dq", "avx512vl", "avx512vnni",
+                              "avx512vpopcntdq", "amx-tile", "amx-int8", nullptr};
 }
 
 const KernelSet kAmx = {

@@ -2,52 +2,80 @@
 
 #include <cstring>
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
 #endif
 
 namespace xnornet {
 namespace {
 
-// Whether the CPU has AMX for 8-bit integers, and the system lets this process use it. Linux (5.16 and later)
-// wants to be asked, once for all threads, as tiles make the state larger that is saved at switches.
 #if defined(__x86_64__)
-bool may_use_amx_int8() {
+
+// Where CPUID tells of a feature (Intel's manual, volume 2A), and which registers the system must save at
+// switches of threads for it: bits of XCR0. Not __builtin_cpu_supports(): with the support library of some
+// compilers it knows of nothing, and the engine would be slow without a word.
+constexpr unsigned kYmm = 0x6, kZmm = 0xe6, kTiles = 0x60000;
+enum Register { kB, kC, kD };
+struct Feature {
+  const char* name;
+  unsigned leaf;
+  Register part;
+  unsigned bit;
+  unsigned saved;
+};
+constexpr Feature kFeatures[] = {
+    {"fma", 1, kC, 12, kYmm},        {"avx2", 7, kB, 5, kYmm},
+    {"avx512f", 7, kB, 16, kZmm},    {"avx512dq", 7, kB, 17, kZmm},
+    {"avx512bw", 7, kB, 30, kZmm},   {"avx512vl", 7, kB, 31, kZmm},
+    {"avx512vnni", 7, kC, 11, kZmm}, {"avx512vpopcntdq", 7, kC, 14, kZmm},
+    {"amx-tile", 7, kD, 24, kTiles}, {"amx-int8", 7, kD, 25, kTiles},
+};
+
+unsigned saved_registers() {
+  unsigned a, b, c, d;
+  constexpr unsigned kHasXgetbv = 1u << 27;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & kHasXgetbv)) return 0;
+  unsigned low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
+}
+
+bool has(const Feature& feature) {
+  static const unsigned saved = saved_registers();
+  unsigned a, b, c, d;
+  if ((saved & feature.saved) != feature.saved || !__get_cpuid_count(feature.leaf, 0, &a, &b, &c, &d))
+    return false;
+  return ((feature.part == kB ? b : feature.part == kC ? c : d) >> feature.bit) & 1;
+}
+
+// Tiles make the state larger that is saved at switches, so Linux (5.16 and later) wants to be asked, once
+// for all threads.
+bool may_use_tiles() {
 #if defined(__linux__)
   static const bool may = [] {
-    constexpr unsigned kTileAndInt8 = 3u << 24;                  // of CPUID.7.0:EDX
     constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kTileAndInt8) == kTileAndInt8 &&
-           syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
   }();
   return may;
 #else
   return false;
 #endif
 }
+
 #endif
 
 }  // namespace
 
 bool cpu_has(const char* feature) {
 #if defined(__x86_64__)
-  // The compiler's own detection, which also asks XGETBV whether the system saves the wide registers.
-  __builtin_cpu_init();
-#define XNORNET_FEATURE(name) \
-  if (std::strcmp(feature, name) == 0) return __builtin_cpu_supports(name) != 0;
-  XNORNET_FEATURE("avx2")
-  XNORNET_FEATURE("fma")
-  XNORNET_FEATURE("avx512f")
-  XNORNET_FEATURE("avx512bw")
-  XNORNET_FEATURE("avx512dq")
-  XNORNET_FEATURE("avx512vl")
-  XNORNET_FEATURE("avx512vnni")
-  XNORNET_FEATURE("avx512vpopcntdq")
-#undef XNORNET_FEATURE
-  if (std::strcmp(feature, "amx-int8") == 0) return may_use_amx_int8();
+  for (const Feature& known : kFeatures) {
+    if (std::strcmp(feature, known.name) == 0)
+      return has(known) && (known.saved != kTiles || may_use_tiles());
+  }
 #elif defined(__aarch64__)
   if (std::strcmp(feature, "neon") == 0) return true;  // part of the architecture
 #endif
