@@ -7,7 +7,7 @@ PACKAGES := $(shell find src -name __init__.py) # an editable install keeps a ma
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test lint format test-slow test-gpu test-arm bench bench-engine bench-docs sanitize clean
+.PHONY: install demo test lint format test-slow test-gpu test-arm bench bench-engine bench-docs sanitize wheels clean
 
 install: $(VENV)/.installed
 
@@ -41,14 +41,14 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(filter %.cc %.h,$(SOURCES))
 
-test-slow: install
+test-slow: $(VENV)/.release
 	$(BIN)/pytest -m slow
 
 test-gpu: install
 	$(BIN)/pytest -m gpu
 
-# The NEON kernels, cross-compiled and run under an emulator, against the same oracle as all others.
-test-arm: install
+# The NEON kernels and the wheel for ARM, cross-compiled and run under an emulator, against the same oracle as all others.
+test-arm: $(VENV)/.release
 	@command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null || \
 	  { echo "make test-arm needs the Debian packages g++-aarch64-linux-gnu and qemu-user: apt-get install them"; exit 1; }
 	$(BIN)/pytest -m arm
@@ -89,6 +89,15 @@ sanitize: install
 	done
 	$(BIN)/cmake --install build/sanitize/address,undefined --prefix build/sanitize/c > /dev/null
 	XNORNET_TEST_C=build/sanitize/c $(SANITIZER) $(BIN)/pytest -q tests/test_c.py
+
+# What a release uploads, in dist/: the sources, and wheels for Linux on x86-64 and ARM, for each Python that is on the
+# PATH of 3.10, 3.11 and 3.12 (the last one's is for all later ones too).
+wheels: $(VENV)/.release
+	$(BIN)/python scripts/build_wheels.py --out dist
+
+$(VENV)/.release: $(VENV)/.installed
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[release]'
+	touch $@
 
 clean:
 	rm -rf build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

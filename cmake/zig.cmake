@@ -1,0 +1,8 @@
+# Zig's clang, which compiles for any processor and against a C library of any age, with its own C++ library linked in.
+# The environment says where it is, XNORNET_ZIG, and for what, XNORNET_ZIG_TARGET: "aarch64-linux-gnu.2.17" is ARM
+# with glibc 2.17 or newer.
+set(CMAKE_SYSTEM_NAME Linux)
+string(REGEX MATCH "^[^-]+" CMAKE_SYSTEM_PROCESSOR "$ENV{XNORNET_ZIG_TARGET}")
+set(CMAKE_CXX_COMPILER "$ENV{XNORNET_ZIG}" c++ -target "$ENV{XNORNET_ZIG_TARGET}")
+set(CMAKE_CXX_ARCHIVE_CREATE "\"$ENV{XNORNET_ZIG}\" ar qc <TARGET> <OBJECTS>")
+set(CMAKE_CXX_ARCHIVE_FINISH "\"$ENV{XNORNET_ZIG}\" ranlib <TARGET>")

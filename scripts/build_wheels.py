@@ -1,0 +1,114 @@
+"""Build what a release uploads: wheels for Linux on x86-64 and ARM, and the sources.
+
+    python scripts/build_wheels.py [--out dist] [--target ARCH ...] [PYTHON ...]
+
+PYTHON are interpreters, as `python3.12`; one of 3.12 or newer makes the wheel of all versions from 3.12 on (the stable
+interface), older ones that of their own version. None given: those of 3.10, 3.11 and 3.12 that are on the PATH, or else
+the running one. All are compiled by Zig's clang (PyPI: ziglang) against glibc 2.17, so that any Linux from 2014 on runs
+them, whatever machine they were made on; auditwheel checks that, and names them manylinux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGETS = ("x86_64", "aarch64")
+GLIBC = "2.17"  # the oldest that NumPy's and torch's wheels take is newer
+WANTED = ("python3.10", "python3.11", "python3.12")
+BUILD_NEEDS = ("scikit-build-core", "nanobind", "cmake", "ninja")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pythons", nargs="*", metavar="PYTHON", help="interpreters to build for")
+    parser.add_argument("--out", type=Path, default=Path("dist"), help="folder of the results; default: dist")
+    parser.add_argument("--target", choices=TARGETS, action="append", help="only for these; default: both")
+    arguments = parser.parse_args()
+    try:
+        for made in build(arguments.pythons, arguments.target or TARGETS, arguments.out):
+            print(made)
+    except (OSError, RuntimeError) as error:
+        raise SystemExit(f"build_wheels: {error}") from None
+
+
+def build(pythons: Sequence[str], targets: Sequence[str], out: Path) -> list[Path]:
+    """What was made, in `out`: a wheel for each interpreter and target, and the archive of the sources."""
+    interpreters = list(pythons) or [name for name in WANTED if shutil.which(name)] or [sys.executable]
+    if not pythons and (absent := [name for name in WANTED if not shutil.which(name)]):
+        print(f"build_wheels: no wheels for {', '.join(absent)}: not on the PATH", file=sys.stderr)
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    made = [_sources(out)]
+    for python in interpreters:
+        environment = _environment(python)
+        made += [_wheel(environment, target, out) for target in targets]
+    return made
+
+
+def _environment(python: str) -> Path:
+    """The interpreter of an environment with the tools that build, for the version of `python`."""
+    version = _run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
+    folder = ROOT / "build" / "wheels" / f"python{version}"
+    if not (folder / "ready").exists():
+        _run([python, "-m", "venv", str(folder)])
+        _run([str(folder / "bin/python"), "-m", "pip", "install", "--quiet", *BUILD_NEEDS])
+        (folder / "ready").touch()
+    return folder / "bin" / "python"
+
+
+def _wheel(python: Path, target: str, out: Path) -> Path:
+    import ziglang
+
+    suffix = _run([str(python), "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"]).strip()
+    cross = {
+        "XNORNET_ZIG": str(Path(ziglang.__file__).parent / "zig"),
+        "XNORNET_ZIG_TARGET": f"{target}-linux-gnu.{GLIBC}",
+        # What the interpreter says of its own machine, were it one of the target's.
+        "_PYTHON_HOST_PLATFORM": f"linux-{target}",
+        "SETUPTOOLS_EXT_SUFFIX": suffix.replace(os.uname().machine, target),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "build-dir": f"build/wheels/{python.parents[1].name}-{target}",
+            "cmake.define.CMAKE_TOOLCHAIN_FILE": str(ROOT / "cmake" / "zig.cmake"),
+        }
+        command = [str(python), "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
+        options = [word for key, value in settings.items() for word in ("-C", f"{key}={value}")]
+        _run([*command, *options, str(ROOT)], cross)
+        (raw,) = Path(folder).glob("*.whl")
+        named = Path(folder) / "named"
+        _run(["auditwheel", "repair", "-w", str(named), str(raw)])
+        (wheel,) = named.glob("*.whl")
+        if (wanted := f"manylinux_{GLIBC.replace('.', '_')}_{target}") not in wheel.name:
+            raise RuntimeError(f"{wheel.name} is no {wanted}: it needs a newer C library")
+        return Path(shutil.move(wheel, out / wheel.name))
+
+
+def _sources(out: Path) -> Path:
+    with tempfile.TemporaryDirectory() as folder:
+        _run([sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder, str(ROOT)])
+        (archive,) = Path(folder).glob("*.tar.gz")
+        return Path(shutil.move(archive, out / archive.name))
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """What it prints; RuntimeError with the end of what it said where it fails."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    every = {**os.environ, "PATH": path, **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=every, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-25:]
+        raise RuntimeError("\n".join([f"{' '.join(command[:5])} ... ended with status {done.returncode}:", *said]))
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
