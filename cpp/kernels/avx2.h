@@ -25,7 +25,7 @@ void pgemm_6x16_avx2(const int16_t* const* windows, int pixels, const Runs& runs
                      int32_t* out);
 void wexpand_16_avx2(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 void wtables_3_avx2(const float* row, size_t words, float* tables);
-void wgemm_2x64_avx2(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,
-                     float* out);
+void wgemm_2x64_avx2(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,
+                     int panels, float* out, bool accumulate);
 
 }  // namespace xnornet

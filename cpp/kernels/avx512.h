@@ -30,8 +30,8 @@ void ugemm_8x16_avx512vnni(const uint8_t* rows, size_t row_bytes, int pixels, co
                            int32_t* sums, void* out);
 void wexpand_32_avx512(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 void wtables_4_avx512(const float* row, size_t words, float* tables);
-void wgemm_2x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,
-                       float* out);
+void wgemm_4x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,
+                       int panels, float* out, bool accumulate);
 
 // What several sets of AVX-512 have in common.
 inline constexpr BitGemm kBitsAvx512 = {.name = "bgemm_6x64_avx512vpopcntdq",
@@ -51,11 +51,12 @@ inline constexpr FloatGemm kFloatsAvx512 = {.name = "sgemm_12x32_avx512",
                                             .gemm = sgemm_12x32_avx512,
                                             .word_inputs = 32,
                                             .expand = wexpand_32_avx512,
-                                            .wgemm_name = "wgemm_2x64_avx512",
-                                            .wgemm_tile = 2,
+                                            .wgemm_name = "wgemm_4x64_avx512",
+                                            .wgemm_tile = 4,
+                                            .wgemm_words = 32,
                                             .word_floats = 128,
                                             .tabulate = wtables_4_avx512,
-                                            .wgemm = wgemm_2x64_avx512,
+                                            .wgemm = wgemm_4x64_avx512,
                                             .wgemm_filters = 64};
 inline constexpr Depthwise kDepthwiseAvx512 = {.name = "sdepthwise_1x64_avx512",
                                                .sums = sdepthwise_1x64_avx512,

@@ -62,16 +62,20 @@ struct FloatGemm {
   // Inputs [begin, begin + depth) of such a panel as +1.0 / -1.0: [depth][channels].
   void (*expand)(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 
-  // Rows of inputs, each zero-filled up to whole words, against bits. A row is first turned into what the
-  // kernel reads, `word_floats` floats a word, once for all panels. Null: it is read as it is.
+  // Rows of inputs, each zero-filled up to whole words, against bits. Rows are first turned into what the
+  // kernel reads, `word_floats` floats a word, in stretches of `wgemm_words` words of all rows together,
+  // whose tables stay in the L1 cache while all panels pass. Null: rows are read as they are, whole.
   const char* wgemm_name;
   int wgemm_tile;  // rows a call takes at most
+  size_t wgemm_words;
   int word_floats;
   void (*tabulate)(const float* row, size_t words, float* tables);
 
-  // out[row][panels * channels], rows 64 apart, of so many panels that lie one after the other (64 / channels
-  // at most). A row's sums are the same bits whatever rows it comes with.
-  void (*wgemm)(const float* tables, size_t words, int rows, const uint8_t* bits, int panels, float* out);
+  // out[row][panels * channels], rows 64 apart, of a stretch of so many panels (64 / channels at most) that
+  // are `panel_words` words long; after a row's first stretch, added to what is there. A row's sums are the
+  // same bits whatever rows it comes with, and wherever its stretches end.
+  void (*wgemm)(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,
+                int panels, float* out, bool accumulate);
 
   // One row always takes this way; several do where a layer has at least so many filters. With fewer,
   // turning rows into tables costs more than it saves, and expanded weights are multiplied.

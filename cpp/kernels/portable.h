@@ -20,7 +20,7 @@ void bgemv_1x64_portable(const uint8_t* row, size_t row_bytes, const uint8_t* pa
 void sgemm_4x8_portable(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                         float* out, bool accumulate);
 void wexpand_8_portable(const uint8_t* panel, size_t begin, size_t depth, float* floats);
-void wgemv_1x8_portable(const float* row, size_t words, int rows, const uint8_t* bits, int panels,
-                        float* out);
+void wgemv_1x8_portable(const float* row, size_t words, int rows, const uint8_t* bits, size_t panel_words,
+                        int panels, float* out, bool accumulate);
 
 }  // namespace xnornet

@@ -27,6 +27,7 @@ const KernelSet kAvx2 = {
                .expand = wexpand_16_avx2,
                .wgemm_name = "wgemm_2x64_avx2",
                .wgemm_tile = 2,
+               .wgemm_words = SIZE_MAX,
                .word_floats = 80,
                .tabulate = wtables_3_avx2,
                .wgemm = wgemm_2x64_avx2,

@@ -27,6 +27,7 @@ const KernelSet kNeon = {
                .expand = wexpand_8_neon,
                .wgemm_name = "wgemv_1x16_neon",
                .wgemm_tile = 1,
+               .wgemm_words = SIZE_MAX,
                .word_floats = 32,
                .tabulate = nullptr,
                .wgemm = wgemv_1x16_neon,

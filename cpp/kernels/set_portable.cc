@@ -27,6 +27,7 @@ const KernelSet kPortable = {
                .expand = wexpand_8_portable,
                .wgemm_name = "wgemv_1x8_portable",
                .wgemm_tile = 1,
+               .wgemm_words = SIZE_MAX,
                .word_floats = 32,
                .tabulate = nullptr,
                .wgemm = wgemv_1x8_portable,

@@ -51,10 +51,10 @@ void wexpand_8_portable(const uint8_t* panel, size_t begin, size_t depth, float*
 }
 
 // A product with +1 or -1 is x with its sign flipped or not: the bit is moved to the sign's place.
-void wgemv_1x8_portable(const float* row, size_t words, int rows, const uint8_t* bits, int panels,
-                        float* out) {
+void wgemv_1x8_portable(const float* row, size_t words, int rows, const uint8_t* bits, size_t panel_words,
+                        int panels, float* out, bool accumulate) {
   using FourInts [[gnu::vector_size(16)]] = uint32_t;
-  (void)rows;  // one at a time
+  (void)rows, (void)panel_words, (void)accumulate;  // one at a time, whole
   for (; panels > 0; --panels, out += kChannels) {
     Four sums[2][2] = {};
     for (size_t k = 0; k < words; ++k, bits += 4 * kChannels) {

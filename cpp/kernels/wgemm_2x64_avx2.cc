@@ -56,13 +56,15 @@ void wtables_3_avx2(const float* row, size_t words, float* tables) {
 namespace {
 
 template <int kRows, int kPanels>
-void filters(const float* tables, size_t words, const uint8_t* bits, float* out) {
+void filters(const float* tables, size_t words, const uint8_t* bits, size_t panel_words, float* out,
+             bool accumulate) {
   constexpr int kVectors = 2 * kPanels;
-  const size_t panel_bytes = kWordBytes * words, row_floats = 80 * words;
+  const size_t panel_bytes = kWordBytes * panel_words, row_floats = 80 * words;
   __m256 sums[kRows][kVectors];
   XNORNET_UNROLL
-  for (auto& row : sums) XNORNET_UNROLL
-  for (auto& sum : row) sum = _mm256_setzero_ps();
+  for (int r = 0; r < kRows; ++r) XNORNET_UNROLL
+  for (int v = 0; v < kVectors; ++v)
+    sums[r][v] = accumulate ? _mm256_loadu_ps(out + r * kPanel + 8 * v) : _mm256_setzero_ps();
   for (size_t k = 0; k < words; ++k, tables += 80, bits += kWordBytes) {
     __m256i w[kVectors];
     XNORNET_UNROLL
@@ -88,17 +90,19 @@ void filters(const float* tables, size_t words, const uint8_t* bits, float* out)
 
 // Two panels of 16 at a time: their sums and weights fill the registers.
 template <int kRows>
-void rows_of(const float* tables, size_t words, const uint8_t* bits, int panels, float* out) {
-  for (; panels >= 2; panels -= 2, bits += 2 * kWordBytes * words, out += 32)
-    filters<kRows, 2>(tables, words, bits, out);
-  if (panels) filters<kRows, 1>(tables, words, bits, out);
+void rows_of(const float* tables, size_t words, const uint8_t* bits, size_t panel_words, int panels,
+             float* out, bool accumulate) {
+  for (; panels >= 2; panels -= 2, bits += 2 * kWordBytes * panel_words, out += 32)
+    filters<kRows, 2>(tables, words, bits, panel_words, out, accumulate);
+  if (panels) filters<kRows, 1>(tables, words, bits, panel_words, out, accumulate);
 }
 
 }  // namespace
 
-void wgemm_2x64_avx2(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,
-                     float* out) {
-  rows == 2 ? rows_of<2>(tables, words, bits, panels, out) : rows_of<1>(tables, words, bits, panels, out);
+void wgemm_2x64_avx2(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,
+                     int panels, float* out, bool accumulate) {
+  rows == 2 ? rows_of<2>(tables, words, bits, panel_words, panels, out, accumulate)
+            : rows_of<1>(tables, words, bits, panel_words, panels, out, accumulate);
 }
 
 }  // namespace xnornet

@@ -67,8 +67,9 @@ void wexpand_8_neon(const uint8_t* panel, size_t begin, size_t depth, float* flo
   }
 }
 
-void wgemv_1x16_neon(const float* row, size_t words, int rows, const uint8_t* bits, int panels, float* out) {
-  (void)rows;  // one at a time
+void wgemv_1x16_neon(const float* row, size_t words, int rows, const uint8_t* bits, size_t panel_words,
+                     int panels, float* out, bool accumulate) {
+  (void)rows, (void)panel_words, (void)accumulate;  // one at a time, whole
   for (; panels >= 2; panels -= 2, bits += 64 * words, out += 16) filters<2>(row, words, bits, out);
   if (panels) filters<1>(row, words, bits, out);
 }

@@ -37,8 +37,7 @@ FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in
   pack(conv);
   size_t expanded = binary_ ? most_depth_ * k.channels : 0;
   tabulates_ = binary_ && filters_ >= k.wgemm_filters;
-  if (tabulates_ || (binary_ && pixels_ == 1))
-    expanded = std::max(expanded, words_ * (k.word_inputs + k.wgemm_tile * k.word_floats) + kLine);
+  if (tabulates_ || (binary_ && pixels_ == 1)) expanded = std::max(expanded, look_up_floats());
   scratch_bytes = (block_ * kPanel + expanded) * sizeof(float);
   kernel = tabulates_ ? k.wgemm_name : k.name;
   if (binary_ && pixels_ == 1) single_kernel = k.wgemm_name;
@@ -113,39 +112,62 @@ void FloatConv::run(const Run& run) const {
   });
 }
 
-// A window as one row, and what the kernel reads of it.
-void FloatConv::tabulate(const float* window, float* row, float* tables) const {
+// A window as one row, zero-filled up to whole words.
+void FloatConv::gather(const float* window, float* row) const {
   float* end = row;
   for (size_t r = 0; r < run_length_.size(); ++r)
     end = std::copy_n(window + run_offset_[r], run_length_[r], end);
-  std::fill(end, row + words_ * kernels_.floats.word_inputs, 0.0f);
-  if (kernels_.floats.tabulate) kernels_.floats.tabulate(row, words_, tables);
+  std::fill(end, row + row_floats(), 0.0f);
 }
 
-// 1-bit weights as they are: some windows at a time become tables, which all panels read.
+size_t FloatConv::row_floats() const { return words_ * kernels_.floats.word_inputs; }
+
+// What `look_up` needs beside its sums: rows, and the tables of a stretch of them.
+size_t FloatConv::look_up_floats() const {
+  const FloatGemm& k = kernels_.floats;
+  const size_t tables = k.tabulate ? std::min(k.wgemm_tile * words_, k.wgemm_words) * k.word_floats : 0;
+  return k.wgemm_tile * row_floats() + kLine + tables;
+}
+
+// 1-bit weights as they are: some windows at a time become rows, and these, a stretch at a time, tables,
+// which all panels of their group read.
 void FloatConv::look_up(const Run& run, int thread, Part pixels, Part panels) const {
   const FloatGemm& k = kernels_.floats;
+  const size_t tile = k.wgemm_tile, word_bytes = k.channels * sizeof(uint32_t);
+  const size_t held = block_ / tile;  // panels whose sums there is room for
   auto* sums = reinterpret_cast<float*>(run.scratch[thread]);
-  float* tables = sums + block_ * kPanel;
-  const size_t row_floats = words_ * k.word_floats;
-  float* row = k.tabulate ? tables + round_up(row_floats * k.wgemm_tile, kLine) : tables;
-  for (size_t begin = pixels.begin; begin < pixels.end; begin += k.wgemm_tile) {
-    const size_t end = std::min(begin + k.wgemm_tile, pixels.end);
-    int tabulated_group = -1;
-    for (size_t p = panels.begin; p < panels.end; ++p) {
-      const int group = static_cast<int>(p) / group_panels_, in_group = static_cast<int>(p) % group_panels_;
-      const int channels = std::min(kPanel, filters_ - in_group * kPanel);
-      if (group != tabulated_group) {
-        tabulated_group = group;
-        for (size_t i = begin; i < end; ++i)
-          tabulate(image_.window(run, i) + group * group_channels_, row, tables + (i - begin) * row_floats);
+  float* rows = sums + block_ * kPanel;
+  float* tables = k.tabulate ? rows + round_up(tile * row_floats(), kLine) : rows;
+  for (size_t begin = pixels.begin; begin < pixels.end; begin += tile) {
+    const size_t count = std::min(tile, pixels.end - begin);
+    const size_t stretch = std::min(words_, k.wgemm_words / count);
+    for (size_t p = panels.begin, end; p < panels.end; p = end) {
+      const size_t group = p / group_panels_, first = p % group_panels_;
+      end = std::min({panels.end, (group + 1) * group_panels_, p + held});
+      const auto channels = [&](size_t panel) {
+        return std::min(kPanel, filters_ - static_cast<int>(panel % group_panels_) * kPanel);
+      };
+      for (size_t i = 0; i < count; ++i)
+        gather(image_.window(run, begin + i) + group * group_channels_, rows + i * row_floats());
+      for (size_t word = 0; word < words_; word += stretch) {
+        const size_t words = std::min(stretch, words_ - word);
+        if (k.tabulate) {
+          for (size_t i = 0; i < count; ++i)
+            k.tabulate(rows + i * row_floats() + word * k.word_inputs, words,
+                       tables + i * words * k.word_floats);
+        }
+        const char* weights = weights_.data() + sub_bytes_ * group * subs_ + word * word_bytes;
+        for (size_t q = p; q < end; ++q) {
+          const char* panel = weights + sub_bytes_ * (first + q - p) * (kPanel / k.channels);
+          k.wgemm(tables, words, static_cast<int>(count), reinterpret_cast<const uint8_t*>(panel), words_,
+                  (channels(q) + k.channels - 1) / k.channels, sums + (q - p) * tile * kPanel, word > 0);
+        }
       }
-      const char* weights = weights_.data() + sub_bytes_ * (group * subs_ + in_group * (kPanel / k.channels));
-      k.wgemm(tables, words_, static_cast<int>(end - begin), reinterpret_cast<const uint8_t*>(weights),
-              (channels + k.channels - 1) / k.channels, sums);
-      chain.apply(
-          kernels_.chain, run.buffers,
-          {sums, kPanel, end - begin, begin, group * filters_ + in_group * kPanel, channels, nullptr});
+      for (size_t q = p; q < end; ++q) {
+        const int channel = static_cast<int>(group * filters_ + (first + q - p) * kPanel);
+        chain.apply(kernels_.chain, run.buffers,
+                    {sums + (q - p) * tile * kPanel, kPanel, count, begin, channel, channels(q), nullptr});
+      }
     }
   }
 }

@@ -23,7 +23,9 @@ class FloatConv : public Step {
   };
   void plan_runs(const Conv& conv);
   void pack(const Conv& conv);
-  void tabulate(const float* window, float* row, float* tables) const;
+  void gather(const float* window, float* row) const;
+  size_t row_floats() const;
+  size_t look_up_floats() const;
   void look_up(const Run& run, int thread, Part pixels, Part panels) const;
   void work(const Run& run, int thread, Part pixels, Part panels) const;
 

@@ -52,6 +52,7 @@ void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report
   const int rows = k.wgemm_tile;
   const size_t row_floats = words * k.word_floats;
   Memory panels(most * words * k.channels * 4), row(words * inputs * 4), tables(rows * row_floats * 4);
+  Memory first(row_floats * 4), second(row_floats * 4);
   std::vector<float> weights(kPanel * depth);  // [filter][depth]
   for (int f = 0; f < kPanel; ++f) {
     auto* panel = reinterpret_cast<uint32_t*>(panels.data()) + f / k.channels * words * k.channels;
@@ -83,9 +84,9 @@ void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report
   for (int count = 1; count <= most; ++count) {
     for (int some = 1; some <= rows; ++some) {
       std::vector<float> out(rows * kPanel), alone(kPanel);
-      k.wgemm(read, words, some, bits, count, out.data());
+      k.wgemm(read, words, some, bits, words, count, out.data(), false);
       for (int r = 0; r < some; ++r) {
-        k.wgemm(read + r * row_floats, words, 1, bits, count, alone.data());
+        k.wgemm(read + r * row_floats, words, 1, bits, words, count, alone.data(), false);
         for (int f = 0; f < count * k.channels; ++f) {
           double expected = 0, size = 0;
           for (size_t i = 0; i < depth; ++i) {
@@ -99,6 +100,19 @@ void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report
           report.check(got == alone[f], "%s: row %d of %d is not what it is alone", k.wgemm_name, r, some);
         }
       }
+    }
+    // In two stretches: what is in `row` is the last of the rows.
+    for (size_t part : {size_t{1}, words / 2, words - 1}) {
+      if (!k.tabulate || part == 0 || part >= words) continue;
+      std::vector<float> whole(kPanel), parted(kPanel, NAN);
+      k.wgemm(read + (rows - 1) * row_floats, words, 1, bits, words, count, whole.data(), false);
+      k.tabulate(floats(row), part, floats(first));
+      k.tabulate(floats(row) + part * inputs, words - part, floats(second));
+      k.wgemm(floats(first), part, 1, bits, words, count, parted.data(), false);
+      k.wgemm(floats(second), words - part, 1, bits + part * k.channels * 4, words, count, parted.data(),
+              true);
+      for (int f = 0; f < count * k.channels; ++f)
+        report.check(whole[f] == parted[f], "%s: %zu words parted at %zu", k.wgemm_name, words, part);
     }
   }
 }

@@ -2,9 +2,10 @@
 //
 // A row of inputs is looked up, not multiplied: for four inputs there are but 16 sums +-x0 +-x1 +-x2 +-x3,
 // which fill one register. VPERMPS looks up 16 filters in it at once, by the low four bits of each lane, so
-// 64 multiply-accumulates cost a lookup, an addition, and a shift that two rows share (with four rows, their
-// tables leave the L1 cache too often). A fused multiply-add with expanded weights, or flipping signs by a
-// mask, takes 16 at a time. The sums are floats and exact to rounding, as any other order of adding.
+// 64 multiply-accumulates cost a lookup, an addition, and a shift that four rows share. A fused multiply-add
+// with expanded weights, or flipping signs by a mask, takes 16 at a time. The sums are floats and exact to
+// rounding, as any other order of adding. (Tables of five inputs, for VPERMI2PS, save a fifth of the lookups
+// and were no faster: they are twice as large, and four rows of them do not fit the registers.)
 #include <immintrin.h>
 
 #include "kernels/avx512.h"
@@ -27,31 +28,35 @@ void wexpand_32_avx512(const uint8_t* panel, size_t begin, size_t depth, float* 
 }
 
 void wtables_4_avx512(const float* row, size_t words, float* tables) {
-  // Sign j of entry n is bit j of n.
+  // Sign j of entry n is bit j of n. A product with +1 or -1 is exact, so that the fused one rounds as a sum.
   const __m512i entry = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  __m512i signs[4];
+  const __m512i one = _mm512_castps_si512(_mm512_set1_ps(1.0f));
+  __m512 signs[4];
   XNORNET_UNROLL
-  for (int j = 0; j < 4; ++j) signs[j] = _mm512_slli_epi32(_mm512_srli_epi32(entry, j), 31);
+  for (int j = 0; j < 4; ++j) {
+    const __m512i sign = _mm512_slli_epi32(_mm512_srli_epi32(entry, j), 31);
+    signs[j] = _mm512_castsi512_ps(_mm512_or_si512(one, sign));
+  }
   for (size_t k = 0; k < 32 * words; k += 4, tables += 16) {
-    __m512 x[4];
+    __m512 sums = _mm512_mul_ps(_mm512_set1_ps(row[k]), signs[0]);
     XNORNET_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      x[j] = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(_mm512_set1_ps(row[k + j])), signs[j]));
-    }
-    _mm512_storeu_ps(tables, _mm512_add_ps(_mm512_add_ps(x[0], x[1]), _mm512_add_ps(x[2], x[3])));
+    for (int j = 1; j < 4; ++j) sums = _mm512_fmadd_ps(_mm512_set1_ps(row[k + j]), signs[j], sums);
+    _mm512_storeu_ps(tables, sums);
   }
 }
 
 namespace {
 
 template <int kRows, int kPanels>
-void filters(const float* tables, size_t words, const uint8_t* bits, float* out) {
+void filters(const float* tables, size_t words, const uint8_t* bits, size_t panel_words, float* out,
+             bool accumulate) {
   constexpr int kVectors = 2 * kPanels;
-  const size_t panel_bytes = 128 * words, row_floats = 128 * words;
+  const size_t panel_bytes = 128 * panel_words, row_floats = 128 * words;
   __m512 sums[kRows][kVectors];
   XNORNET_UNROLL
-  for (auto& row : sums) XNORNET_UNROLL
-  for (auto& sum : row) sum = _mm512_setzero_ps();
+  for (int r = 0; r < kRows; ++r) XNORNET_UNROLL
+  for (int v = 0; v < kVectors; ++v)
+    sums[r][v] = accumulate ? _mm512_loadu_ps(out + r * kPanel + 16 * v) : _mm512_setzero_ps();
   for (size_t k = 0; k < words; ++k, tables += 128, bits += 128) {
     __m512i w[kVectors];
     XNORNET_UNROLL
@@ -75,16 +80,23 @@ void filters(const float* tables, size_t words, const uint8_t* bits, float* out)
   for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(out + r * kPanel + 16 * v, sums[r][v]);
 }
 
+// For `rows` of 1..kRows.
 template <int kRows>
-void rows_of(const float* tables, size_t words, const uint8_t* bits, int panels, float* out) {
-  panels == 2 ? filters<kRows, 2>(tables, words, bits, out) : filters<kRows, 1>(tables, words, bits, out);
+void rows_of(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words, int panels,
+             float* out, bool accumulate) {
+  if (rows == kRows) {
+    return panels == 2 ? filters<kRows, 2>(tables, words, bits, panel_words, out, accumulate)
+                       : filters<kRows, 1>(tables, words, bits, panel_words, out, accumulate);
+  }
+  if constexpr (kRows > 1)
+    rows_of<kRows - 1>(tables, words, rows, bits, panel_words, panels, out, accumulate);
 }
 
 }  // namespace
 
-void wgemm_2x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, int panels,
-                       float* out) {
-  rows == 2 ? rows_of<2>(tables, words, bits, panels, out) : rows_of<1>(tables, words, bits, panels, out);
+void wgemm_4x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,
+                       int panels, float* out, bool accumulate) {
+  rows_of<4>(tables, words, rows, bits, panel_words, panels, out, accumulate);
 }
 
 }  // namespace xnornet
