@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,23 +34,24 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         for made in build(arguments.pythons, arguments.target or TARGETS, arguments.out):
-            print(made)
+            print(made, flush=True)
     except (OSError, RuntimeError) as error:
         raise SystemExit(f"build_wheels: {error}") from None
 
 
-def build(pythons: Sequence[str], targets: Sequence[str], out: Path) -> list[Path]:
-    """What was made, in `out`: a wheel for each interpreter and target, and the archive of the sources."""
+def build(pythons: Sequence[str], targets: Sequence[str], out: Path) -> Iterator[Path]:
+    """What is made, in `out`, as it comes: the archive of the sources, and a wheel for each interpreter and target."""
     interpreters = list(pythons) or [name for name in WANTED if shutil.which(name)] or [sys.executable]
     if not pythons and (absent := [name for name in WANTED if not shutil.which(name)]):
         print(f"build_wheels: no wheels for {', '.join(absent)}: not on the PATH", file=sys.stderr)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    made = [_sources(out)]
+    yield _sources(out)
     for python in interpreters:
         environment = _environment(python)
-        made += [_wheel(environment, target, out) for target in targets]
-    return made
+        for target in targets:
+            print(f"building for {python} on {target}: about a minute", file=sys.stderr)
+            yield _wheel(environment, target, out)
 
 
 def _environment(python: str) -> Path:
@@ -81,7 +82,7 @@ def _wheel(python: Path, target: str, out: Path) -> Path:
             "cmake.define.CMAKE_TOOLCHAIN_FILE": str(ROOT / "cmake" / "zig.cmake"),
         }
         command = [str(python), "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
-        options = [word for key, value in settings.items() for word in ("-C", f"{key}={value}")]
+        options = [word for key, value in settings.items() for word in ("--config-settings", f"{key}={value}")]
         _run([*command, *options, str(ROOT)], cross)
         (raw,) = Path(folder).glob("*.whl")
         named = Path(folder) / "named"
