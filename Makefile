@@ -47,7 +47,7 @@ test-slow: $(VENV)/.release
 test-gpu: install
 	$(BIN)/pytest -m gpu
 
-# The NEON kernels and the wheel for ARM, cross-compiled and run under an emulator, against the same oracle as all others.
+# The NEON kernels, the wheel and the C library for ARM, cross-compiled and run under an emulator, against the same oracle as all others.
 test-arm: $(VENV)/.release
 	@command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null || \
 	  { echo "make test-arm needs the Debian packages g++-aarch64-linux-gnu and qemu-user: apt-get install them"; exit 1; }
