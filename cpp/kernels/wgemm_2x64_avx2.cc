@@ -1,14 +1,12 @@
 // 1-bit weights with real inputs, AVX2.
 //
-// A row of inputs is looked up, not multiplied: for three inputs there are but eight sums +-x0 +-x1 +-x2,
-// which fill one register. VPERMPS looks up eight filters in it at once, by the low three bits of each lane,
-// so 24 multiply-accumulates cost a lookup, an addition, and a shift that two rows share; a fused
-// multiply-add with expanded weights takes eight. A word holds ten lookups, 30 inputs; its upper two bits are
-// not used.
+// Eight sums of three inputs fill a register, and VPERMPS looks up eight filters: 24 multiply-accumulates,
+// where a fused multiply-add with expanded weights takes eight. A word holds ten lookups, 30 inputs; its
+// upper two bits are not used. table_gemm.h has the algebra.
 #include <immintrin.h>
 
 #include "kernels/avx2.h"
-#include "kernels/unroll.h"
+#include "kernels/table_gemm.h"
 
 namespace xnornet {
 namespace {
@@ -55,54 +53,25 @@ void wtables_3_avx2(const float* row, size_t words, float* tables) {
 
 namespace {
 
-template <int kRows, int kPanels>
-void filters(const float* tables, size_t words, const uint8_t* bits, size_t panel_words, float* out,
-             bool accumulate) {
-  constexpr int kVectors = 2 * kPanels;
-  const size_t panel_bytes = kWordBytes * panel_words, row_floats = 80 * words;
-  __m256 sums[kRows][kVectors];
-  XNORNET_UNROLL
-  for (int r = 0; r < kRows; ++r) XNORNET_UNROLL
-  for (int v = 0; v < kVectors; ++v)
-    sums[r][v] = accumulate ? _mm256_loadu_ps(out + r * kPanel + 8 * v) : _mm256_setzero_ps();
-  for (size_t k = 0; k < words; ++k, tables += 80, bits += kWordBytes) {
-    __m256i w[kVectors];
-    XNORNET_UNROLL
-    for (int v = 0; v < kVectors; ++v) w[v] = load(bits + v / 2 * panel_bytes + v % 2 * 32);
-    XNORNET_UNROLL
-    for (int j = 0; j < 10; ++j) {
-      __m256 table[kRows];
-      XNORNET_UNROLL
-      for (int r = 0; r < kRows; ++r) table[r] = _mm256_loadu_ps(tables + r * row_floats + 8 * j);
-      XNORNET_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        const __m256i three = _mm256_srli_epi32(w[v], 3 * j);
-        XNORNET_UNROLL
-        for (int r = 0; r < kRows; ++r)
-          sums[r][v] = _mm256_add_ps(sums[r][v], _mm256_permutevar8x32_ps(table[r], three));
-      }
-    }
-  }
-  XNORNET_UNROLL
-  for (int r = 0; r < kRows; ++r) XNORNET_UNROLL
-  for (int v = 0; v < kVectors; ++v) _mm256_storeu_ps(out + r * kPanel + 8 * v, sums[r][v]);
-}
+struct Simd {
+  using V = __m256;
+  using Bits = __m256i;
+  static constexpr int kLanes = 8, kInputs = 3, kLookups = 10;
 
-// Two panels of 16 at a time: their sums and weights fill the registers.
-template <int kRows>
-void rows_of(const float* tables, size_t words, const uint8_t* bits, size_t panel_words, int panels,
-             float* out, bool accumulate) {
-  for (; panels >= 2; panels -= 2, bits += 2 * kWordBytes * panel_words, out += 32)
-    filters<kRows, 2>(tables, words, bits, panel_words, out, accumulate);
-  if (panels) filters<kRows, 1>(tables, words, bits, panel_words, out, accumulate);
-}
+  static V zero() { return _mm256_setzero_ps(); }
+  static V load(const float* p) { return _mm256_loadu_ps(p); }
+  static void store(float* p, V x) { _mm256_storeu_ps(p, x); }
+  static V add(V a, V b) { return _mm256_add_ps(a, b); }
+  static Bits bits(const uint8_t* p) { return xnornet::load(p); }
+  static Bits shift(Bits x, int count) { return _mm256_srli_epi32(x, count); }
+  static V look_up(V table, Bits index) { return _mm256_permutevar8x32_ps(table, index); }
+};
 
 }  // namespace
 
 void wgemm_2x64_avx2(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,
                      int panels, float* out, bool accumulate) {
-  rows == 2 ? rows_of<2>(tables, words, bits, panel_words, panels, out, accumulate)
-            : rows_of<1>(tables, words, bits, panel_words, panels, out, accumulate);
+  table_gemm<Simd, 2>(tables, words, rows, bits, panel_words, panels, out, accumulate);
 }
 
 }  // namespace xnornet

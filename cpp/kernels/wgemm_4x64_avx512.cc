@@ -1,15 +1,13 @@
 // 1-bit weights with real inputs, AVX-512.
 //
-// A row of inputs is looked up, not multiplied: for four inputs there are but 16 sums +-x0 +-x1 +-x2 +-x3,
-// which fill one register. VPERMPS looks up 16 filters in it at once, by the low four bits of each lane, so
-// 64 multiply-accumulates cost a lookup, an addition, and a shift that four rows share. A fused multiply-add
-// with expanded weights, or flipping signs by a mask, takes 16 at a time. The sums are floats and exact to
-// rounding, as any other order of adding. (Tables of five inputs, for VPERMI2PS, save a fifth of the lookups
-// and were no faster: they are twice as large, and four rows of them do not fit the registers.)
+// 16 sums of four inputs fill a register, and VPERMPS looks up 16 filters: 64 multiply-accumulates, where a
+// fused multiply-add with expanded weights, or flipping signs by a mask, takes 16. Four rows share a shift.
+// table_gemm.h has the algebra. (Tables of five inputs, for VPERMI2PS, save a fifth of the lookups and were,
+// by hand, no faster: they are twice as large, and four rows of them do not fit the registers.)
 #include <immintrin.h>
 
 #include "kernels/avx512.h"
-#include "kernels/unroll.h"
+#include "kernels/table_gemm.h"
 
 namespace xnornet {
 
@@ -47,56 +45,25 @@ void wtables_4_avx512(const float* row, size_t words, float* tables) {
 
 namespace {
 
-template <int kRows, int kPanels>
-void filters(const float* tables, size_t words, const uint8_t* bits, size_t panel_words, float* out,
-             bool accumulate) {
-  constexpr int kVectors = 2 * kPanels;
-  const size_t panel_bytes = 128 * panel_words, row_floats = 128 * words;
-  __m512 sums[kRows][kVectors];
-  XNORNET_UNROLL
-  for (int r = 0; r < kRows; ++r) XNORNET_UNROLL
-  for (int v = 0; v < kVectors; ++v)
-    sums[r][v] = accumulate ? _mm512_loadu_ps(out + r * kPanel + 16 * v) : _mm512_setzero_ps();
-  for (size_t k = 0; k < words; ++k, tables += 128, bits += 128) {
-    __m512i w[kVectors];
-    XNORNET_UNROLL
-    for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_si512(bits + v / 2 * panel_bytes + v % 2 * 64);
-    XNORNET_UNROLL
-    for (int j = 0; j < 8; ++j) {
-      __m512 table[kRows];
-      XNORNET_UNROLL
-      for (int r = 0; r < kRows; ++r) table[r] = _mm512_loadu_ps(tables + r * row_floats + 16 * j);
-      XNORNET_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        const __m512i four = _mm512_srli_epi32(w[v], 4 * j);
-        XNORNET_UNROLL
-        for (int r = 0; r < kRows; ++r)
-          sums[r][v] = _mm512_add_ps(sums[r][v], _mm512_permutexvar_ps(four, table[r]));
-      }
-    }
-  }
-  XNORNET_UNROLL
-  for (int r = 0; r < kRows; ++r) XNORNET_UNROLL
-  for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(out + r * kPanel + 16 * v, sums[r][v]);
-}
+struct Simd {
+  using V = __m512;
+  using Bits = __m512i;
+  static constexpr int kLanes = 16, kInputs = 4, kLookups = 8;
 
-// For `rows` of 1..kRows.
-template <int kRows>
-void rows_of(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words, int panels,
-             float* out, bool accumulate) {
-  if (rows == kRows) {
-    return panels == 2 ? filters<kRows, 2>(tables, words, bits, panel_words, out, accumulate)
-                       : filters<kRows, 1>(tables, words, bits, panel_words, out, accumulate);
-  }
-  if constexpr (kRows > 1)
-    rows_of<kRows - 1>(tables, words, rows, bits, panel_words, panels, out, accumulate);
-}
+  static V zero() { return _mm512_setzero_ps(); }
+  static V load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, V x) { _mm512_storeu_ps(p, x); }
+  static V add(V a, V b) { return _mm512_add_ps(a, b); }
+  static Bits bits(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static Bits shift(Bits x, unsigned count) { return _mm512_srli_epi32(x, count); }
+  static V look_up(V table, Bits index) { return _mm512_permutexvar_ps(index, table); }
+};
 
 }  // namespace
 
 void wgemm_4x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,
                        int panels, float* out, bool accumulate) {
-  rows_of<4>(tables, words, rows, bits, panel_words, panels, out, accumulate);
+  table_gemm<Simd, 4>(tables, words, rows, bits, panel_words, panels, out, accumulate);
 }
 
 }  // namespace xnornet
