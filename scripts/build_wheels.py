@@ -4,8 +4,8 @@
 
 PYTHON are interpreters, as `python3.12`; one of 3.12 or newer makes the wheel of all versions from 3.12 on (the stable
 interface), older ones that of their own version. None given: those of 3.10, 3.11 and 3.12 that are on the PATH, or else
-the running one. All are compiled by Zig's clang (PyPI: ziglang) against glibc 2.17, so that any Linux from 2014 on runs
-them, whatever machine they were made on; auditwheel checks that, and names them manylinux.
+the running one. All are compiled by Zig's clang (PyPI: ziglang) against glibc 2.17, so that any Linux with that or a
+newer one runs them, whatever machine they were made on; auditwheel checks that, and names them manylinux.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +33,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("dist"), help="folder of the results; default: dist")
     parser.add_argument("--target", choices=TARGETS, action="append", help="only for these; default: both")
     arguments = parser.parse_args()
+    if missing := [name for name in ("auditwheel", "build", "ziglang") if not find_spec(name)]:
+        raise SystemExit(f"build_wheels: needs {', '.join(missing)}: pip install '.[release]'")
     try:
         for made in build(arguments.pythons, arguments.target or TARGETS, arguments.out):
             print(made, flush=True)
@@ -50,7 +53,7 @@ def build(pythons: Sequence[str], targets: Sequence[str], out: Path) -> Iterator
     for python in interpreters:
         environment = _environment(python)
         for target in targets:
-            print(f"building for {python} on {target}: about a minute", file=sys.stderr)
+            print(f"building for {python} on {target}", file=sys.stderr)
             yield _wheel(environment, target, out)
 
 

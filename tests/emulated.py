@@ -10,7 +10,7 @@ from pathlib import Path
 
 EMULATOR = "qemu-aarch64"
 TOOLS = ("apt-get", "dpkg-deb", EMULATOR)
-# The pointer authentication of later processors, which Debian's packages use, takes the emulator twenty times as long.
+# The pointer authentication of later processors, which Debian's packages use, costs the emulator most of its time.
 PROCESSOR = "cortex-a76"
 TESTERS = ("numpy", "safetensors", "Pillow", "typer", "rich", "pytest", "hypothesis")
 
