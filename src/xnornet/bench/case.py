@@ -52,7 +52,7 @@ class Case:
     def weight_bytes(self, family: Family, bits: int) -> int:
         """Bytes of a family's weights: binary ones take a bit each, the others `bits`."""
         weights = [op.weight for op in self.models[family].ops if hasattr(op, "weight")]
-        return sum(w.data.nbytes if isinstance(w, BitArray) else w.size * max(bits, 8) // 8 for w in weights)
+        return sum(w.data.nbytes if isinstance(w, BitArray) else w.size * bits // 8 for w in weights)
 
     def expected(self, family: Family) -> F32:
         """The first and the last image's output by the NumPy reference: (1 or 2, features), channels first."""

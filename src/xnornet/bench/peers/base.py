@@ -40,7 +40,7 @@ class Peer(ABC):
 
     Attributes:
         family: which of a case's networks it computes.
-        weight_bits: of its weights.
+        weight_bits: of each weight that is not binary.
         precision: how near its output must come; None: as near as the case asks of binary implementations.
         takes_pixels: whether it takes uint8 images where the case has them; else float32.
     """

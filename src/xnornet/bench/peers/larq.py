@@ -24,7 +24,6 @@ class Larq(Peer):
     """A file NAME.tflite, converted from the same network, in the folder that XNORNET_LARQ_FILES names."""
 
     family: ClassVar[Family] = "xnor"
-    weight_bits = 1
     precision: ClassVar[Precision | None] = None
 
     def start(self) -> None:

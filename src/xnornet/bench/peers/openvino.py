@@ -62,7 +62,6 @@ class Binary(Float):
     """The binary network itself, with BinaryConvolution."""
 
     family: ClassVar[Family] = "xnor"
-    weight_bits = 1
     precision: ClassVar[Precision | None] = None
 
     def _graph(self, ov: Any, case: Case) -> OpenVinoGraph:
