@@ -40,7 +40,7 @@ LAYER_PEERS = (
 )
 # Those that need no compiling; the others are slower than the best of these (networks, 1 thread).
 FAST_PEERS = (
-    *("xnornet-fixed-stem", "xnornet-integer-stem", "torch", "onnxruntime", "openvino", "ncnn"),
+    *("xnornet-fixed-stem", "xnornet-integer-stem", "xnornet-float16", "torch", "onnxruntime", "openvino", "ncnn"),
     *("onnxruntime-int8", "openvino-int8", "openvino-binary"),
 )
 NARROW_PEERS = ("torch", "openvino", "openvino-binary")

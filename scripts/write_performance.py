@@ -49,6 +49,7 @@ NAMES = {
     "xnornet-bits": "**xnornet**, XNOR, to bits",
     "xnornet-fixed-stem": "**xnornet**, XNOR, fixed-point stem",
     "xnornet-integer-stem": "**xnornet**, XNOR, integer stem",
+    "xnornet-float16": "**xnornet**, XNOR, classifier in 16 bits",
     "xnornet-bwn": "xnornet, BWN",
     "xnornet-float": "xnornet, float32",
     "scalar": "scalar C++, float32",

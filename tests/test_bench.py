@@ -15,15 +15,16 @@ import pytest
 
 from xnornet import format
 from xnornet.bench import bench_file, bench_layer, bench_network
-from xnornet.bench.case import difference
+from xnornet.bench.case import Case, difference
 from xnornet.bench.layers import Layer, layer_case
-from xnornet.bench.peers import PEERS, choose
+from xnornet.bench.peers import PEERS, choose, peer_class
 from xnornet.bench.processes import Worker
 from xnornet.bench.record import Record, Sample
 from xnornet.bench.run import Limits, bench_case
 from xnornet.bench.tables import _beside
 from xnornet.bench.turns import take_turns
 from xnornet.errors import UsageError
+from xnornet.float16 import to_float16
 from xnornet.terminal import PlainConsole
 
 from .networks import tiny_model
@@ -237,7 +238,11 @@ def test_a_float_twin_is_built_only_for_those_who_run_it(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "xnornet.models", None)
     path = file_of({"name": "vgg_small"}, tmp_path / "a.safetensors")
     stems = ["xnornet-fixed-stem", "xnornet-integer-stem"]
-    records = {r.implementation: r for r in bench_file(path, seconds=0.02, peers=[*stems, "xnornet-bwn"])}
+    peers = [*stems, "xnornet-float16", "xnornet-bwn"]
+    records = {r.implementation: r for r in bench_file(path, seconds=0.02, peers=peers)}
+    half = records["xnornet-float16"]
+    assert half.bytes == len(format.dumps(to_float16(format.read(path)))) == half.file_bytes
+    assert half.median_ms is not None
     for name in ["xnornet", *stems]:
         assert records[name].bytes == path.stat().st_size
         assert records[name].median_ms is not None
@@ -256,6 +261,16 @@ def test_bytes_are_those_of_the_implementations_numbers(tmp_path: Path) -> None:
     assert float_.median_ms is not None, float_.note
     assert int8.median_ms is not None, int8.note
     assert int8.bytes != float_.bytes
+
+
+def test_bytes_of_a_network_are_those_of_its_weights() -> None:
+    """A bit a binary weight, four bytes or two a weight of the float layers."""
+    model = tiny_model()
+    case = Case("tiny", {"xnor": model}, np.zeros((1, 1, 12, 12), np.float32))
+    bits = (16 * 72 + 8 * 72 + 6 * 72) // 8
+    for name, each in (("xnornet", 4), ("xnornet-fixed-stem", 4), ("openvino-binary", 4), ("xnornet-float16", 2)):
+        kind = peer_class(choose([name])[name])
+        assert case.weight_bytes(kind.family, kind.weight_bits) == bits + each * (72 + 18)
 
 
 def test_the_table_says_who_is_slower_and_shows_texts_as_they_are() -> None:

@@ -119,11 +119,13 @@ def test_quantize_at_its_ties_and_ends(bits: int, signed: bool) -> None:
         np.testing.assert_array_equal(Model(model, isa=isa).run(x.reshape(1, -1, 1, 1))[0], got)
 
 
-def test_files_of_version_1_are_read() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_older_versions_are_read(version: int) -> None:
     model = tiny_model()
     data = format.dumps(model)
     start = data.index(b'"sha256":"') + len('"sha256":"')
-    old = bytearray(data.replace(b'"version":"2"', b'"version":"1"'))
+    old = bytearray(data.replace(b'"version":"3"', b'"version":"%d"' % version))
+    assert old != data
     old[start : start + 64] = b"0" * 64
     old[start : start + 64] = hashlib.sha256(old).hexdigest().encode()
     x = integers(np.random.default_rng(0), 2, 1, 12, 12)

@@ -32,7 +32,7 @@ def windows(draw: st.DrawFn, most_kernel: int = 5) -> tuple[int, int, Window]:
     st.sampled_from([1, 1, 2, 3]),
     st.integers(1, 40) | st.just(300),
     st.integers(1, 70),
-    st.booleans(),
+    st.sampled_from([np.float32, np.float16, None]),
     st.booleans(),
     st.integers(1, 3),
     st.integers(1, 2),
@@ -42,12 +42,12 @@ def test_conv(
     groups: int,
     channels: int,
     filters: int,
-    binary: bool,
+    kind: type[np.floating] | None,
     raw: bool,
     batch: int,
     threads: int,
 ) -> None:
-    """Small integers, so that every order of summation gives the same floats: exact."""
+    """Small integers, so that every order of summation gives the same floats: exact. No kind: weights of one bit."""
     height, width, slide = window
     rng = np.random.default_rng(channels * filters)
     shape = (filters * groups, *slide.kernel_size, channels)
@@ -55,7 +55,7 @@ def test_conv(
     if not raw:
         layers += [ops.Affine(name="before", inputs=("input",))]
     source = "input" if raw else "before"
-    if binary:
+    if kind is None:
         layers.append(
             ops.BinaryWeightConv2d(
                 name="conv", inputs=(source,), weight=random_bits(rng, *shape), window=slide, groups=groups
@@ -66,7 +66,7 @@ def test_conv(
             ops.Conv2d(
                 name="conv",
                 inputs=(source,),
-                weight=integers(rng, *shape),
+                weight=integers(rng, *shape).astype(kind),
                 bias=integers(rng, filters * groups),
                 window=slide,
                 groups=groups,

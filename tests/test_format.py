@@ -137,7 +137,7 @@ def test_messages_name_the_fault(tmp_path: Path) -> None:
     good = format.dumps(tiny_model())
     oversized = (1 << 40).to_bytes(8, "little") + good[8:]
     plain = safetensors.numpy.save({"a": np.zeros(3, np.float32)})
-    future = good.replace(f'"version":"{format.VERSION}"'.encode(), b'"version":"9"')
+    future = good.replace(b'"version":"3"', b'"version":"9"')
     for data, words in (
         (b"", "not a packed model"),
         (good[:100], "truncated"),

@@ -7,7 +7,7 @@ namespace {
 
 constexpr size_t kMaxHeader = size_t{16} << 20;
 constexpr int64_t kMaxBytes = int64_t{1} << 48;
-constexpr std::string_view kReadable[] = {"1", "2", "3"};
+constexpr std::string_view kReadable[] = {"1", "2", "3", "4"};
 
 }  // namespace
 
@@ -91,7 +91,7 @@ void Container::find_tensors(size_t begin) {
   for (const auto& [name, entry] : header_.object()) {
     if (name == "__metadata__") continue;
     const std::string& dtype = entry["dtype"].string();
-    const int64_t item = dtype == "F32" || dtype == "I32" ? 4 : dtype == "U8" ? 1 : 0;
+    const int64_t item = dtype == "F32" || dtype == "I32" ? 4 : dtype == "F16" ? 2 : dtype == "U8" ? 1 : 0;
     require(item != 0, "tensor '" + name + "' is of dtype " + dtype);
     const std::vector<int64_t> shape = shape_of(entry["shape"]), offsets = shape_of(entry["data_offsets"]);
     const int64_t bytes = item * product(shape), at = offsets.empty() ? -1 : offsets[0];

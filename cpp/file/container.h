@@ -63,9 +63,12 @@ class Container {
       std::memcpy(copy.data(), tensor.data, tensor.bytes);
       array = Shared<T>(std::move(copy));
     }
-    if constexpr (std::is_same_v<T, float>)
-      require(std::all_of(array.data(), array.data() + size, [](float x) { return std::isfinite(x); }),
-              "a tensor holds NaN or infinity");
+    const auto finite = [](T x) {
+      if constexpr (std::is_same_v<T, float>) return std::isfinite(x);
+      constexpr unsigned kExponent = 0x7c00;  // of a half, all ones where it is no number
+      return !std::is_same_v<T, uint16_t> || (static_cast<unsigned>(x) & kExponent) != kExponent;
+    };
+    require(std::all_of(array.data(), array.data() + size, finite), "a tensor holds NaN or infinity");
     return array;
   }
 

@@ -91,7 +91,11 @@ class Ops {
       Conv conv = conv_of(kind, fields, channels);
       const Tensor weight = container_.take(fields.take("weight")["tensor"].string());
       set_shape(conv, kind, weight.shape);
-      conv.weight = container_.array<float>(weight, "F32");
+      if (weight.dtype == "F16") {
+        conv.half_weight = container_.array<uint16_t>(weight, "F16");
+      } else {
+        conv.weight = container_.array<float>(weight, "F32");
+      }
       conv.bias = vector_or_none(fields.take("bias"));
       return conv;
     }

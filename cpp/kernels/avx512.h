@@ -22,6 +22,8 @@ void bgemv_1x64_avx512vpopcntdq(const uint8_t* row, size_t row_bytes, const uint
 
 void sgemm_12x32_avx512(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                         float* out, bool accumulate);
+void hgemm_12x32_avx512(const float* const* windows, int pixels, const Runs& runs, const uint16_t* panel,
+                        float* out, bool accumulate);
 void pgemm_12x32_avx512bw(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
                           int32_t* out);
 void pgemm_12x32_avx512vnni(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
@@ -49,6 +51,8 @@ inline constexpr FloatGemm kFloatsAvx512 = {.name = "sgemm_12x32_avx512",
                                             .tile = 12,
                                             .channels = 32,
                                             .gemm = sgemm_12x32_avx512,
+                                            .hgemm_name = "hgemm_12x32_avx512",
+                                            .hgemm = hgemm_12x32_avx512,
                                             .word_inputs = 32,
                                             .expand = wexpand_32_avx512,
                                             .wgemm_name = "wgemm_4x64_avx512",

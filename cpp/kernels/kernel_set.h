@@ -55,6 +55,12 @@ struct FloatGemm {
   void (*gemm)(const float* const* windows, int pixels, const Runs& runs, const float* panel, float* out,
                bool accumulate);
 
+  // The same of a panel of 16-bit floats (IEEE 754 binary16): the same bits as of the same weights in 32.
+  // Null: they are turned into those at load.
+  const char* hgemm_name;
+  void (*hgemm)(const float* const* windows, int pixels, const Runs& runs, const uint16_t* panel, float* out,
+                bool accumulate);
+
   // A panel of 1-bit weights is [words][channels] of 32-bit words: input k of a filter is bit k % word_inputs
   // of its word k / word_inputs, 1 for -1.
   int word_inputs;

@@ -21,6 +21,8 @@ void bgemv_1x64_neon(const uint8_t* row, size_t row_bytes, const uint8_t* panel,
 
 void sgemm_8x8_neon(const float* const* windows, int pixels, const Runs& runs, const float* panel, float* out,
                     bool accumulate);
+void hgemm_8x8_neon(const float* const* windows, int pixels, const Runs& runs, const uint16_t* panel,
+                    float* out, bool accumulate);
 void wexpand_8_neon(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 void wgemv_1x16_neon(const float* row, size_t words, int rows, const uint8_t* bits, size_t panel_words,
                      int panels, float* out, bool accumulate);

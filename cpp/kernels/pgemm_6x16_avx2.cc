@@ -13,6 +13,7 @@ namespace {
 
 struct Simd {
   using Input = int16_t;
+  using Weight = int16_t;
   using Sum = int32_t;
   using V = __m256i;
   static constexpr int kLanes = 8, kVectors = 2;
@@ -20,7 +21,7 @@ struct Simd {
   static V zero() { return _mm256_setzero_si256(); }
   static V load(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static void store(int32_t* p, V x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
-  static V weights(const char* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static V weights(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static V spread(const char* p) {
     int32_t pair;
     std::memcpy(&pair, p, sizeof pair);

@@ -2,7 +2,7 @@
 
 namespace xnornet {
 namespace {
-const char* const kNeeds[] = {"avx2", "fma", nullptr};
+const char* const kNeeds[] = {"avx2", "fma", "f16c", nullptr};
 }
 
 const KernelSet kAvx2 = {
@@ -23,6 +23,8 @@ const KernelSet kAvx2 = {
                .tile = 6,
                .channels = 16,
                .gemm = sgemm_6x16_avx2,
+               .hgemm_name = "hgemm_6x16_avx2",
+               .hgemm = hgemm_6x16_avx2,
                .word_inputs = 30,
                .expand = wexpand_16_avx2,
                .wgemm_name = "wgemm_2x64_avx2",

@@ -20,6 +20,7 @@ inline void store(float* p, Four x) { std::memcpy(p, &x, sizeof x); }
 
 struct Simd {
   using Input = float;
+  using Weight = float;
   using Sum = float;
   using V = Four;
   static constexpr int kLanes = 4, kVectors = 2;
@@ -27,7 +28,7 @@ struct Simd {
   static V zero() { return V{}; }
   static V load(const float* p) { return xnornet::load(p); }
   static void store(float* p, V x) { xnornet::store(p, x); }
-  static V weights(const char* p) { return xnornet::load(p); }
+  static V weights(const float* p) { return xnornet::load(p); }
   static V spread(const char* p) {
     const float x = *reinterpret_cast<const float*>(p);
     return V{x, x, x, x};

@@ -9,10 +9,13 @@
 namespace xnornet {
 namespace {
 
+inline float32x4_t weights(const float* p) { return vld1q_f32(p); }
+inline float32x4_t weights(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+
 // Input `lane` of each pixel times one row of weights.
-template <int kPixels, int kLane>
-inline void multiply(const float32x4_t (&x)[kPixels], const float* panel, float32x4_t (&sums)[kPixels][2]) {
-  const float32x4_t w0 = vld1q_f32(panel + 8 * kLane), w1 = vld1q_f32(panel + 8 * kLane + 4);
+template <int kPixels, int kLane, class Weight>
+inline void multiply(const float32x4_t (&x)[kPixels], const Weight* panel, float32x4_t (&sums)[kPixels][2]) {
+  const float32x4_t w0 = weights(panel + 8 * kLane), w1 = weights(panel + 8 * kLane + 4);
   XNORNET_UNROLL
   for (int p = 0; p < kPixels; ++p) {
     sums[p][0] = vfmaq_laneq_f32(sums[p][0], w0, x[p], kLane);
@@ -20,8 +23,8 @@ inline void multiply(const float32x4_t (&x)[kPixels], const float* panel, float3
   }
 }
 
-template <int kPixels>
-void block(const float* const* windows, const Runs& runs, const float* panel, float* out, bool accumulate) {
+template <int kPixels, class Weight>
+void block(const float* const* windows, const Runs& runs, const Weight* panel, float* out, bool accumulate) {
   float32x4_t sums[kPixels][2];
   XNORNET_UNROLL
   for (int p = 0; p < kPixels; ++p) XNORNET_UNROLL
@@ -51,10 +54,9 @@ void block(const float* const* windows, const Runs& runs, const float* panel, fl
   for (int v = 0; v < 2; ++v) vst1q_f32(out + p * kPanel + 4 * v, sums[p][v]);
 }
 
-}  // namespace
-
-void sgemm_8x8_neon(const float* const* windows, int pixels, const Runs& runs, const float* panel, float* out,
-                    bool accumulate) {
+template <class Weight>
+void gemm(const float* const* windows, int pixels, const Runs& runs, const Weight* panel, float* out,
+          bool accumulate) {
   switch (pixels) {
 #define XNORNET_CASE(n) \
   case n:               \
@@ -69,6 +71,18 @@ void sgemm_8x8_neon(const float* const* windows, int pixels, const Runs& runs, c
     XNORNET_CASE(8)
 #undef XNORNET_CASE
   }
+}
+
+}  // namespace
+
+void sgemm_8x8_neon(const float* const* windows, int pixels, const Runs& runs, const float* panel, float* out,
+                    bool accumulate) {
+  gemm(windows, pixels, runs, panel, out, accumulate);
+}
+
+void hgemm_8x8_neon(const float* const* windows, int pixels, const Runs& runs, const uint16_t* panel,
+                    float* out, bool accumulate) {
+  gemm(windows, pixels, runs, panel, out, accumulate);
 }
 
 }  // namespace xnornet

@@ -2,7 +2,7 @@
 // type. An instruction set includes it with its own `Simd` in a translation unit compiled with its own flags.
 //
 // `S` multiplies and adds in steps of four bytes an input: one float, or a pair of 16-bit integers, whose two
-// products go to one sum. A step of a panel is as many bytes for each channel.
+// products go to one sum. A step of a panel is a weight, or such a pair, for each channel.
 #pragma once
 
 #include "kernels/kernel_set.h"
@@ -14,9 +14,10 @@ namespace {
 inline constexpr int kStepBytes = 4;
 
 template <class S, int kPixels>
-void window_block(const typename S::Input* const* windows, const Runs& runs,
-                  const typename S::Input* panel_begin, typename S::Sum* out, bool accumulate) {
+void window_block(const typename S::Input* const* windows, const Runs& runs, const typename S::Weight* panel,
+                  typename S::Sum* out, bool accumulate) {
   using V = typename S::V;
+  constexpr int kStepWeights = kStepBytes / sizeof(typename S::Input) * S::kLanes;  // of a vector
   V sums[kPixels][S::kVectors];
   XNORNET_UNROLL
   for (int p = 0; p < kPixels; ++p) XNORNET_UNROLL
@@ -26,14 +27,13 @@ void window_block(const typename S::Input* const* windows, const Runs& runs,
   const char* x[kPixels];
   XNORNET_UNROLL
   for (int p = 0; p < kPixels; ++p) x[p] = reinterpret_cast<const char*>(windows[p]);
-  const char* panel = reinterpret_cast<const char*>(panel_begin);
   for (int r = 0; r < runs.count; ++r) {
     int64_t at = runs.offset[r] * static_cast<int64_t>(sizeof(typename S::Input));
     for (const int64_t end = at + kStepBytes * int64_t{runs.steps[r]}; at != end; at += kStepBytes) {
       V w[S::kVectors];
       XNORNET_UNROLL
-      for (int v = 0; v < S::kVectors; ++v) w[v] = S::weights(panel + kStepBytes * S::kLanes * v);
-      panel += kStepBytes * S::kLanes * S::kVectors;
+      for (int v = 0; v < S::kVectors; ++v) w[v] = S::weights(panel + kStepWeights * v);
+      panel += kStepWeights * S::kVectors;
       XNORNET_UNROLL
       for (int p = 0; p < kPixels; ++p) {
         const V a = S::spread(x[p] + at);
@@ -50,7 +50,7 @@ void window_block(const typename S::Input* const* windows, const Runs& runs,
 // For `pixels` of 1..kPixels.
 template <class S, int kPixels>
 void window_gemm(const typename S::Input* const* windows, int pixels, const Runs& runs,
-                 const typename S::Input* panel, typename S::Sum* out, bool accumulate) {
+                 const typename S::Weight* panel, typename S::Sum* out, bool accumulate) {
   if (pixels == kPixels) return window_block<S, kPixels>(windows, runs, panel, out, accumulate);
   if constexpr (kPixels > 1) window_gemm<S, kPixels - 1>(windows, pixels, runs, panel, out, accumulate);
 }

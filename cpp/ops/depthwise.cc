@@ -47,7 +47,7 @@ FloatDepthwise::FloatDepthwise(const Conv& conv, const Value& in, const Value& o
       const size_t channel = at / taps_.size(), tap = at % taps_.size();
       reinterpret_cast<float*>(
           weights_.data())[(channel / kPanel * taps_.size() + tap) * kPanel + channel % kPanel] =
-          conv.weight[at];
+          conv.weight_at(at);
     }
   }
   scratch_bytes = (kBlock + (binary_ ? taps_.size() : 0)) * kPanel * sizeof(float);

@@ -26,7 +26,9 @@ FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in
       groups_(conv.groups),
       group_channels_(conv.group_channels),
       depth_(conv.fan_in()),
-      binary_(conv.binary_weight()) {
+      binary_(conv.binary_weight()),
+      // A dense layer is bound by reading its weights; elsewhere they are read from the cache, as floats.
+      half_(!conv.half_weight.empty() && pixels_ == 1 && kernels.floats.hgemm) {
   const FloatGemm& k = kernels.floats;
   filters_ = conv.out_channels / conv.groups;
   group_panels_ = (filters_ + kPanel - 1) / kPanel;
@@ -39,7 +41,7 @@ FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in
   tabulates_ = binary_ && filters_ >= k.wgemm_filters;
   if (tabulates_ || (binary_ && pixels_ == 1)) expanded = std::max(expanded, look_up_floats());
   scratch_bytes = (block_ * kPanel + expanded) * sizeof(float);
-  kernel = tabulates_ ? k.wgemm_name : k.name;
+  kernel = tabulates_ ? k.wgemm_name : half_ ? k.hgemm_name : k.name;
   if (binary_ && pixels_ == 1) single_kernel = k.wgemm_name;
   weight_bytes = weights_.size();
 }
@@ -71,21 +73,27 @@ void FloatConv::plan_runs(const Conv& conv) {
   }
 }
 
-// Panels of `channels` filters: [filter panel][depth][channels] floats, or words of bits (kernel_set.h).
+// Panels of `channels` filters: [filter panel][depth][channels] floats of 32 or 16 bits, or words of bits
+// (kernel_set.h).
 void FloatConv::pack(const Conv& conv) {
   const int width = kernels_.floats.channels;
   subs_ = (filters_ + width - 1) / width;
   const size_t word_inputs = kernels_.floats.word_inputs;
   if (binary_) words_ = (depth_ + word_inputs - 1) / word_inputs;
-  sub_bytes_ = (binary_ ? words_ : depth_) * width * 4;
+  sub_bytes_ = (binary_ ? words_ : depth_) * width * (half_ ? 2 : 4);
   weights_ = Memory(sub_bytes_ * subs_ * groups_);
   for (int o = 0; o < conv.out_channels; ++o) {
     const int group = o / filters_, f = o % filters_, lane = f % width;
     char* panel = weights_.data() + sub_bytes_ * (static_cast<size_t>(group) * subs_ + f / width);
     const size_t filter = o * depth_;
+    if (half_) {
+      for (size_t k = 0; k < depth_; ++k)
+        reinterpret_cast<uint16_t*>(panel)[k * width + lane] = conv.half_weight[filter + k];
+      continue;
+    }
     if (!binary_) {
       for (size_t k = 0; k < depth_; ++k)
-        reinterpret_cast<float*>(panel)[k * width + lane] = conv.weight[filter + k];
+        reinterpret_cast<float*>(panel)[k * width + lane] = conv.weight_at(filter + k);
       continue;
     }
     for (size_t word = 0; word < words_; ++word) {
@@ -195,15 +203,20 @@ void FloatConv::work(const Run& run, int thread, Part pixels, Part panels) const
         const char* weights = panel_weights + sub_bytes_ * (lane / k.channels);
         for (const Chunk& chunk : chunks_) {
           const Runs runs{&run_offset_[chunk.first_run], &run_length_[chunk.first_run], chunk.runs};
-          const float* panel = expanded;
+          const size_t at = chunk.depth_begin * k.channels;
+          const float* panel = reinterpret_cast<const float*>(weights) + at;
           if (binary_) {
             k.expand(reinterpret_cast<const uint8_t*>(weights), chunk.depth_begin, chunk.depth, expanded);
-          } else {
-            panel = reinterpret_cast<const float*>(weights) + chunk.depth_begin * k.channels;
+            panel = expanded;
           }
           for (size_t i = 0; i < end - begin; i += k.tile) {
             const int count = static_cast<int>(std::min<size_t>(k.tile, end - begin - i));
-            k.gemm(windows + i, count, runs, panel, sums + i * kPanel + lane, chunk.depth_begin > 0);
+            float* to = sums + i * kPanel + lane;
+            if (half_) {
+              k.hgemm(windows + i, count, runs, reinterpret_cast<const uint16_t*>(weights) + at, to, at > 0);
+            } else {
+              k.gemm(windows + i, count, runs, panel, to, at > 0);
+            }
           }
         }
       }

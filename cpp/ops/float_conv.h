@@ -1,4 +1,4 @@
-// Convolutions and dense layers of real inputs, with float or 1-bit weights.
+// Convolutions and dense layers of real inputs, with float, 16-bit float or 1-bit weights.
 #pragma once
 
 #include "ops/float_image.h"
@@ -35,6 +35,7 @@ class FloatConv : public Step {
   const int groups_, group_channels_;
   const size_t depth_;  // fan-in
   const bool binary_;
+  const bool half_;  // weights stay in 16 bits
 
   int filters_, group_panels_;
   bool panels_are_separate_;

@@ -47,9 +47,11 @@ struct Infer {
     require(static_cast<int64_t>(op.group_channels) * op.groups == x.channels,
             "weight does not fit the channels");
     const size_t size = op.fan_in() * op.out_channels;
-    require(
-        op.binary_weight() ? op.bits.size() == (size + 7) / 8 && op.weight.empty() : op.weight.size() == size,
-        "weight has a wrong size");
+    const bool fits_size = op.binary_weight()        ? op.bits.size() == (size + 7) / 8
+                           : !op.half_weight.empty() ? op.half_weight.size() == size
+                                                     : op.weight.size() == size;
+    const int kinds = op.binary_weight() + !op.half_weight.empty() + !op.weight.empty();
+    require(fits_size && kinds == 1, "weight has a wrong size");
     require(!op.binary_input || (op.binary_weight() && op.fan_in() < (size_t{1} << 24)),
             "fan-in is too large");
     require(fits(op.bias.size(), op.out_channels, true), "bias has a wrong size");

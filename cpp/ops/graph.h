@@ -2,6 +2,7 @@
 // what each one computes. Value 0 is the input; op i yields value i + 1.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -62,12 +63,22 @@ class Shared {
   std::shared_ptr<const void> owner_;
 };
 
+// A finite 16-bit float (IEEE 754 binary16) in 32 bits: the exponent is rebiased from 15 to 127; a subnormal
+// number is so many times 2^-24.
+inline float float_of_half(uint16_t half) {
+  const uint32_t size = half & 0x7fff, exponent = size >> 10;
+  const float value = exponent == 0 ? static_cast<float>(size) * 0x1p-24f
+                                    : std::bit_cast<float>((size << 13) + ((127u - 15u) << 23));
+  return half & 0x8000 ? -value : value;
+}
+
 // Dense layers are convolutions of one tap on one pixel.
 struct Conv {
   Window window;
   int groups = 1;
   int out_channels = 0, group_channels = 0;  // group_channels: input channels of a group
   Shared<float> weight;                      // float weights [out][kh][kw][in], or
+  Shared<uint16_t> half_weight;              // the same in 16 bits, or
   Shared<uint8_t> bits;                      // 1-bit weights, the same order without gaps
   std::vector<float> bias;                   // or empty
   int padding_value = 0;                     // of a binary convolution
@@ -75,6 +86,9 @@ struct Conv {
 
   size_t fan_in() const { return static_cast<size_t>(window.taps()) * group_channels; }
   bool binary_weight() const { return !bits.empty(); }
+  float weight_at(size_t i) const {  // of a float or half one
+    return half_weight.empty() ? weight[i] : float_of_half(half_weight[i]);
+  }
 };
 struct Sign {};
 struct Threshold {

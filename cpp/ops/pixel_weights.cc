@@ -11,8 +11,9 @@ bool PixelWeights::suit(const Conv& conv, const InputReader& reader) {
   if (conv.binary_weight() || conv.groups > 1 || conv.window.dilation_w > 1) return false;
   for (int c = 0; c < conv.group_channels; ++c)
     if (!std::isnormal(reader.scale(c)) || !std::isfinite(reader.bias(c))) return false;
-  return std::all_of(conv.weight.data(), conv.weight.data() + conv.weight.size(),
-                     [](float x) { return std::isfinite(x); });
+  for (size_t i = 0; i < conv.out_channels * conv.fan_in(); ++i)
+    if (!std::isfinite(conv.weight_at(i))) return false;
+  return true;
 }
 
 PixelWeights::PixelWeights(const Conv& conv, std::shared_ptr<const InputReader> reader, const Limits& limits)
@@ -23,9 +24,10 @@ PixelWeights::PixelWeights(const Conv& conv, std::shared_ptr<const InputReader> 
 double PixelWeights::round(const Conv& conv, int filter, const Limits& limits) {
   const Window& w = conv.window;
   const size_t channels = conv.group_channels;
-  const float* weight = conv.weight.data() + filter * fan_in_;
   int32_t* q = q_.data() + filter * fan_in_;
-  const auto exact = [&](size_t i) { return static_cast<double>(weight[i]) * reader_->scale(i % channels); };
+  const auto exact = [&](size_t i) {
+    return static_cast<double>(conv.weight_at(filter * fan_in_ + i)) * reader_->scale(i % channels);
+  };
   double most = 0, sum = 0;
   for (size_t i = 0; i < fan_in_; ++i) {
     most = std::max(most, std::fabs(exact(i)));

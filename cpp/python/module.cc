@@ -53,6 +53,20 @@ Shared<T> shared_from(const Array<T>& array) {
   return {array.data(), array.size(), std::make_shared<const Array<T>>(array)};
 }
 
+// Weights in 32 or in 16 bits.
+using FloatWeight = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+void set_weight(Conv& conv, const FloatWeight& weight) {
+  const auto owner = std::make_shared<const FloatWeight>(weight);
+  constexpr auto kFloat = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
+  if (weight.dtype() == nb::dtype<float>()) {
+    conv.weight = {static_cast<const float*>(weight.data()), weight.size(), owner};
+  } else if (weight.dtype() == nb::dlpack::dtype{kFloat, 16, 1}) {
+    conv.half_weight = {static_cast<const uint16_t*>(weight.data()), weight.size(), owner};
+  } else {
+    throw std::invalid_argument("weight is neither float32 nor float16");
+  }
+}
+
 int channels_of(const Graph& graph, int value) {
   if (value < 0 || static_cast<size_t>(value) >= graph.values().size())
     throw std::invalid_argument("op takes a value that does not exist");
@@ -85,19 +99,19 @@ void bind_graph(nb::module_& m) {
       .def(nb::init<int, int, int>(), arg("height"), arg("width"), arg("channels"))
       .def(
           "conv2d",
-          [](Graph& g, std::string name, int input, const F& weight, const OptF& bias,
+          [](Graph& g, std::string name, int input, const FloatWeight& weight, const OptF& bias,
              const WindowTuple& window, int groups) {
             Conv conv = conv_from(g, input, static_cast<int>(weight.shape(0)), window, groups);
-            conv.weight = shared_from(weight);
+            set_weight(conv, weight);
             conv.bias = vector_from(bias);
             return g.add(std::move(name), "conv2d", {input}, std::move(conv));
           },
           arg("name"), arg("input"), arg("weight"), arg("bias").none(), arg("window"), arg("groups"))
       .def(
           "linear",
-          [](Graph& g, std::string name, int input, const F& weight, const OptF& bias) {
+          [](Graph& g, std::string name, int input, const FloatWeight& weight, const OptF& bias) {
             Conv conv = dense_from(g, input, static_cast<int>(weight.shape(0)));
-            conv.weight = shared_from(weight);
+            set_weight(conv, weight);
             conv.bias = vector_from(bias);
             return g.add(std::move(name), "linear", {input}, std::move(conv));
           },
@@ -347,9 +361,9 @@ NB_MODULE(_core, m) {
       record["name"] = set->name;
       record["missing"] = missing_features(*set);
       nb::list kernels;
-      for (const char* name :
-           {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.wgemm_name, set->pixels.name,
-            set->digits.name, set->depthwise.name, set->depthwise.bits_name})
+      for (const char* name : {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.hgemm_name,
+                               set->floats.wgemm_name, set->pixels.name, set->digits.name,
+                               set->depthwise.name, set->depthwise.bits_name})
         if (name) kernels.append(name);
       record["kernels"] = kernels;
       sets.append(record);

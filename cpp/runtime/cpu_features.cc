@@ -28,10 +28,9 @@ struct Feature {
   unsigned saved;
 };
 constexpr Feature kFeatures[] = {
-    {"fma", 1, kC, 12, kYmm},        {"avx2", 7, kB, 5, kYmm},
-    {"avx512f", 7, kB, 16, kZmm},    {"avx512dq", 7, kB, 17, kZmm},
-    {"avx512bw", 7, kB, 30, kZmm},   {"avx512vl", 7, kB, 31, kZmm},
-    {"avx512vnni", 7, kC, 11, kZmm}, {"avx512vpopcntdq", 7, kC, 14, kZmm},
+    {"fma", 1, kC, 12, kYmm},        {"f16c", 1, kC, 29, kYmm},       {"avx2", 7, kB, 5, kYmm},
+    {"avx512f", 7, kB, 16, kZmm},    {"avx512dq", 7, kB, 17, kZmm},   {"avx512bw", 7, kB, 30, kZmm},
+    {"avx512vl", 7, kB, 31, kZmm},   {"avx512vnni", 7, kC, 11, kZmm}, {"avx512vpopcntdq", 7, kC, 14, kZmm},
     {"amx-tile", 7, kD, 24, kTiles}, {"amx-int8", 7, kD, 25, kTiles},
 };
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/graph.h"
 #include "runtime/memory.h"
 #include "tests/test.h"
 
@@ -42,6 +43,35 @@ void compare_sums(const KernelSet& set, const std::vector<int32_t>& lengths, int
                    depth, p, pixels, c, got, expected);
     }
   }
+}
+
+// Weights of 16 bits, of every kind, give the bits that the same weights in 32 do.
+void compare_halves(const KernelSet& set, int pixels, bool accumulate, Report& report) {
+  const FloatGemm& k = set.floats;
+  if (!k.hgemm) return;
+  constexpr uint32_t kFinite = 0x7c00;  // of either sign
+  Random random(pixels);
+  const int64_t offsets[] = {2, 5 + kFinite / 8};
+  const int32_t steps[] = {kFinite / 8, kFinite / 8 + 3};
+  const Runs runs{offsets, steps, 2};
+  const size_t reach = offsets[1] + steps[1],
+               weights = (steps[0] + steps[1]) * static_cast<size_t>(k.channels);
+  Memory input((pixels + reach) * 4 + kSlack), panel(weights * 4), halves(weights * 2);
+  for (size_t i = 0; i < pixels + reach; ++i) floats(input)[i] = random.real();
+  for (size_t i = 0; i < weights; ++i) {
+    const auto half = static_cast<uint16_t>(i % kFinite | (i / kFinite % 2 ? 0x8000 : 0));
+    reinterpret_cast<uint16_t*>(halves.data())[i] = half;
+    floats(panel)[i] = float_of_half(half);
+  }
+  std::vector<const float*> windows;
+  for (int p = 0; p < pixels; ++p) windows.push_back(floats(input) + p);
+  std::vector<float> expected(k.tile * kPanel, 1), sums(k.tile * kPanel, 1);
+  k.gemm(windows.data(), pixels, runs, floats(panel), expected.data(), accumulate);
+  k.hgemm(windows.data(), pixels, runs, reinterpret_cast<const uint16_t*>(halves.data()), sums.data(),
+          accumulate);
+  for (size_t i = 0; i < sums.size(); ++i)
+    report.check(sums[i] == expected[i], "%s: pixel %zu of %d, channel %zu: %g, expected %g", k.hgemm_name,
+                 i / kPanel, pixels, i % kPanel, sums[i], expected[i]);
 }
 
 void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report) {
@@ -120,6 +150,8 @@ void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report
 }  // namespace
 
 void test_float_gemm(const KernelSet& set, Report& report) {
+  for (int pixels = 1; pixels <= set.floats.tile; ++pixels)
+    for (bool accumulate : {false, true}) compare_halves(set, pixels, accumulate, report);
   const std::vector<std::vector<int32_t>> lengths = {{1}, {3}, {4}, {21}, {5, 7, 1}, {64, 64, 64}, {256, 2}};
   for (const auto& runs : lengths)
     for (int pixels = 1; pixels <= set.floats.tile; ++pixels)

@@ -325,6 +325,10 @@ def _f32(array: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | Non
     return None if array is None else np.require(array, np.float32, ["C_CONTIGUOUS", "ALIGNED"])
 
 
+def _real(array: npt.NDArray[np.float32] | npt.NDArray[np.float16]) -> npt.NDArray[Any]:
+    return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
 def _u8(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.require(array, np.uint8, ["C_CONTIGUOUS"])
 
@@ -351,10 +355,9 @@ def _add(graph: _core.Graph, op: ops.Op, inputs: list[int]) -> int:
     x = inputs[0]
     match op:
         case ops.Conv2d():
-            weight = cast("npt.NDArray[np.float32]", _f32(op.weight))
-            return graph.conv2d(op.name, x, weight, _f32(op.bias), _window(op.window), op.groups)
+            return graph.conv2d(op.name, x, _real(op.weight), _f32(op.bias), _window(op.window), op.groups)
         case ops.Linear():
-            return graph.linear(op.name, x, cast("npt.NDArray[np.float32]", _f32(op.weight)), _f32(op.bias))
+            return graph.linear(op.name, x, _real(op.weight), _f32(op.bias))
         case ops.BinaryConv2d():
             return graph.binary_conv2d(op.name, x, *_bits(op.weight), _window(op.window), op.groups, op.padding_value)
         case ops.BinaryLinear():

@@ -20,17 +20,24 @@ from .codes import CodeArray
 from .errors import FormatError
 from .files import replacing
 from .graph import PackedModel
-from .ops import F32, I32, OP_TYPES, U8, Op, Window
+from .ops import F16, F32, I32, OP_TYPES, U8, Op, Window
 from .preprocess import Preprocess
 
 __all__ = ["MAX_HEADER", "VERSION", "dumps", "loads", "read", "write"]
 
-VERSION = "3"  # that is written
-_READABLE = ("1", "2", "3")  # version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`
+VERSION = "4"
+# Version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`, version 4 weights in 16 bits. What
+# has none of these last is written as version 3, for releases that know no other.
+_READABLE = ("1", "2", "3", "4")
 MAX_HEADER = 16 << 20  # bytes
 _NO_DIGEST = "0" * 64
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
-_TENSOR_TYPES: dict[Any, type[np.generic]] = {F32: np.float32, I32: np.int32, U8: np.uint8}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F16": np.dtype("<f2"),
+    "F32": np.dtype("<f4"),
+    "I32": np.dtype("<i4"),
+    "U8": np.dtype("u1"),
+}
+_TENSOR_TYPES: dict[Any, type[np.generic]] = {F16: np.float16, F32: np.float32, I32: np.int32, U8: np.uint8}
 
 
 def write(model: PackedModel, path: str | Path) -> int:
@@ -89,7 +96,8 @@ def dumps(model: PackedModel) -> bytes:
         text.encode()
     except (TypeError, ValueError) as error:
         raise FormatError(f"provenance or labels cannot be written as JSON ({error})") from error
-    metadata = {"format": "xnornet", "version": VERSION, "sha256": _NO_DIGEST, "model": text}
+    version = VERSION if any(tensor.dtype == np.float16 for tensor in tensors.values()) else "3"
+    metadata = {"format": "xnornet", "version": version, "sha256": _NO_DIGEST, "model": text}
     data = _with_header_in_order(safetensors.numpy.save(tensors), metadata)
     return data.replace(_needle(_NO_DIGEST), _needle(hashlib.sha256(data).hexdigest()), 1)
 
@@ -293,8 +301,10 @@ def _field(value: Any, name: str, hint: Any, tensors: dict[str, np.ndarray[Any, 
         if value is None:
             return None
         hint = F32
-    if hint in _TENSOR_TYPES:
+    if hint in _TENSOR_TYPES or hint == F32 | F16:
         array = tensors.pop(value["tensor"])
+        if hint == F32 | F16:
+            hint = F16 if array.dtype == np.float16 else F32
         if array.dtype != _TENSOR_TYPES[hint]:
             raise ValueError(f"{what}: tensor is {array.dtype}, expected {np.dtype(_TENSOR_TYPES[hint])}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -28,7 +28,7 @@ class Row:
         name, kind: of the op.
         output: its value, as "height x width x channels dtype".
         weights: number of weights.
-        weight_bits: bits a weight (1 to 8, or 32; 0 without weights).
+        weight_bits: bits a weight (1 to 8, 16 or 32; 0 without weights).
         weight_bytes: what the weights take in the file.
         other_bytes: what alphas, biases, thresholds and the like take.
         macs: multiply-accumulates for one image.
@@ -72,13 +72,13 @@ class Summary:
             "header_bytes": self.header_bytes,
             "binary_weight_bytes": self.total(1),
             "few_bit_weight_bytes": sum(self.total(bits) for bits in range(2, 9)),
-            "float_weight_bytes": self.total(32),
+            "float_weight_bytes": self.total(16) + self.total(32),
             "other_bytes": sum(row.other_bytes for row in self.rows),
             "file_bytes": self.file_bytes,
             "float_bytes": self.float_bytes,
             "binary_macs": self.total(1, "macs"),
             "few_bit_macs": sum(self.total(bits, "macs") for bits in range(2, 9)),
-            "float_macs": self.total(32, "macs"),
+            "float_macs": self.total(16, "macs") + self.total(32, "macs"),
         }
 
     def table(self) -> Table:

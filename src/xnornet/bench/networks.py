@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError, XnornetError
+from ..float16 import to_float16
 from ..format import read
 from ..graph import PackedModel
 from ..summary import summarise
@@ -75,7 +76,8 @@ def bench_file(
     for record in bench_case(case, threads=threads, seconds=seconds, peers=chosen, progress=progress):
         kind = kinds[record.implementation]
         if kind.family == "xnor" and record.implementation.startswith("xnornet"):
-            record = replace(record, bytes=sizes.file_bytes)
+            own = sizes if kind.weight_bits == 32 else summarise(to_float16(packed))
+            record = replace(record, bytes=own.file_bytes)
         elif kind.family == "float" and kind.weight_bits == 32:
             record = replace(record, bytes=sizes.float_bytes)
         records.append(replace(record, note=lacking.get(kind.family, record.note)))

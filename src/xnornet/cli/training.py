@@ -95,6 +95,9 @@ def pack(
     output: Annotated[Path, typer.Option("--output", "-o", help="The packed file to write.")] = Path(
         "model.safetensors"
     ),
+    float16: Annotated[
+        bool, typer.Option("--float16", help="Round the classifier's weights to 16 bits: half their bytes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a trained network into one small file that runs without torch.
@@ -105,7 +108,7 @@ def pack(
     from ..convert.from_checkpoint import pack_checkpoint
     from ..summary import summarise
 
-    summary = summarise(pack_checkpoint(checkpoint, output))
+    summary = summarise(pack_checkpoint(checkpoint, output, float16=float16))
     if as_json:
         print_json({"file": str(output), **summary.records()})
     else:

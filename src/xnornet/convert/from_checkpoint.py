@@ -13,19 +13,20 @@ from .from_torch import pack
 __all__ = ["pack_checkpoint"]
 
 
-def pack_checkpoint(checkpoint: str | Path, path: str | Path) -> PackedModel:
+def pack_checkpoint(checkpoint: str | Path, path: str | Path, *, float16: bool = False) -> PackedModel:
     """Pack a trained network, with its preprocessing, labels and history.
 
     Args:
         checkpoint: written by `xnornet.train.train`.
         path: of the packed file.
+        float16: round the weights of the last float layers to 16 bits.
 
     Returns:
         What was written.
 
     Raises:
         FormatError: the checkpoint is missing, damaged or foreign.
-        UnsupportedError: the network holds an operator that cannot be packed.
+        UnsupportedError: as `pack`.
         OSError: the file cannot be written; nothing is left behind.
     """
     module, record = load_module(checkpoint)
@@ -47,4 +48,5 @@ def pack_checkpoint(checkpoint: str | Path, path: str | Path) -> PackedModel:
             "recipe": plain["recipe"],
             "versions": plain["versions"],
         },
+        float16=float16,
     )

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import FormatError, UnsupportedError
+from ..float16 import to_float16
 from ..format import write
 from ..graph import INPUT, Json, PackedModel
 from ..ops import Op, Value
@@ -39,6 +40,7 @@ def pack(
     preprocess: Preprocess | None = None,
     labels: Sequence[str] | None = None,
     provenance: Mapping[str, Json] | None = None,
+    float16: bool = False,
 ) -> PackedModel:
     """Convert a trained module and write the packed file.
 
@@ -49,16 +51,20 @@ def pack(
         preprocess: how images become inputs; None: resized to the input's size, pixels scaled to 0..1.
         labels: a name a class; None: "0", "1", ...
         provenance: JSON values about the training, for people.
+        float16: round the weights of the last float layers to 16 bits; see `xnornet.float16.to_float16`.
 
     Returns:
         What was written.
 
     Raises:
-        UnsupportedError: the module holds an operator that cannot be packed, or NaN; the message names it.
+        UnsupportedError: the module holds an operator that cannot be packed, NaN, or weights beyond 16 bits where they
+            are to be rounded; the message names it.
         FormatError: the provenance is not JSON, or too long.
         OSError: the file cannot be written; nothing is left behind.
     """
     packed = lower(module, example_input, preprocess=preprocess, labels=labels, provenance=provenance)
+    if float16:
+        packed = to_float16(packed)
     write(packed, path)
     return packed
 
@@ -71,7 +77,7 @@ def lower(
     labels: Sequence[str] | None = None,
     provenance: Mapping[str, Json] | None = None,
 ) -> PackedModel:
-    """Convert a trained module to a packed model in memory. Arguments and errors as `pack`."""
+    """Convert a trained module to a packed model in memory. Arguments and errors as `pack`, weights as they are."""
     if not isinstance(example_input, Tensor) or example_input.dim() != 4:
         given = f"shape {list(example_input.shape)}" if isinstance(example_input, Tensor) else type(example_input)
         raise UnsupportedError(f"example_input has {given}, expected a tensor (N, channels, height, width)")

@@ -177,14 +177,14 @@ def _padding(w: ops.Window) -> tuple[tuple[int, int], tuple[int, int, int, int] 
     return ((top, left), None) if (top, left) == (bottom, right) else ((0, 0), (left, right, top, bottom))
 
 
-def _dense(weight: ops.F32, bias: ops.F32 | None) -> nn.Linear:
+def _dense(weight: ops.F32 | ops.F16, bias: ops.F32 | None) -> nn.Linear:
     weight = weight.reshape(len(weight), -1)
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     _fill(layer, weight, bias)
     return layer
 
 
-def _fill(layer: nn.Conv2d | nn.Linear, weight: ops.F32, bias: ops.F32 | None) -> None:
-    layer.weight.data = torch.from_numpy(np.ascontiguousarray(weight))
+def _fill(layer: nn.Conv2d | nn.Linear, weight: ops.F32 | ops.F16, bias: ops.F32 | None) -> None:
+    layer.weight.data = torch.from_numpy(np.ascontiguousarray(weight, np.float32))
     if bias is not None:
         layer.bias = nn.Parameter(torch.from_numpy(bias.copy()))

@@ -8,7 +8,7 @@ Features of a dense layer are a 1 x 1 x C value. Arithmetic on f32 is IEEE singl
 
 from __future__ import annotations
 
-from .base import F32, I32, MAX_FAN_IN, U8, DType, Op, Value, Window
+from .base import F16, F32, I32, MAX_FAN_IN, U8, DType, Op, Value, Window
 from .elementwise import Add, Affine, Clamp, Concat, Flatten, Multiply, PRelu, Quantize, Sign, Threshold
 from .layers import (
     BinaryConv2d,
@@ -23,6 +23,7 @@ from .layers import (
 from .pooling import AvgPool2d, InputScale, MaxPool2d
 
 __all__ = [
+    "F16",
     "F32",
     "I32",
     "MAX_FAN_IN",

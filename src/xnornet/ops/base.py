@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from ..errors import FormatError
 
-__all__ = ["F32", "I32", "MAX_FAN_IN", "U8", "DType", "Op", "Value", "Window", "Windowed"]
+__all__ = ["F16", "F32", "I32", "MAX_FAN_IN", "U8", "DType", "Op", "Value", "Window", "Windowed"]
 
 DType = Literal["f32", "i32", "bits"]
+F16 = npt.NDArray[np.float16]
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]

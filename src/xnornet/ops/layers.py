@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from ..bits import BitArray
 from ..codes import CodeArray
-from .base import F32, MAX_FAN_IN, DType, Op, Value, Windowed
+from .base import F16, F32, MAX_FAN_IN, DType, Op, Value, Windowed
 
 __all__ = [
     "BinaryConv2d",
@@ -30,7 +30,7 @@ class _Conv(Windowed):
     belongs to group ``g = o // (out_channels / groups)``. A tap outside the image reads `padding_value`.
     """
 
-    weight: F32 | BitArray | CodeArray
+    weight: F32 | F16 | BitArray | CodeArray
     groups: int = 1
 
     def _convolve(self, value: Value, dtype: DType) -> Value:
@@ -58,10 +58,13 @@ class _Conv(Windowed):
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Conv2d(_Conv):
-    """Float convolution, f32 -> f32, zero padding; `bias` (out_channels,) is added where present."""
+    """Float convolution, f32 -> f32, zero padding; `bias` (out_channels,) is added where present.
+
+    Weights in 16 bits stand for the same numbers in 32.
+    """
 
     kind: ClassVar[str] = "conv2d"
-    weight: F32
+    weight: F32 | F16
     bias: F32 | None = None
 
     def infer(self, *values: Value) -> Value:
@@ -119,7 +122,7 @@ class QuantizedConv2d(_Conv):
 class _Dense(Op):
     """``out[o] = sum over c of W[o, c] * in[c]``; weights (out_features, in_features), input 1 x 1 x C."""
 
-    weight: F32 | BitArray | CodeArray
+    weight: F32 | F16 | BitArray | CodeArray
 
     def _dense(self, value: Value, dtype: DType) -> Value:
         shape = self.weight.shape
@@ -138,10 +141,10 @@ class _Dense(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Linear(_Dense):
-    """Float dense layer, f32 -> f32; `bias` (out_features,) is added where present."""
+    """Float dense layer, f32 -> f32; `bias` (out_features,) is added where present. Weights as of `Conv2d`."""
 
     kind: ClassVar[str] = "linear"
-    weight: F32
+    weight: F32 | F16
     bias: F32 | None = None
 
     def infer(self, *values: Value) -> Value:

@@ -99,7 +99,7 @@ class _Graph:
         self.lines.append(f"{kind} {blob}_layer {len(inputs)} 1 {' '.join(inputs)} {blob} {pairs}".rstrip())
         self.blobs += 1
 
-    def weights(self, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None) -> None:
+    def weights(self, weight: ops.F32 | ops.F16, bias: npt.NDArray[np.float32] | None) -> None:
         self.arrays.append(bytes(4))  # a tag: what follows is float32
         self.arrays.append(np.ascontiguousarray(weight, "<f4").tobytes())
         if bias is not None:

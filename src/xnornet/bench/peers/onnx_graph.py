@@ -71,14 +71,14 @@ class _Graph:
 
     @add.register
     def _(self, op: ops.Conv2d, x: str) -> None:
-        weight = self.constant(f"{op.name}.weight", op.weight.transpose(0, 3, 1, 2))
+        weight = self.constant(f"{op.name}.weight", op.weight.transpose(0, 3, 1, 2).astype(np.float32))
         bias = [] if op.bias is None else [self.constant(f"{op.name}.bias", op.bias)]
         self.node("Conv", op, [x, weight, *bias], group=op.groups, dilations=op.window.dilation, **_window(op.window))
 
     @add.register
     def _(self, op: ops.Linear, x: str) -> None:
         # As a convolution of one pixel: the runtimes have the same kernels for both.
-        weight = self.constant(f"{op.name}.weight", op.weight[:, :, None, None])
+        weight = self.constant(f"{op.name}.weight", op.weight[:, :, None, None].astype(np.float32))
         bias = [] if op.bias is None else [self.constant(f"{op.name}.bias", op.bias)]
         self.node("Conv", op, [x, weight, *bias], **_window(ops.Window((1, 1))))
 

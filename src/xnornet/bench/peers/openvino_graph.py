@@ -76,10 +76,10 @@ class OpenVinoGraph:
             self.quantized[name] = self.o.fake_quantize(self.nodes[name], low, high, low, high, 256)
         return self.quantized[name]
 
-    def weights(self, array: npt.NDArray[np.float32]) -> Any:
+    def weights(self, array: ops.F32 | ops.F16) -> Any:
         """Weights (out, in, kh, kw): in 8 bits, with a scale for each filter, where ranges are known."""
         if self.ranges is None:
-            return self.o.constant(np.ascontiguousarray(array))
+            return self.o.constant(np.ascontiguousarray(array, np.float32))
         most = np.maximum(np.abs(array).max(axis=(1, 2, 3), keepdims=True), 1e-30)
         scale = (most / most_code()).astype(np.float32)
         codes = self.o.constant(np.rint(array / scale).astype(np.int8))

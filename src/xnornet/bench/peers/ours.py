@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engine import Model, Stem
+from ...float16 import to_float16
 from ...format import read, write
 from ...graph import PackedModel
 from ..case import Case, Family, Precision
 from .base import Loaded, Peer, PeerUnavailable
 
-__all__ = ["BinaryWeights", "Float", "IntegerStem", "Xnor"]
+__all__ = ["BinaryWeights", "FixedStem", "Float", "Float16", "IntegerStem", "Xnor"]
 
 
 class _Ours(Peer):
@@ -54,7 +55,6 @@ class Xnor(_Ours):
     """Binary weights and inputs."""
 
     family: ClassVar[Family] = "xnor"
-    weight_bits = 1
     precision: ClassVar[Precision | None] = None
 
 
@@ -75,11 +75,22 @@ class IntegerStem(FixedStem):
     stem: ClassVar[Stem] = "integer"
 
 
+class Float16(Xnor):
+    """The same with the weights of float layers in 16 bits."""
+
+    weight_bits = 16
+
+    def convert(self, case: Case, folder: Path) -> Path:
+        if case.pixels is None:
+            raise PeerUnavailable("a single layer has no float layers")
+        write(to_float16(case.models[self.family]), path := folder / "model.safetensors")
+        return path
+
+
 class BinaryWeights(_Ours):
     """Binary weights, real inputs."""
 
     family: ClassVar[Family] = "bwn"
-    weight_bits = 1
 
 
 class Float(_Ours):

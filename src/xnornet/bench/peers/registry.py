@@ -15,6 +15,7 @@ PEERS: dict[str, str] = {
     "xnornet": "ours:Xnor",
     "xnornet-fixed-stem": "ours:FixedStem",
     "xnornet-integer-stem": "ours:IntegerStem",
+    "xnornet-float16": "ours:Float16",
     "xnornet-bwn": "ours:BinaryWeights",
     "xnornet-float": "ours:Float",
     "scalar": "scalar:Scalar",

@@ -37,7 +37,7 @@ class Scalar(Peer):
         if threads != 1:
             raise PeerUnavailable("has one thread")
         image = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-        weight = np.ascontiguousarray(conv.weight)
+        weight = np.ascontiguousarray(conv.weight, np.float32)
         out = np.empty((len(x), *conv.window.output_size(*x.shape[2:]), len(weight)), np.float32)
         w = conv.window
         window = w.kernel_size, w.stride, w.padding, w.dilation
