@@ -358,6 +358,26 @@ def test_what_the_page_on_cifar10_says_of_its_table() -> None:
             assert not row[column] or f"| {float(row[column]):.3g} |" in shown
 
 
+def test_the_classifier_in_16_bits() -> None:
+    """The table of docs/packing.md, and what the README and the CHANGELOG say of AlexNet."""
+    page = (ROOT / "docs" / "packing.md").read_text()
+    with (RESULTS / "float16.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["model"] for row in rows} >= {"alexnet", "resnet18", "cifar10-xnor"}
+    names = {"alexnet": "AlexNet, 1,000 classes", "resnet18": "ResNet-18, 1,000 classes"}
+    for row in rows:
+        sizes = [f"{int(row[key]):,}" for key in ("bytes_float32", "bytes_float16")]
+        times = [f"{float(row[key]):.2f}" for key in ("ms_float32", "ms_float16")]
+        trained = [f"{float(row[key]):.2%}" if row[key] else "" for key in ("top1_float32", "top1_float16")]
+        other = f"{row['other_class']} of {int(row['images']):,}" if row["images"] else ""
+        cells = [names.get(row["model"], f"`{row['model']}`"), *sizes, *times, *trained, other]
+        assert f"| {' | '.join(cells)} |" in page
+    assert rows[0]["machine"] in page
+    megabytes = [f"{int(rows[0][key]) / 1e6:.1f}" for key in ("bytes_float32", "bytes_float16")]
+    assert f"of the {megabytes[0]} MB of AlexNet's file" in page
+    assert f"takes {megabytes[1]} MB instead of {megabytes[0]}" in (ROOT / "CHANGELOG.md").read_text()
+
+
 def test_first_layers_in_fixed_point() -> None:
     """What docs/engine.md says of their times, and the README of the Xeon they were taken on."""
     with (RESULTS / "stems.csv").open(newline="") as file:
