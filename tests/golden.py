@@ -135,6 +135,10 @@ def cases() -> Iterator[bytes]:
         ops.AvgPool2d(name="a", inputs=("m",), window=Window((2, 3), (1, 2), (1, 0, 1, 1)), count_padding=False),
         ops.MaxPool2d(name="p", inputs=("a",), window=Window((2, 2))),
     ]
+    stem = ops.Conv2d(name="c", inputs=("input",), weight=integers(rng, 40, 5, 5, 3), window=Window((5, 5), (2, 2)))
+    pool = ops.MaxPool2d(name="p", inputs=("c",), window=Window((3, 3), (2, 2), (1, 1, 1, 1)))
+    x = channels_first(integers(rng, 2, 100, 70, 3))
+    yield encode("stem and pool", model_of((100, 70, 3), [stem, pool]), x, exact=True)
     yield encode("pools", model_of((6, 7, 66), pools), channels_first(integers(rng, 3, 6, 7, 66)), exact=False)
 
 

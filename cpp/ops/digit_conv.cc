@@ -94,9 +94,7 @@ void DigitConv::pack(const PixelWeights& weights) {
 
 void DigitConv::run(const Run& run) const {
   if (!run.input.is_pixels) return floats_->run(run);
-  image_.fill(
-      run, reinterpret_cast<uint8_t*>(run.buffers[padded_slot_]),
-      [&](size_t image, int y, uint8_t* to) { reader_->read_pixels(run.input, image, y, to); }, outside_);
+  prepare(run);
   const size_t pixels = run.batch * out_.pixels(), tile = kernels_.digits.tile, threads = run.threads();
   const bool by_pixels = pixels >= 4 * tile * threads || panels_.size() < threads;
   run.parallel([&](int t, int n) {
@@ -106,6 +104,18 @@ void DigitConv::run(const Run& run) const {
       work(run, t, {0, pixels}, part_of(panels_.size(), 1, t, n));
     }
   });
+}
+
+void DigitConv::prepare(const Run& run) const {
+  if (!run.input.is_pixels) return floats_->prepare(run);
+  image_.fill(
+      run, reinterpret_cast<uint8_t*>(run.buffers[padded_slot_]),
+      [&](size_t image, int y, uint8_t* to) { reader_->read_pixels(run.input, image, y, to); }, outside_);
+}
+
+void DigitConv::compute(const Run& run, int thread, Part pixels) const {
+  if (!run.input.is_pixels) return floats_->compute(run, thread, pixels);
+  work(run, thread, pixels, {0, panels_.size()});
 }
 
 // A row a window: what lies past its inputs meets weights of 0.

@@ -16,7 +16,7 @@
 
 namespace xnornet {
 
-class DigitConv : public Step {
+class DigitConv : public PixelwiseStep {
  public:
   // Whether three digits are as exact as floats, and faster.
   static bool suits(const Conv& conv, const InputReader& reader);
@@ -29,6 +29,8 @@ class DigitConv : public Step {
   Chain chain;  // takes the sums; the constructor adds the stage that turns them into results
 
   void run(const Run& run) const override;
+  void prepare(const Run& run) const override;
+  void compute(const Run& run, int thread, Part pixels) const override;
 
  private:
   struct Panel {

@@ -105,12 +105,11 @@ void FloatConv::pack(const Conv& conv) {
 }
 
 void FloatConv::run(const Run& run) const {
-  image_.prepare(run);
+  prepare(run);
   const size_t pixels = run.batch * pixels_, panels = static_cast<size_t>(groups_) * group_panels_;
   const size_t tile = kernels_.floats.tile, threads = run.threads();
   const bool by_pixels = !panels_are_separate_ || pixels >= 8 * tile * threads || panels < threads;
-  // By the whole run, not by a thread's part: the two ways add in another order.
-  const auto way = tabulates_ || (binary_ && pixels == 1) ? &FloatConv::look_up : &FloatConv::work;
+  const Way way = this->way(run);
   run.parallel([&](int t, int n) {
     if (by_pixels) {
       (this->*way)(run, t, part_of(pixels, tile, t, n), {0, panels});
@@ -118,6 +117,11 @@ void FloatConv::run(const Run& run) const {
       (this->*way)(run, t, {0, pixels}, part_of(panels, 1, t, n));
     }
   });
+}
+
+// By the whole run, not by a thread's part: the two ways add in another order.
+FloatConv::Way FloatConv::way(const Run& run) const {
+  return tabulates_ || (binary_ && run.batch * pixels_ == 1) ? &FloatConv::look_up : &FloatConv::work;
 }
 
 // A window as one row, zero-filled up to whole words.

@@ -6,7 +6,7 @@
 
 namespace xnornet {
 
-class FloatConv : public Step {
+class FloatConv : public PixelwiseStep {
  public:
   // The arguments are those of FloatImage.
   FloatConv(const Conv& conv, const Value& in, const Value& out, int in_slot, int padded_slot,
@@ -15,6 +15,10 @@ class FloatConv : public Step {
   Chain chain;  // takes the sums
 
   void run(const Run& run) const override;
+  void prepare(const Run& run) const override { image_.prepare(run); }
+  void compute(const Run& run, int thread, Part pixels) const override {
+    (this->*way(run))(run, thread, pixels, {0, static_cast<size_t>(groups_) * group_panels_});
+  }
 
  private:
   struct Chunk {  // runs whose weights stay in cache while a block of pixels passes
@@ -26,6 +30,8 @@ class FloatConv : public Step {
   void gather(const float* window, float* row) const;
   size_t row_floats() const;
   size_t look_up_floats() const;
+  using Way = void (FloatConv::*)(const Run& run, int thread, Part pixels, Part panels) const;
+  Way way(const Run& run) const;
   void look_up(const Run& run, int thread, Part pixels, Part panels) const;
   void work(const Run& run, int thread, Part pixels, Part panels) const;
 

@@ -59,9 +59,8 @@ void PixelConv::pack(const Conv& conv, const PixelWeights& weights) {
 
 void PixelConv::run(const Run& run) const {
   if (!run.input.is_pixels) return floats_->run(run);
-  image_.fill(run, reinterpret_cast<int16_t*>(run.buffers[padded_slot_]),
-              [&](size_t image, int y, int16_t* to) { reader_->read_pixels(run.input, image, y, to); });
-  const size_t pixels = run.batch * out_.pixels(), panels = (filters_ + kPanel - 1) / kPanel;
+  prepare(run);
+  const size_t pixels = run.batch * out_.pixels(), panels = this->panels();
   const size_t tile = kernels_.pixels.tile, threads = run.threads();
   const bool by_pixels = pixels >= 8 * tile * threads || panels < threads;
   run.parallel([&](int t, int n) {
@@ -71,6 +70,17 @@ void PixelConv::run(const Run& run) const {
       work(run, t, {0, pixels}, part_of(panels, 1, t, n));
     }
   });
+}
+
+void PixelConv::prepare(const Run& run) const {
+  if (!run.input.is_pixels) return floats_->prepare(run);
+  image_.fill(run, reinterpret_cast<int16_t*>(run.buffers[padded_slot_]),
+              [&](size_t image, int y, int16_t* to) { reader_->read_pixels(run.input, image, y, to); });
+}
+
+void PixelConv::compute(const Run& run, int thread, Part pixels) const {
+  if (!run.input.is_pixels) return floats_->compute(run, thread, pixels);
+  work(run, thread, pixels, {0, panels()});
 }
 
 void PixelConv::work(const Run& run, int thread, Part pixels, Part panels) const {

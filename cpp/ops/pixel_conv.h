@@ -8,7 +8,7 @@
 
 namespace xnornet {
 
-class PixelConv : public Step {
+class PixelConv : public PixelwiseStep {
  public:
   // Weights that two digits (digit_conv.h) hold as well, so that all kernel sets compute the same integers.
   static constexpr PixelWeights::Limits kLimits{32639, 2147483647, false};
@@ -23,9 +23,12 @@ class PixelConv : public Step {
   Chain chain;  // takes the sums of integers; the constructor adds the stage that turns them into floats
 
   void run(const Run& run) const override;
+  void prepare(const Run& run) const override;
+  void compute(const Run& run, int thread, Part pixels) const override;
 
  private:
   void pack(const Conv& conv, const PixelWeights& weights);
+  size_t panels() const { return (filters_ + kPanel - 1) / kPanel; }
   void work(const Run& run, int thread, Part pixels, Part panels) const;
 
   const KernelSet& kernels_;

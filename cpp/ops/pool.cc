@@ -89,44 +89,42 @@ void Pool::pool(const Run& run, T start, Fold fold) const {
 }
 
 // Maxima of floats, the one pool that large maps go through: vectors, and a chain for several pixels at once.
-void Pool::pool_max(const Run& run) const {
+void Pool::compute(const Run& run, int thread, Part part) const {
   const auto* input = reinterpret_cast<const float*>(run.buffers[in_slot_]);
   const size_t channels = in_.channels, pixels = out_.pixels(), most = most_inside(window_, in_);
-  run.parallel([&](int t, int threads) {
-    auto* values = reinterpret_cast<float*>(run.scratch[t]);
-    auto** taps = reinterpret_cast<const float**>(values + kTile * kPanel);
-    const Part part = part_of(run.batch * pixels, 1, t, threads);
-    for (size_t begin = part.begin; begin < part.end; begin += kTile) {
-      const size_t count = std::min(kTile, part.end - begin);
-      int number[kTile];
-      for (size_t i = 0; i < count; ++i) {
-        const float* image = input + (begin + i) / pixels * in_.pixels() * channels;
-        const float** next = taps + i * most;
-        number[i] = for_taps(window_, in_, out_, (begin + i) % pixels,
-                             [&](size_t offset) { *next++ = image + offset * channels; });
-      }
-      for (size_t c = 0; c < channels; c += kPanel) {
-        for (size_t i = 0; i < count; ++i) {
-          float* to = values + i * kPanel;
-          if (number[i] > 0) {
-            kernels_.max(taps + i * most, number[i], c, to);
-          } else {
-            std::fill_n(to, kPanel, -std::numeric_limits<float>::infinity());
-          }
-        }
-        const int left = static_cast<int>(std::min<size_t>(kPanel, channels - c));
-        chain.apply(kernels_.chain, run.buffers,
-                    {values, kPanel, count, begin, static_cast<int>(c), left, nullptr});
-      }
+  auto* values = reinterpret_cast<float*>(run.scratch[thread]);
+  auto** taps = reinterpret_cast<const float**>(values + kTile * kPanel);
+  for (size_t begin = part.begin; begin < part.end; begin += kTile) {
+    const size_t count = std::min(kTile, part.end - begin);
+    int number[kTile];
+    for (size_t i = 0; i < count; ++i) {
+      const float* image = input + (begin + i) / pixels * in_.pixels() * channels;
+      const float** next = taps + i * most;
+      number[i] = for_taps(window_, in_, out_, (begin + i) % pixels,
+                           [&](size_t offset) { *next++ = image + offset * channels; });
     }
-  });
+    for (size_t c = 0; c < channels; c += kPanel) {
+      for (size_t i = 0; i < count; ++i) {
+        float* to = values + i * kPanel;
+        if (number[i] > 0) {
+          kernels_.max(taps + i * most, number[i], c, to);
+        } else {
+          std::fill_n(to, kPanel, -std::numeric_limits<float>::infinity());
+        }
+      }
+      const int left = static_cast<int>(std::min<size_t>(kPanel, channels - c));
+      chain.apply(kernels_.chain, run.buffers,
+                  {values, kPanel, count, begin, static_cast<int>(c), left, nullptr});
+    }
+  }
 }
 
 void Pool::run(const Run& run) const {
   const auto larger = [](auto a, auto b) { return a < b ? b : a; };
   switch (mode_) {
     case Mode::kMaxF32:
-      return pool_max(run);
+      return run.parallel(
+          [&](int t, int threads) { compute(run, t, part_of(run.batch * out_.pixels(), 1, t, threads)); });
     case Mode::kMaxI32:
       return pool(run, std::numeric_limits<int32_t>::min(), larger);
     case Mode::kMean:

@@ -15,10 +15,12 @@ class Pool : public Step {
 
   void run(const Run& run) const override;
 
+  // Of kMaxF32: output pixels, numbered over the batch, by one thread.
+  void compute(const Run& run, int thread, Part pixels) const;
+
  private:
   template <class T, class Fold>
   void pool(const Run& run, T start, Fold fold) const;
-  void pool_max(const Run& run) const;
 
   Mode mode_;
   Window window_;

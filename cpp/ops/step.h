@@ -22,6 +22,7 @@ struct RawInput {
 // One run of a plan.
 struct Run {
   char* const* buffers;  // by slot
+  size_t slots;
   size_t batch;
   RawInput input;
   Team* team;            // or null
@@ -75,6 +76,16 @@ class Step {
   uint64_t macs = 0;          // for one image
   uint64_t bytes = 0;         // read and written for one image, weights included
   uint64_t weight_bytes = 0;
+};
+
+// A step whose output pixels can be computed some at a time (ops/pooled_conv.h).
+class PixelwiseStep : public Step {
+ public:
+  // What is to be done before any is; all threads take part.
+  virtual void prepare(const Run& run) const = 0;
+
+  // Output pixels, numbered over the batch, by one thread.
+  virtual void compute(const Run& run, int thread, Part pixels) const = 0;
 };
 
 }  // namespace xnornet

@@ -62,7 +62,8 @@ void Plan::run(const RawInput& input, size_t batch, float* logits, double* step_
   if (!schedule_.output_is_read) workspace->buffers[schedule_.output_slot] = reinterpret_cast<char*>(logits);
   const auto release = [](Team* t) { t->release(); };
   const std::unique_ptr<Team, decltype(release)> team(team_.hold(), release);
-  const Run run{workspace->buffers.data(), batch, input, team.get(), workspace->scratches.data()};
+  const Run run{workspace->buffers.data(),  workspace->buffers.size(), batch, input, team.get(),
+                workspace->scratches.data()};
   for (size_t i = 0; i < schedule_.steps.size(); ++i) {
     const auto start = std::chrono::steady_clock::now();
     schedule_.steps[i]->run(run);

@@ -10,6 +10,7 @@
 #include "ops/float_conv.h"
 #include "ops/pixel_conv.h"
 #include "ops/pool.h"
+#include "ops/pooled_conv.h"
 #include "runtime/fusion.h"
 
 namespace xnornet {
@@ -74,8 +75,9 @@ class Planner {
     place_values();
     Schedule schedule;
     for (int d = 0; d < static_cast<int>(f_.drafts.size()); ++d) {
-      schedule.steps.push_back(build(d));
-      describe(f_.drafts[d], *schedule.steps.back());
+      if (is_pooled(d)) continue;  // by the step before
+      schedule.steps.push_back(is_pooled(d + 1) ? build_pooled(d) : build(d));
+      describe(d, *schedule.steps.back());
     }
     schedule.arena_bytes = arena_.lay_out();
     schedule.slots = arena_.offsets();
@@ -90,11 +92,38 @@ class Planner {
  private:
   int slot_of(int value) const { return slot_[f_.root[value]]; }
 
+  // Whether a draft takes maxima of what the network's first convolution yields, and nobody else reads that:
+  // one step does both. In later layers reading the weights again for each band of rows would cost more.
+  bool is_pooled(int d) const {
+    if (d < 1 || d >= static_cast<int>(f_.drafts.size())) return false;
+    const Draft &pool = f_.drafts[d], &conv = f_.drafts[d - 1];
+    if (pool.source != Draft::Source::kOp || !std::holds_alternative<MaxPool>(f_.ops[pool.op].data))
+      return false;
+    const int between = f_.ops[pool.op].inputs[0];
+    if (between != conv.tail || between == f_.output || !reads_raw_input(conv)) return false;
+    const Op& op = f_.ops[conv.op];
+    if (FloatDepthwise::suits(std::get<Conv>(op.data))) return false;
+    int readers = 0;
+    for (const Op& other : f_.ops)
+      for (int value : other.inputs) readers += f_.root[value] == between;
+    // What else its chain writes would be written twice, by both threads, where bands meet.
+    const auto writes = [&](int value) { return value != between && f_.stored[value]; };
+    const bool alone = !writes(conv.value) && std::none_of(conv.chain.begin(), conv.chain.end(), [&](int i) {
+      return is_leaf(f_.ops[i]) || writes(i + 1);
+    });
+    return readers == 1 && alone;
+  }
+
+  bool reads_raw_input(const Draft& draft) const {
+    if (draft.source != Draft::Source::kOp || !f_.raw_input) return false;
+    const Op& op = f_.ops[draft.op];
+    return std::holds_alternative<Conv>(op.data) && f_.root[op.inputs[0]] == 0;
+  }
+
   // A buffer for every stored value, alive from the step that writes it to the last that reads it.
   void place_values() {
     for (size_t v = 0; v < f_.values.size(); ++v)
-      if (f_.stored[v] && f_.root[v] == static_cast<int>(v))
-        slot_[v] = arena_.add(f_.values[v].bytes(), f_.step_of[v], f_.step_of[v]);
+      if (f_.stored[v] && f_.root[v] == static_cast<int>(v)) slot_[v] = add_slot(static_cast<int>(v));
     const auto reads = [&](int value, int step) {
       if (slot_of(value) >= 0) arena_.extend(slot_of(value), step);
     };
@@ -107,6 +136,13 @@ class Planner {
         for (int value : f_.ops[i].inputs) reads(value, d);
     }
     reads(f_.output, static_cast<int>(f_.drafts.size()));
+  }
+
+  int add_slot(int value) {
+    const int d = f_.step_of[value];
+    const bool between = is_pooled(d + 1) && value == f_.drafts[d].tail;
+    const int first = is_pooled(d) ? d - 1 : d;
+    return arena_.add(between ? 0 : f_.values[value].bytes(), first, d);
   }
 
   std::unique_ptr<Step> build(int d) {
@@ -125,11 +161,7 @@ class Planner {
     if (const auto* conv = std::get_if<Conv>(&op.data)) return build_conv(d, *conv, op.inputs[0]);
     if (const auto* pool = std::get_if<MaxPool>(&op.data)) {
       if (in.dtype == DType::kBits) return std::make_unique<BitPool>(*pool, in, out, in_slot, out_slot);
-      const bool real = in.dtype == DType::kF32;
-      auto step = std::make_unique<Pool>(real ? Pool::Mode::kMaxF32 : Pool::Mode::kMaxI32, pool->window,
-                                         false, in, out, in_slot, kernels_);
-      fill(draft, real ? Holds::kF32 : Holds::kI32, nullptr, nullptr, step->chain);
-      return step;
+      return build_max_pool(d, *pool);
     }
     if (const auto* pool = std::get_if<AvgPool>(&op.data)) {
       auto step = std::make_unique<Pool>(Pool::Mode::kMean, pool->window, pool->count_padding, in, out,
@@ -153,6 +185,27 @@ class Planner {
     return std::make_unique<FlattenBits>(in, out, in_slot, out_slot);
   }
 
+  std::unique_ptr<Pool> build_max_pool(int d, const MaxPool& pool) {
+    const Draft& draft = f_.drafts[d];
+    const int input = f_.ops[draft.op].inputs[0];
+    const Value &in = f_.values[input], &out = f_.values[draft.value];
+    const bool real = in.dtype == DType::kF32;
+    auto step = std::make_unique<Pool>(real ? Pool::Mode::kMaxF32 : Pool::Mode::kMaxI32, pool.window, false,
+                                       in, out, slot_of(input), kernels_);
+    fill(draft, real ? Holds::kF32 : Holds::kI32, nullptr, nullptr, step->chain);
+    return step;
+  }
+
+  // Drafts d and d + 1: see is_pooled.
+  std::unique_ptr<Step> build_pooled(int d) {
+    const Draft& draft = f_.drafts[d];
+    const auto& pool = std::get<MaxPool>(f_.ops[f_.drafts[d + 1].op].data);
+    const auto& conv = std::get<Conv>(f_.ops[draft.op].data);
+    return std::make_unique<PooledConv>(build_real_conv(d, conv, f_.ops[draft.op].inputs[0]),
+                                        build_max_pool(d + 1, pool), pool.window, f_.values[draft.tail],
+                                        f_.values[f_.drafts[d + 1].value], slot_of(draft.tail));
+  }
+
   std::unique_ptr<Step> build_conv(int d, const Conv& conv, int input) {
     const Draft& draft = f_.drafts[d];
     const Value &in = f_.values[input], &out = f_.values[draft.value];
@@ -168,21 +221,31 @@ class Planner {
         return filled(std::make_unique<BitDepthwise>(conv, in, out, slot, kernels_, classes));
       return filled(std::make_unique<BitConv>(conv, in, out, slot, kernels_, classes));
     }
-    const bool raw = f_.root[input] == 0 && f_.raw_input;
-    const size_t padded = FloatImage::padded_bytes(conv, in, raw);
-    const int padded_slot = padded ? arena_.add(padded, d, d) : -1;
+    if (!FloatDepthwise::suits(conv)) return build_real_conv(d, conv, input);
+    const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
+    auto step = std::make_unique<FloatDepthwise>(conv, in, out, slot_of(input), padded_slot(d, conv, in),
+                                                 kernels_, reads_raw_input(draft) ? reader_ : nullptr);
+    fill(draft, Holds::kF32, nullptr, bias, step->chain);
+    return step;
+  }
+
+  // Of the copy of a float convolution's input, or -1 where it needs none.
+  int padded_slot(int d, const Conv& conv, const Value& in) {
+    const size_t bytes = FloatImage::padded_bytes(conv, in, reads_raw_input(f_.drafts[d]));
+    return bytes ? arena_.add(bytes, d, d) : -1;
+  }
+
+  std::unique_ptr<PixelwiseStep> build_real_conv(int d, const Conv& conv, int input) {
+    const Draft& draft = f_.drafts[d];
+    const Value &in = f_.values[input], &out = f_.values[draft.value];
+    const bool raw = reads_raw_input(draft);
+    const int padded_slot = this->padded_slot(d, conv, in);
     const auto reader = raw ? reader_ : nullptr;
     const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
-    if (FloatDepthwise::suits(conv)) {
-      auto step =
-          std::make_unique<FloatDepthwise>(conv, in, out, slot_of(input), padded_slot, kernels_, reader);
-      fill(draft, Holds::kF32, nullptr, bias, step->chain);
-      return step;
-    }
     auto step = std::make_unique<FloatConv>(conv, in, out, slot_of(input), padded_slot, kernels_, reader);
     fill(draft, Holds::kF32, nullptr, bias, step->chain);
     if (!raw) return step;
-    const auto filled = [&](auto pixels) -> std::unique_ptr<Step> {
+    const auto filled = [&](auto pixels) -> std::unique_ptr<PixelwiseStep> {
       fill(draft, Holds::kF32, nullptr, nullptr, pixels->chain);
       return pixels;
     };
@@ -291,9 +354,16 @@ class Planner {
   }
 
   // What the profile says of a step.
-  void describe(const Draft& draft, Step& step) const {
+  void describe(int d, Step& step) const {
+    const Draft& draft = f_.drafts[d];
     std::vector<int> members = draft.chain;
     if (draft.op >= 0) members.insert(members.begin(), draft.op);
+    const int unseen = is_pooled(d + 1) ? draft.tail : -1;  // never in memory
+    if (unseen >= 0) {
+      const Draft& pool = f_.drafts[d + 1];
+      members.push_back(pool.op);
+      members.insert(members.end(), pool.chain.begin(), pool.chain.end());
+    }
     if (!members.empty()) {
       step.name = f_.ops[members[0]].name;
       step.kind = f_.ops[members[0]].kind;
@@ -310,8 +380,9 @@ class Planner {
       if (const auto* conv = std::get_if<Conv>(&op.data))
         step.macs += conv->fan_in() * conv->out_channels * f_.values[i + 1].pixels();
       for (size_t k = 0; k < op.inputs.size(); ++k)
-        if (f_.in_registers[i] != static_cast<int>(k)) step.bytes += f_.values[op.inputs[k]].bytes();
-      if (f_.stored[i + 1]) step.bytes += f_.values[i + 1].bytes();
+        if (f_.in_registers[i] != static_cast<int>(k) && op.inputs[k] != unseen)
+          step.bytes += f_.values[op.inputs[k]].bytes();
+      if (f_.stored[i + 1] && i + 1 != unseen) step.bytes += f_.values[i + 1].bytes();
     }
     if (draft.source == Draft::Source::kInput) step.bytes += f_.values[0].bytes();
   }
