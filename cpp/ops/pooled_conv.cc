@@ -21,8 +21,9 @@ PooledConv::PooledConv(std::unique_ptr<PixelwiseStep> conv, std::unique_ptr<Pool
       slot_(slot),
       row_bytes_(between.width * between.pixel_bytes()) {
   const auto bytes = [&](int rows) {
-    const int reach = (rows - 1) * window_.stride_h + (window_.kernel_h - 1) * window_.dilation_h + 1;
-    return std::min(reach, between_.height) * row_bytes_;
+    const int64_t reach =
+        int64_t{rows - 1} * window_.stride_h + int64_t{window_.kernel_h - 1} * window_.dilation_h + 1;
+    return std::min<int64_t>(reach, between_.height) * row_bytes_;
   };
   band_ = 1;
   while (band_ < out_.height && bytes(band_ + 1) <= kMostBand) ++band_;
@@ -51,9 +52,10 @@ Part PooledConv::taken(Part rows) const {
 
 void PooledConv::work(const Run& run, int thread, Part rows) const {
   char* const band = run.scratch[thread] + band_offset_;
-  std::vector<char*> buffers(run.buffers, run.buffers + run.slots);
+  char** const buffers = run.aliases[thread];
+  std::copy_n(run.buffers, run.slots, buffers);
   Run own = run;
-  own.buffers = buffers.data();
+  own.buffers = buffers;
   Part held{0, 0};  // rows of the map in `band`, of the image that is worked on
   for (size_t at = rows.begin, next; at < rows.end; at = next) {
     const size_t image = at / out_.height, y = at % out_.height;

@@ -22,11 +22,12 @@ struct RawInput {
 // One run of a plan.
 struct Run {
   char* const* buffers;  // by slot
-  size_t slots;
   size_t batch;
   RawInput input;
-  Team* team;            // or null
-  char* const* scratch;  // of each thread
+  Team* team;             // or null
+  char* const* scratch;   // of each thread
+  char** const* aliases;  // of each thread: room for buffers of its own, by slot
+  size_t slots;
 
   int threads() const { return team ? team->threads() : 1; }
   void parallel(const Team::Body& body) const {

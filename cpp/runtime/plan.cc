@@ -12,10 +12,13 @@ struct Plan::Workspace {
       : capacity(images), arena(schedule.arena_bytes * images), scratch(scratch_bytes * threads) {
     for (int t = 0; t < threads; ++t) scratches.push_back(scratch.data() + t * scratch_bytes);
     buffers.resize(schedule.slots.size());
+    alias_rows.resize(buffers.size() * threads);
+    for (int t = 0; t < threads; ++t) aliases.push_back(alias_rows.data() + t * buffers.size());
   }
   size_t capacity;
   Memory arena, scratch;
-  std::vector<char*> scratches, buffers;
+  std::vector<char*> scratches, buffers, alias_rows;
+  std::vector<char**> aliases;
 };
 
 Plan::Plan(const Graph& graph, const std::vector<float>& scale, const std::vector<float>& bias, int threads,
@@ -62,8 +65,13 @@ void Plan::run(const RawInput& input, size_t batch, float* logits, double* step_
   if (!schedule_.output_is_read) workspace->buffers[schedule_.output_slot] = reinterpret_cast<char*>(logits);
   const auto release = [](Team* t) { t->release(); };
   const std::unique_ptr<Team, decltype(release)> team(team_.hold(), release);
-  const Run run{workspace->buffers.data(),  workspace->buffers.size(), batch, input, team.get(),
-                workspace->scratches.data()};
+  const Run run{.buffers = workspace->buffers.data(),
+                .batch = batch,
+                .input = input,
+                .team = team.get(),
+                .scratch = workspace->scratches.data(),
+                .aliases = workspace->aliases.data(),
+                .slots = workspace->buffers.size()};
   for (size_t i = 0; i < schedule_.steps.size(); ++i) {
     const auto start = std::chrono::steady_clock::now();
     schedule_.steps[i]->run(run);
