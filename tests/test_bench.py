@@ -27,7 +27,7 @@ from xnornet.errors import UsageError
 from xnornet.float16 import to_float16
 from xnornet.terminal import PlainConsole
 
-from .networks import tiny_model
+from .networks import overflowing, tiny_model
 from .peers import NAP
 
 SPEC = "3x3:8x5x5:6"
@@ -264,13 +264,25 @@ def test_bytes_are_those_of_the_implementations_numbers(tmp_path: Path) -> None:
 
 
 def test_bytes_of_a_network_are_those_of_its_weights() -> None:
-    """A bit a binary weight, four bytes or two a weight of the float layers."""
+    """A bit a binary weight, four bytes a weight of float layers, two where 16 bits are asked and no sign follows."""
     model = tiny_model()
     case = Case("tiny", {"xnor": model}, np.zeros((1, 1, 12, 12), np.float32))
     bits = (16 * 72 + 8 * 72 + 6 * 72) // 8
     for name, each in (("xnornet", 4), ("xnornet-fixed-stem", 4), ("openvino-binary", 4), ("xnornet-float16", 2)):
         kind = peer_class(choose([name])[name])
-        assert case.weight_bytes(kind.family, kind.weight_bits) == bits + each * (72 + 18)
+        assert case.weight_bytes(kind.family, kind.weight_bits) == bits + 4 * 72 + each * 18
+
+
+def test_weights_beyond_16_bits_are_noted(tmp_path: Path) -> None:
+    """And nothing that was timed is lost."""
+    flat, dense = overflowing().ops
+    large = replace(dense, weight=np.full((3, 144), 1e5, np.float32))  # type: ignore[call-arg]
+    format.write(replace(overflowing(), ops=(flat, large)), path := tmp_path / "large.safetensors")
+    records = {r.implementation: r for r in bench_file(path, seconds=0.02, peers=["xnornet-float16"])}
+    half = records["xnornet-float16"]
+    assert "beyond 65504" in half.note
+    assert half.median_ms is half.bytes is None
+    assert records["xnornet"].median_ms is not None
 
 
 def test_the_table_says_who_is_slower_and_shows_texts_as_they_are() -> None:

@@ -260,6 +260,22 @@ def test_damaged_files_are_refused(library: Library, tmp_path: Path) -> None:
             library.open(tmp_path / path)
 
 
+@pytest.mark.parametrize("pattern", [0x7C00, 0xFC00, 0x7E00, 0x7C01])
+def test_numbers_of_16_bits_that_are_none_are_refused(library: Library, pattern: int) -> None:
+    header, document, tensors = opened(format.dumps(tiny_float16()))
+    begin = header["dense5.weight"]["data_offsets"][0]
+    damaged = tensors[:begin] + pattern.to_bytes(2, "little") + tensors[begin + 2 :]
+    library.open(sealed(header, document, tensors))
+    assert "NaN or infinity" in refused(library, sealed(header, document, damaged))
+
+
+def test_only_weights_may_have_16_bits(library: Library) -> None:
+    header, document, tensors = opened(format.dumps(tiny_model()))
+    bias = header["conv1.bias"]
+    bias["dtype"], bias["shape"] = "F16", [2 * bias["shape"][0]]
+    assert "F16, expected F32" in refused(library, sealed(header, document, tensors))
+
+
 def test_what_json_lets_pass_is_refused(library: Library) -> None:
     for data in odd_files():
         refused(library, data)

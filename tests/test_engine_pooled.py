@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -29,9 +30,9 @@ def conv(rng: np.random.Generator, filters: int, channels: int, window: Window, 
     return ops.Conv2d(name="conv", inputs=("input",), weight=weight, bias=bias, window=window)
 
 
-def fused(model: PackedModel) -> bool:
+def fused(model: PackedModel, threads: int = 1) -> bool:
     """Whether one step computes both."""
-    steps = Model(model).profile(np.zeros((1, model.input_shape[2], *model.input_shape[:2]), np.float32), 1)
+    steps = Model(model, threads).profile(np.zeros((1, model.input_shape[2], *model.input_shape[:2]), np.float32), 1)
     (step,) = (step for step in steps if step.name == "conv")
     return "max_pool2d 'pool'" in step.fused
 
@@ -79,8 +80,8 @@ def test_as_the_reference(
     if bits:
         layers += [sign("next"), ops.Affine(name="out", inputs=("bits",))]
     model = model_of((height, width, channels), layers)
-    depthwise = channels == 1 and filters == 1
-    assert fused(model) or depthwise
+    out = model.values["pool"].shape[0]
+    assert fused(model) == (out >= 2 and (channels, filters) != (1, 1))
     check(model, rng, batch=batch, threads=[threads])
 
 
@@ -117,6 +118,47 @@ def test_the_map_between_takes_no_memory() -> None:
     assert step.macs == 40 * 40 * 64 * 27
 
 
+def test_rows_that_many_threads_would_compute_twice() -> None:
+    """Few rows a thread, or large windows that overlap: then each layer is split its own way."""
+    rng = np.random.default_rng(4)
+    first = conv(rng, 8, 3, Window((3, 3), padding=(1, 1, 1, 1)))
+
+    def fused_for(threads: int, pool: Window) -> bool:
+        model = model_of((64, 10, 3), [first, ops.MaxPool2d(name="pool", inputs=("conv",), window=pool)])
+        check(model, rng, threads=[threads])
+        return fused(model, threads)
+
+    assert [fused_for(threads, HALVE) for threads in (1, 2, 16, 17)] == [True, True, True, False]
+    large = Window((9, 9), (1, 1), (4, 4, 4, 4))
+    assert [fused_for(threads, large) for threads in (1, 2, 3)] == [True, True, False]
+
+
+def test_a_chain_that_adds_another_value_and_groups() -> None:
+    rng = np.random.default_rng(5)
+    same = Window((3, 3), padding=(1, 1, 1, 1))
+    layers = [
+        ops.Conv2d(name="other", inputs=("input",), weight=integers(rng, 12, 1, 1, 4), window=Window((1, 1))),
+        ops.Conv2d(name="conv", inputs=("input",), weight=integers(rng, 12, 3, 3, 2), window=same, groups=2),
+        ops.Add(name="sum", inputs=("conv", "other")),
+        ops.MaxPool2d(name="pool", inputs=("sum",), window=Window((3, 3), (2, 2), (1, 1, 1, 1))),
+        ops.Add(name="twice", inputs=("pool", "pool")),
+    ]
+    model = model_of((31, 17, 4), layers)
+    assert fused(model)
+    check(model, rng, batch=3, threads=[1, 2, 4])
+
+
+def test_several_callers() -> None:
+    rng = np.random.default_rng(6)
+    layers = [conv(rng, 70, 3, Window((3, 3))), ops.MaxPool2d(name="pool", inputs=("conv",), window=HALVE)]
+    model = Model(model_of((60, 50, 3), layers), 2)
+    xs = rng.integers(-8, 9, (24, 2, 3, 60, 50)).astype(np.float32)
+    expected = [model.run(x) for x in xs]
+    with ThreadPoolExecutor(4) as pool:
+        for got, one in zip(pool.map(model.run, xs), expected, strict=True):
+            np.testing.assert_array_equal(got, one)
+
+
 def two_readers(layers: Sequence[Op]) -> list[Op]:
     return [
         *layers,
@@ -145,7 +187,12 @@ def a_later_layer(layers: Sequence[Op]) -> list[Op]:
     ]
 
 
-@pytest.mark.parametrize("change", [two_readers, a_sign_too, a_later_layer])
+def a_pool_over_all(layers: Sequence[Op]) -> list[Op]:
+    """Of one row there is nothing to share between threads."""
+    return [layers[0], ops.MaxPool2d(name="pool", inputs=("conv",), window=Window((12, 10)))]
+
+
+@pytest.mark.parametrize("change", [two_readers, a_sign_too, a_later_layer, a_pool_over_all])
 def test_where_it_does_not_suit(change) -> None:
     rng = np.random.default_rng(2)
     pool = ops.MaxPool2d(name="pool", inputs=("conv",), window=HALVE)

@@ -12,6 +12,9 @@ namespace xnornet {
 
 class PooledConv : public Step {
  public:
+  // Whether it is worth it: a band is small, and there are rows enough that few are computed twice.
+  static bool suits(const Window& window, const Value& between, const Value& out, int threads);
+
   // `between`: what `conv` yields, all in `slot`, which needs no memory of its own. `pool` takes maxima of
   // it.
   PooledConv(std::unique_ptr<PixelwiseStep> conv, std::unique_ptr<Pool> pool, const Window& window,

@@ -64,11 +64,13 @@ class Arena {
 
 class Planner {
  public:
-  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader, Stem stem)
+  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader, Stem stem,
+          int threads)
       : f_(fuse(graph)),
         kernels_(kernels),
         reader_(std::move(reader)),
         stem_(stem),
+        threads_(threads),
         slot_(f_.values.size(), -1) {}
 
   Schedule run() {
@@ -102,7 +104,10 @@ class Planner {
     const int between = f_.ops[pool.op].inputs[0];
     if (between != conv.tail || between == f_.output || !reads_raw_input(conv)) return false;
     const Op& op = f_.ops[conv.op];
-    if (FloatDepthwise::suits(std::get<Conv>(op.data))) return false;
+    const Window& window = std::get<MaxPool>(f_.ops[pool.op].data).window;
+    if (FloatDepthwise::suits(std::get<Conv>(op.data)) ||
+        !PooledConv::suits(window, f_.values[between], f_.values[pool.value], threads_))
+      return false;
     int readers = 0;
     for (const Op& other : f_.ops)
       for (int value : other.inputs) readers += f_.root[value] == between;
@@ -391,6 +396,7 @@ class Planner {
   const KernelSet& kernels_;
   const std::shared_ptr<const InputReader> reader_;
   const Stem stem_;
+  const int threads_;
   std::vector<int> slot_;  // by value
   Arena arena_;
 };
@@ -398,8 +404,8 @@ class Planner {
 }  // namespace
 
 Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
-                       std::shared_ptr<const InputReader> reader, Stem stem) {
-  return Planner(graph, kernels, std::move(reader), stem).run();
+                       std::shared_ptr<const InputReader> reader, Stem stem, int threads) {
+  return Planner(graph, kernels, std::move(reader), stem, threads).run();
 }
 
 }  // namespace xnornet

@@ -24,7 +24,8 @@ struct Schedule {
 // What the kernels cannot do is done in floats.
 enum class Stem { kFloat, kFixed, kInteger };
 
+// For runs of so many threads: no result depends on how many.
 Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
-                       std::shared_ptr<const InputReader> reader, Stem stem);
+                       std::shared_ptr<const InputReader> reader, Stem stem, int threads);
 
 }  // namespace xnornet

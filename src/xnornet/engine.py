@@ -326,7 +326,8 @@ def _f32(array: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | Non
 
 
 def _real(array: npt.NDArray[np.float32] | npt.NDArray[np.float16]) -> npt.NDArray[Any]:
-    return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
+    """As float32, or float16 where it is that."""
+    return np.require(array, None if array.dtype == np.float16 else np.float32, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def _u8(array: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -16,7 +16,9 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def to_float16(model: PackedModel) -> PackedModel:
-    """Round weights of `conv2d` and `linear` to IEEE 754 binary16, 11 significant bits, where no sign is behind them.
+    """Round weights of `conv2d` and `linear` to IEEE 754 binary16 where no sign is behind them.
+
+    That is 11 significant bits down to 6e-5, below which steps are of 6e-8.
 
     In front of a sign (a threshold, a quantizer) they stay as they are: one turns where its input is near 0, and all
     that follows changes. In an XNOR network that leaves the classifier, which has most of the float weights. All else

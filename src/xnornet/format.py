@@ -23,12 +23,11 @@ from .graph import PackedModel
 from .ops import F16, F32, I32, OP_TYPES, U8, Op, Window
 from .preprocess import Preprocess
 
-__all__ = ["MAX_HEADER", "VERSION", "dumps", "loads", "read", "write"]
+__all__ = ["MAX_HEADER", "dumps", "loads", "read", "write"]
 
-VERSION = "4"
-# Version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`, version 4 weights in 16 bits. What
-# has none of these last is written as version 3, for releases that know no other.
+# Version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`, version 4 weights in 16 bits.
 _READABLE = ("1", "2", "3", "4")
+_PLAIN, _WITH_FLOAT16 = "3", "4"  # that are written: files without such weights are for older releases too
 MAX_HEADER = 16 << 20  # bytes
 _NO_DIGEST = "0" * 64
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -37,6 +36,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "I32": np.dtype("<i4"),
     "U8": np.dtype("u1"),
 }
+_FLOATS = F32 | F16
 _TENSOR_TYPES: dict[Any, type[np.generic]] = {F16: np.float16, F32: np.float32, I32: np.int32, U8: np.uint8}
 
 
@@ -96,7 +96,7 @@ def dumps(model: PackedModel) -> bytes:
         text.encode()
     except (TypeError, ValueError) as error:
         raise FormatError(f"provenance or labels cannot be written as JSON ({error})") from error
-    version = VERSION if any(tensor.dtype == np.float16 for tensor in tensors.values()) else "3"
+    version = _WITH_FLOAT16 if any(tensor.dtype == np.float16 for tensor in tensors.values()) else _PLAIN
     metadata = {"format": "xnornet", "version": version, "sha256": _NO_DIGEST, "model": text}
     data = _with_header_in_order(safetensors.numpy.save(tensors), metadata)
     return data.replace(_needle(_NO_DIGEST), _needle(hashlib.sha256(data).hexdigest()), 1)
@@ -301,9 +301,9 @@ def _field(value: Any, name: str, hint: Any, tensors: dict[str, np.ndarray[Any, 
         if value is None:
             return None
         hint = F32
-    if hint in _TENSOR_TYPES or hint == F32 | F16:
+    if hint in _TENSOR_TYPES or hint == _FLOATS:
         array = tensors.pop(value["tensor"])
-        if hint == F32 | F16:
+        if hint == _FLOATS:
             hint = F16 if array.dtype == np.float16 else F32
         if array.dtype != _TENSOR_TYPES[hint]:
             raise ValueError(f"{what}: tensor is {array.dtype}, expected {np.dtype(_TENSOR_TYPES[hint])}")

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from .. import reference
 from ..bits import BitArray
+from ..codes import CodeArray
+from ..float16 import to_float16
 from ..graph import PackedModel
 from ..ops import Flatten
 
@@ -50,9 +52,10 @@ class Case:
         return self.models["xnor"].macs * len(self.x)
 
     def weight_bytes(self, family: Family, bits: int) -> int:
-        """Bytes of a family's weights: binary ones take a bit each, the others `bits`."""
-        weights = [op.weight for op in self.models[family].ops if hasattr(op, "weight")]
-        return sum(w.data.nbytes if isinstance(w, BitArray) else w.size * bits // 8 for w in weights)
+        """Bytes of a family's weights: binary ones take a bit each, the others `bits`; 16 are those of `to_float16`."""
+        model = to_float16(self.models[family]) if bits == 16 else self.models[family]
+        weights = [op.weight for op in model.ops if hasattr(op, "weight")]
+        return sum(w.data.nbytes if isinstance(w, BitArray) else w.size * _bits(w, bits) // 8 for w in weights)
 
     def expected(self, family: Family) -> F32:
         """The first and the last image's output by the NumPy reference: (1 or 2, features), channels first."""
@@ -65,6 +68,13 @@ class Case:
     def probes(self) -> list[int]:
         """The images that are checked."""
         return sorted({0, len(self.x) - 1})
+
+
+def _bits(weight: npt.NDArray[np.generic] | CodeArray, bits: int) -> int:
+    """Of one that is not binary."""
+    if bits != 16:
+        return bits
+    return 16 if isinstance(weight, np.ndarray) and weight.dtype == np.float16 else 32
 
 
 def difference(output: npt.NDArray[Any], expected: F32, precision: Precision) -> str | None:

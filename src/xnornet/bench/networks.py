@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError, XnornetError
-from ..float16 import to_float16
 from ..format import read
 from ..graph import PackedModel
 from ..summary import summarise
@@ -52,8 +51,8 @@ def bench_file(
 
     Returns:
         A record for "xnornet", then one an implementation (with a note instead of times where it cannot run). Bytes of
-        "xnornet", whatever its stem, are those of the whole file, of float32 implementations those of all numbers of
-        the network.
+        "xnornet", whatever its stem, are those of the whole file (of "xnornet-float16" of its own), of float32
+        implementations those of all numbers of the network.
 
     Raises:
         FormatError: the file cannot be read.
@@ -76,8 +75,7 @@ def bench_file(
     for record in bench_case(case, threads=threads, seconds=seconds, peers=chosen, progress=progress):
         kind = kinds[record.implementation]
         if kind.family == "xnor" and record.implementation.startswith("xnornet"):
-            own = sizes if kind.weight_bits == 32 else summarise(to_float16(packed))
-            record = replace(record, bytes=own.file_bytes)
+            record = replace(record, bytes=sizes.file_bytes if kind.weight_bits == 32 else record.file_bytes)
         elif kind.family == "float" and kind.weight_bits == 32:
             record = replace(record, bytes=sizes.float_bytes)
         records.append(replace(record, note=lacking.get(kind.family, record.note)))

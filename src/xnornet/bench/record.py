@@ -59,8 +59,8 @@ class Record:
         runs: how many were timed.
         macs: multiply-accumulates of one run, padded taps counted.
         macs_per_cycle: of one core cycle, all threads together; None where it could not run.
-        bytes: of the weights as this implementation's numbers take them: 1 bit, 8 bits or float32. `bench_file` counts
-            more.
+        bytes: of the weights as this implementation's numbers take them: 1 bit, 8 or 16 bits or float32. `bench_file`
+            counts more.
         file_bytes: of the file or files it loads.
         load_ms: from the file to ready, in a process of its own that has imported the library.
         first_ms: the first run.

@@ -96,7 +96,8 @@ def pack(
         "model.safetensors"
     ),
     float16: Annotated[
-        bool, typer.Option("--float16", help="Round the classifier's weights to 16 bits: half their bytes.")
+        bool,
+        typer.Option("--float16", help="Weights of float layers that no sign follows (the classifier) in 16 bits."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

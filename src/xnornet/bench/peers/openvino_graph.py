@@ -97,9 +97,8 @@ class OpenVinoGraph:
         w = op.window
         if op.groups != 1:
             groups, out = op.groups, len(op.weight) // op.groups
-            weight = self.o.constant(
-                np.ascontiguousarray(op.weight.transpose(0, 3, 1, 2)).reshape(groups, out, -1, *w.kernel_size)
-            )
+            array = np.ascontiguousarray(op.weight.transpose(0, 3, 1, 2), np.float32)
+            weight = self.o.constant(array.reshape(groups, out, -1, *w.kernel_size))
             y = self.o.group_convolution(x, weight, list(w.stride), *_pads(w), list(w.dilation))
             return self.biased(y, op.bias)
         weight = self.weights(op.weight.transpose(0, 3, 1, 2))
