@@ -268,7 +268,13 @@ def test_what_the_page_on_cifar10_says_of_training_on() -> None:
     before = next(r for r in rows_of(RESULTS / "cifar10.csv") if r["line"] == "VGG, XNOR-Net")
     known = [r for r in rows_of(RESULTS / "cifar10-curves.csv") if r["line"] == "VGG, XNOR-Net"][-1]
     assert float(row["test_top1_engine"]) < float(before["test_top1_engine"])
+    (bwn,) = rows_of(RESULTS / "further" / "bwn-lr-0.0005" / "cifar10.csv")
+    bwn_curve = rows_of(RESULTS / "further" / "bwn-lr-0.0005" / "cifar10-curves.csv")
+    bwn_before = next(r for r in rows_of(RESULTS / "cifar10.csv") if r["line"] == "VGG, BWN")
+    assert float(bwn["test_top1_engine"]) < float(bwn_before["test_top1_engine"])
     for said in (
+        f"**ended at {float(bwn['test_top1_engine']):.2%}, below the {float(bwn_before['test_top1_engine']):.2%}",
+        f"after four epochs it stood at {float(bwn_curve[3]['test_top1']):.2%}",
         f"**ended at {float(row['test_top1_engine']):.2%}, below the {float(before['test_top1_engine']):.2%}",
         f"after four epochs it stood at {float(curve[3]['test_top1']):.2%}",
         f"at {float(curve[-1]['train_top1']):.1%}, where the 60 epochs before",
