@@ -31,6 +31,7 @@ from xnornet.zoo import locate
 
 RESULTS = Path(__file__).resolve().parent / "results" / "float16.csv"
 SECONDS = 10.0  # of a network's turns
+UNTRAINED = dict.fromkeys(("data", "images", "top1_float32", "top1_float16", "other_class"), "")
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
 
 def measured(given: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     for name in ("alexnet", "resnet18"):
-        yield {"model": name, **sizes_and_times(network_case(name).models["xnor"]), **classes(None, None)}
+        yield {"model": name, **sizes_and_times(network_case(name).models["xnor"]), **UNTRAINED}
     for name, spec in given:
         model = read(locate(name))
         yield {"model": Path(name).name, **sizes_and_times(model), **classes(model, spec)}
@@ -73,10 +74,8 @@ def sizes_and_times(full: PackedModel) -> dict[str, Any]:
     }
 
 
-def classes(full: PackedModel | None, spec: str | None) -> dict[str, Any]:
+def classes(full: PackedModel, spec: str) -> dict[str, Any]:
     """How many test images are named otherwise, and the accuracies."""
-    if full is None or spec is None:
-        return dict.fromkeys(("data", "images", "top1_float32", "top1_float16", "other_class"), "")
     data = open_dataset(spec)
     before, after = (evaluate(Model(m), data.split("test"), data.class_names) for m in (full, to_float16(full)))
     changed = before.logits.argmax(axis=1) != after.logits.argmax(axis=1)

@@ -43,7 +43,6 @@ PooledConv::PooledConv(std::unique_ptr<PixelwiseStep> conv, std::unique_ptr<Pool
   scratch_bytes = band_offset_ + bytes(band_);
   kernel = conv_->kernel;
   pixel_kernel = conv_->pixel_kernel;
-  single_kernel = conv_->single_kernel;
   weight_bytes = conv_->weight_bytes;
 }
 

@@ -26,7 +26,7 @@ class Plan {
   void run(const RawInput& input, size_t batch, float* logits, double* step_ms = nullptr);
 
   // In how large parts a batch is best run. A larger part reads the weights less often, but its values leave
-  // the cache: no more bytes of them than of weights, or than a core's cache holds. Measured on Granite
+  // the cache: no more bytes of them than of weights, or than a core's cache holds. By hand, Granite
   // Rapids, ms an image of 32 in parts of 1, 2, 4, 8: ResNet-18, 4 MB of weights, 7.76, 7.57, 7.63, 7.64;
   // AlexNet, 24 MB, 7.29, 5.96, 5.16, 4.71.
   size_t images_at_once() const {
