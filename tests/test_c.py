@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,13 +101,17 @@ class Model:
         return logits
 
 
+def tool(name: str) -> str:
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else name
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the library lies, installed."""
     if given := os.environ.get("XNORNET_TEST_C"):  # by `make sanitize`
         return Path(given).resolve()
-    tools = Path(sys.executable).parent
-    cmake, ninja = (str(tools / tool) if (tools / tool).exists() else tool for tool in ("cmake", "ninja"))
+    cmake, ninja = tool("cmake"), tool("ninja")
     build, prefix = ROOT / "build" / "tests-c", tmp_path_factory.mktemp("prefix")
     for command in (
         [cmake, "-S", ROOT, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DCMAKE_INSTALL_LIBDIR=lib"],
@@ -251,8 +256,13 @@ def test_damaged_files_are_refused(library: Library, tmp_path: Path) -> None:
         (good.replace(b'"version":"3"', b'"version":"9"'), "version '9'"),
         (good[:-1] + bytes([good[-1] ^ 1]), "checksum"),
         (b"\x80\x04" + good[2:], "header"),
+        (b"PK\3\4" + good[4:], "is a checkpoint, not a packed model; make one with `xnornet pack`"),
     ):
         assert words in refused(library, data)
+    for data in (good[:4], good[:100], good[:-1], good + b"\0"):
+        (tmp_path / "damaged").write_bytes(data)
+        with pytest.raises(ValueError, match=re.escape(refused(library, data))):
+            library.open(tmp_path / "damaged")
     with (tmp_path / "image.iso").open("wb") as file:
         file.truncate(1 << 42)  # takes no room
     for path, words in (("image.iso", "not a packed model"), ("absent", "No such file"), (".", "Is a directory")):
@@ -367,6 +377,34 @@ def test_misuse_is_told(library: Library, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XNORNET_STEM", "bent")
     with pytest.raises(ValueError, match="XNORNET_STEM is 'bent'"):
         library.open(data)
+
+
+def test_pipes_are_read(library: Library, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    data = format.dumps(tiny_model())
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit((tmp_path / "pipe").write_bytes, data)
+        assert library.open(tmp_path / "pipe").get("classes") == 3
+
+
+@pytest.mark.skipif(not shutil.which("nm"), reason="needs nm")
+def test_nothing_else_is_exported(installed: Path) -> None:
+    command = ["nm", "--dynamic", "--defined-only", "--format=just-symbols", installed / "lib" / "libxnornet.so"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    declared = re.findall(r"(?<=[ *])(xnornet_\w+)\(", (ROOT / "cpp" / "c" / "xnornet.h").read_text())
+    assert sorted(names) == sorted(set(declared))
+
+
+@pytest.mark.parametrize(("version", "found"), [("", True), ("0.1", True), ("0.2", False), ("1.0", False)])
+def test_cmake_finds_it(installed: Path, tmp_path: Path, version: str, found: bool) -> None:
+    assert xnornet.__version__.startswith("0.1.")
+    (tmp_path / "CMakeLists.txt").write_text(
+        f"cmake_minimum_required(VERSION 3.20)\nproject(p LANGUAGES NONE)\nfind_package(xnornet {version} QUIET)\n"
+        'file(WRITE found "${xnornet_FOUND}")\n'
+    )
+    command = [tool("cmake"), "-S", ".", "-B", "build", f"-DCMAKE_PREFIX_PATH={installed}"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "found").read_text() == ("1" if found else "0")
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")

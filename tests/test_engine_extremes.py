@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,38 @@ def test_borders_without_number_are_refused() -> None:
     with pytest.raises(FormatError, match="1440000 kinds of border") as caught:
         Model(model)
     assert "\n" not in str(caught.value)
+
+
+def test_kinds_of_border_are_counted_before_they_are_made() -> None:
+    """16 million of them would take 268 MB."""
+    side = 2000
+    graph = _core.Graph(1, 1, 1)
+    sign = graph.sign("sign", 0)
+    window = ((side, side), (1, 1), (side - 1,) * 4, (1, 1))
+    conv = graph.binary_conv2d("conv", sign, np.zeros(side * side // 8, np.uint8), 1, window, 1, 0)
+    graph.affine("float", conv, None, None)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="4000000 kinds of border"):
+        _core.Plan(graph, np.ones(1, np.float32), np.ones(1, np.float32), 1, "", "float")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10
+
+
+def test_padding_that_no_memory_holds_is_refused() -> None:
+    """Of a value of 4 GB, whose padded copy would have more bytes than 64 bits can count."""
+    graph = _core.Graph(1, 1, 1)
+    value = 0
+    for i in range(30):
+        value = graph.concat(f"twice{i}", [value, value])
+    with pytest.raises(ValueError, match="the padded input is too large"):
+        graph.max_pool2d("pool", value, ((1, 1), (32768, 32768), (32768, 32767, 32768, 32767), (1, 1)))
+
+
+def test_ops_without_number_are_refused() -> None:
+    graph = _core.Graph(1, 1, 1)
+    for i in range(1 << 14):
+        graph.clamp(f"clamp{i}", i, -1.0, 1.0)
+    with pytest.raises(ValueError, match="more than 16384 ops"):
+        graph.clamp("last", 1 << 14, -1.0, 1.0)
 
 
 @pytest.mark.parametrize("mode", ["max", "mean"])

@@ -106,6 +106,26 @@ def test_same_bits_of_float_sums(isa: str, binary: bool, batch: int) -> None:
     expected = Model(model, 1, isa=isa).run(x)
     for threads in (2, 3, 5):
         assert np.array_equal(Model(model, threads, isa=isa).run(x), expected)
+    alone = Model(model, 1, isa=isa)
+    assert np.array_equal(np.concatenate([alone.run(x[i : i + 1]) for i in range(batch)]), expected)
+
+
+@pytest.mark.skipif("amx" not in ISAS, reason="needs a CPU with AMX")
+@pytest.mark.parametrize(("stem", "left"), [("float", True), ("fixed", False)])
+def test_tiles_are_asked_for_where_they_are_used(stem: str, left: bool) -> None:
+    """Once they are, the process may have no small stack for signals any more."""
+    code = """if True:
+        import ctypes, sys, xnornet
+        xnornet.engine.list_isas()
+        xnornet.load("imagenette-bireal", stem=sys.argv[1])
+        class Stack(ctypes.Structure):
+            _fields_ = (("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+        memory = ctypes.create_string_buffer(8192)
+        stack = Stack(ctypes.addressof(memory), 0, 8192)
+        print(ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0)
+    """
+    done = subprocess.run([sys.executable, "-c", code, stem], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{left}\n"
 
 
 def test_large_batches_are_cut() -> None:

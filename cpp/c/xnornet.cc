@@ -97,7 +97,7 @@ int run(xnornet_model* model, const void* input, bool is_pixels, size_t batch, f
 xnornet_model* xnornet_load(const char* path, const xnornet_options* options) {
   return guarded(path ? std::string(path) + ": " : "", static_cast<xnornet_model*>(nullptr), [&] {
     if (!path) throw std::invalid_argument("path is NULL");
-    return load(xnornet::open_bytes(path), options);
+    return load(xnornet::read_packed(path), options);
   });
 }
 

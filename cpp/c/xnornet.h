@@ -16,7 +16,13 @@
 extern "C" {
 #endif
 
+#if !defined(_WIN32)
 #define XNORNET_API __attribute__((visibility("default")))
+#elif defined(XNORNET_BUILDS)
+#define XNORNET_API __declspec(dllexport)
+#else
+#define XNORNET_API __declspec(dllimport)
+#endif
 
 /* A network ready to run. Any number of threads may run it at once. */
 typedef struct xnornet_model xnornet_model;

@@ -29,12 +29,30 @@ inline void require(bool condition, const std::string& what) {
 int64_t product(const std::vector<int64_t>& shape);
 std::vector<int64_t> shape_of(const Json& numbers);
 
-// One of the file, where it lies there.
+// One of the file.
 struct Tensor {
-  std::string_view dtype;
+  std::string name, dtype;
   std::vector<int64_t> shape;
   const char* data;
   size_t bytes;
+};
+
+constexpr size_t kLengthBytes = 8;  // at the beginning, of the header's length
+
+// Where the header ends, from the file's first bytes. Throws std::invalid_argument where no packed file
+// begins so.
+size_t header_end(std::string_view beginning);
+
+// What the header says, which alone does not mean that the rest of the file is there.
+struct Header {
+  // `beginning`: of the file, as far as the header goes at least. Throws std::invalid_argument where it is no
+  // packed file's, damaged, or of another version.
+  explicit Header(std::string_view beginning);
+
+  Json json;
+  std::map<std::string, Tensor> tensors;  // without data
+  std::vector<std::string> order;         // in which those that are not empty follow each other
+  size_t file_bytes;
 };
 
 // Throws std::invalid_argument where the bytes are no packed file, a damaged one, or one of another version.
@@ -43,7 +61,7 @@ class Container {
   explicit Container(const Bytes& bytes);
 
   // The model document: JSON.
-  const std::string& model() const { return header_["__metadata__"]["model"].string(); }
+  const std::string& model() const { return header_.json["__metadata__"]["model"].string(); }
 
   // Each tensor belongs to one field of one op.
   Tensor take(const std::string& name);
@@ -53,7 +71,7 @@ class Container {
   template <class T>
   Shared<T> array(const Tensor& tensor, std::string_view dtype) const {
     require(tensor.dtype == dtype,
-            "a tensor is " + std::string(tensor.dtype) + ", expected " + std::string(dtype));
+            "tensor '" + tensor.name + "' is " + tensor.dtype + ", expected " + std::string(dtype));
     const size_t size = tensor.bytes / sizeof(T);
     Shared<T> array;
     if (reinterpret_cast<uintptr_t>(tensor.data) % alignof(T) == 0) {
@@ -68,20 +86,17 @@ class Container {
       constexpr unsigned kExponent = 0x7c00;  // of a half, all ones where it is no number
       return !std::is_same_v<T, uint16_t> || (static_cast<unsigned>(x) & kExponent) != kExponent;
     };
-    require(std::all_of(array.data(), array.data() + size, finite), "a tensor holds NaN or infinity");
+    require(std::all_of(array.data(), array.data() + size, finite),
+            "tensor '" + tensor.name + "' holds NaN or infinity");
     return array;
   }
 
  private:
-  void read_metadata();
-  void check_digest(size_t header_end) const;
-  void find_tensors(size_t begin);
+  void check_digest() const;
 
   std::shared_ptr<const Bytes> owner_;
   std::string_view all_;
-  Json header_;
-  std::string format_, version_;
-  std::map<std::string, Tensor> tensors_;
+  Header header_;
 };
 
 }  // namespace xnornet

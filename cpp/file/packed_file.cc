@@ -1,12 +1,6 @@
 #include "file/packed_file.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -15,6 +9,7 @@
 #include <string_view>
 
 #include "file/container.h"
+#include "file/input_file.h"
 #include "file/json.h"
 
 namespace xnornet {
@@ -282,33 +277,15 @@ Preprocess preprocess_of(const Json& json) {
 
 }  // namespace
 
-Bytes open_bytes(const std::string& path) {
-  const auto fail = [] {
-    throw std::runtime_error(std::string("cannot be read (") + std::strerror(errno) + ")");
-  };
-  struct Descriptor {
-    int number;
-    ~Descriptor() {
-      if (number >= 0) close(number);
-    }
-  };
-  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  struct stat status;
-  if (file.number < 0 || fstat(file.number, &status) != 0) fail();
-  if (S_ISREG(status.st_mode) && status.st_size > 0) {
-    const auto size = static_cast<size_t>(status.st_size);
-    void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number, 0);
-    if (data == MAP_FAILED) fail();
-    return {static_cast<const char*>(data), size,
-            std::shared_ptr<const void>(data, [size](void* mapped) { munmap(mapped, size); })};
-  }
-  std::vector<char> read_so_far;
-  char piece[1 << 16];
-  ssize_t count;
-  while ((count = read(file.number, piece, sizeof(piece))) > 0)
-    read_so_far.insert(read_so_far.end(), piece, piece + count);
-  if (count < 0) fail();
-  return read_so_far;
+Bytes read_packed(const std::string& path) {
+  InputFile file(path);
+  std::vector<char> bytes;
+  const auto so_far = [&] { return std::string_view(bytes.data(), bytes.size()); };
+  file.read(kLengthBytes, bytes);
+  file.read(header_end(so_far()) - kLengthBytes, bytes);
+  const size_t announced = Header(so_far()).file_bytes;
+  file.read(announced - bytes.size() + 1, bytes);  // one more, to see that the file ends
+  return bytes;
 }
 
 PackedFile parse_packed_file(const Bytes& bytes) {

@@ -23,9 +23,9 @@ struct PackedFile {
   std::vector<std::string> labels;
 };
 
-// A file is mapped, not read, as it may be of any size until its header is known; a pipe is read.
-// Throws std::runtime_error where it cannot be.
-Bytes open_bytes(const std::string& path);
+// All of a file, once its header says that it is a packed one and how long: others may be of any size.
+// Throws std::runtime_error where it cannot be read, std::invalid_argument as `Header`.
+Bytes read_packed(const std::string& path);
 
 // The graph's weights are views of the bytes, and keep them. Throws std::invalid_argument where these are no
 // packed file, a damaged one, one of another version, or one that describes no valid model.

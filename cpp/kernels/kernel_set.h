@@ -83,8 +83,8 @@ struct FloatGemm {
   void (*wgemm)(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,
                 int panels, float* out, bool accumulate);
 
-  // One row always takes this way; several do where a layer has at least so many filters. With fewer,
-  // turning rows into tables costs more than it saves, and expanded weights are multiplied.
+  // Dense layers always take this way; others where they have at least so many filters. With fewer, turning
+  // rows into tables costs more than it saves, and expanded weights are multiplied.
   int wgemm_filters;
 };
 
@@ -114,6 +114,10 @@ struct DigitPanel {
 struct DigitGemm {
   const char* name;  // null: there is none, and the other members are empty
   int tile;          // pixels a call takes at most
+
+  // Asks the system for what the kernel needs beside instructions, for the whole process; whether it may run.
+  // To be called before it. Null: there is nothing to ask for.
+  bool (*request)();
 
   // out[pixel][64] of rows of pixels, each a multiple of 64 bytes. With s the sums of the digits: of two
   // digits s0 + 256 s1 as integers modulo 2^32; of three fma(s2, 65536, fma(s1, 256, s0)) as floats, of sums

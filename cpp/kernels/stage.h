@@ -6,10 +6,14 @@
 // 64 results as one 8-byte word, and the float map between batch norm and sign never exists in memory.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 namespace xnornet {
+
+// Bits, weights and files are read as they lie.
+static_assert(std::endian::native == std::endian::little, "a little-endian CPU is needed");
 
 inline constexpr int kPanel = 64;  // channels a tile holds: one 64-bit word of output bits
 

@@ -69,8 +69,7 @@ BitRows::BitRows(const Conv& conv, const Value& in, const Value& out)
     : window_(conv.window), in_(in), out_(out), tap_bits_(conv.group_channels) {
   fill_ = conv.padding_value == -1 ? 0xff : 0;
   reach_h_ = window_.dilation_h * (window_.kernel_h - 1) + 1;
-  row_bits_ = conv.fan_in();
-  row_bytes_ = (row_bits_ + 63) / 64 * 8;
+  row_bytes_ = (conv.fan_in() + 63) / 64 * 8;
   in_place_ = window_.is_pointwise() && conv.groups == 1 && tap_bits_ % 64 == 0;
   // The taps of a kernel row lie side by side in the image.
   whole_rows_ = conv.groups == 1 && window_.dilation_w == 1;

@@ -31,7 +31,7 @@ class BitRows {
   int tap_bits_;
   int reach_h_;   // rows a window spans
   uint8_t fill_;  // the byte that taps outside read
-  size_t row_bits_, row_bytes_;
+  size_t row_bytes_;
   bool in_place_, whole_rows_;
 };
 

@@ -40,10 +40,12 @@ bool bit_at(const Shared<uint8_t>& bits, size_t index) { return (bits[index / 8]
 
 }  // namespace
 
-BorderClasses classify_borders(const Window& w, const Value& in, const Value& out) {
+BorderClasses classify_borders(const Window& w, const Value& in, const Value& out, size_t numbers) {
   BorderClasses classes;
   const Axis rows = classify(in.height, out.height, w.kernel_h, w.stride_h, w.top, w.dilation_h);
   const Axis columns = classify(in.width, out.width, w.kernel_w, w.stride_w, w.left, w.dilation_w);
+  if (const size_t count = rows.ranges.size() * columns.ranges.size(); count > kMostOffsets / numbers)
+    throw std::invalid_argument("the padding makes " + std::to_string(count) + " kinds of border, too many");
   for (const auto& [y0, y1] : rows.ranges)
     for (const auto& [x0, x1] : columns.ranges) classes.inside.push_back({y0, y1, x0, x1});
   if (classes.inside.size() > 1) {
@@ -65,12 +67,9 @@ Borders make_borders(const Conv& conv, const Value& in, const Value& out) {
     borders.offset.assign(borders.stride, n);
     return borders;
   }
-  borders.classes = classify_borders(w, in, out);
+  borders.classes = classify_borders(w, in, out, borders.stride);
 
   const size_t classes = borders.classes.inside.size();
-  if (classes * borders.stride > kMostOffsets)
-    throw std::invalid_argument("the padding makes " + std::to_string(classes) +
-                                " kinds of border, too many");
   borders.offset.resize(classes * borders.stride);
 
   TapSums<int32_t> weights(w);  // of one filter

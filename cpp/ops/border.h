@@ -32,7 +32,8 @@ inline const uint32_t* classes_of(const std::vector<uint32_t>& of_pixel, size_t 
   return copy;
 }
 
-BorderClasses classify_borders(const Window& window, const Value& in, const Value& out);
+// `numbers`: that the caller will keep of each class. Throws std::invalid_argument where that makes too many.
+BorderClasses classify_borders(const Window& window, const Value& in, const Value& out, size_t numbers);
 
 // Sums over the taps inside, which are a rectangle: of the sums above and to the left of each tap, four make
 // any of them. There may be as many classes as taps, so that to add up the taps of each takes the square of

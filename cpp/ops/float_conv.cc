@@ -38,11 +38,12 @@ FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in
   plan_runs(conv);
   pack(conv);
   size_t expanded = binary_ ? most_depth_ * k.channels : 0;
-  tabulates_ = binary_ && filters_ >= k.wgemm_filters;
-  if (tabulates_ || (binary_ && pixels_ == 1)) expanded = std::max(expanded, look_up_floats());
+  // The two ways add in another order, so the same is taken for any batch: an image's sums are the same bits
+  // whatever images it comes with.
+  looks_up_ = binary_ && (pixels_ == 1 || filters_ >= k.wgemm_filters);
+  if (looks_up_) expanded = look_up_floats();
   scratch_bytes = (block_ * kPanel + expanded) * sizeof(float);
-  kernel = tabulates_ ? k.wgemm_name : half_ ? k.hgemm_name : k.name;
-  if (binary_ && pixels_ == 1) single_kernel = k.wgemm_name;
+  kernel = looks_up_ ? k.wgemm_name : half_ ? k.hgemm_name : k.name;
   weight_bytes = weights_.size();
 }
 
@@ -52,12 +53,12 @@ void FloatConv::plan_runs(const Conv& conv) {
   const Window& w = conv.window;
   const bool whole_rows = conv.groups == 1 && w.dilation_w == 1;
   const int per_row = whole_rows ? 1 : w.kernel_w;
-  const int length = whole_rows ? w.kernel_w * conv.group_channels : conv.group_channels;
+  const int64_t length = int64_t{whole_rows ? w.kernel_w : 1} * conv.group_channels;
   for (int i = 0; i < w.kernel_h; ++i) {
     for (int j = 0; j < per_row; ++j) {
-      for (int at = 0; at < length; at += kRunLength) {
+      for (int64_t at = 0; at < length; at += kRunLength) {
         run_offset_.push_back(image_.tap(i, j) + at);
-        run_length_.push_back(std::min(kRunLength, length - at));
+        run_length_.push_back(static_cast<int32_t>(std::min<int64_t>(kRunLength, length - at)));
       }
     }
   }
@@ -109,19 +110,17 @@ void FloatConv::run(const Run& run) const {
   const size_t pixels = run.batch * pixels_, panels = static_cast<size_t>(groups_) * group_panels_;
   const size_t tile = kernels_.floats.tile, threads = run.threads();
   const bool by_pixels = !panels_are_separate_ || pixels >= 8 * tile * threads || panels < threads;
-  const Way way = this->way(run);
   run.parallel([&](int t, int n) {
     if (by_pixels) {
-      (this->*way)(run, t, part_of(pixels, tile, t, n), {0, panels});
+      compute(run, t, part_of(pixels, tile, t, n), {0, panels});
     } else {
-      (this->*way)(run, t, {0, pixels}, part_of(panels, 1, t, n));
+      compute(run, t, {0, pixels}, part_of(panels, 1, t, n));
     }
   });
 }
 
-// By the whole run, not by a thread's part: the two ways add in another order.
-FloatConv::Way FloatConv::way(const Run& run) const {
-  return tabulates_ || (binary_ && run.batch * pixels_ == 1) ? &FloatConv::look_up : &FloatConv::work;
+void FloatConv::compute(const Run& run, int thread, Part pixels, Part panels) const {
+  looks_up_ ? look_up(run, thread, pixels, panels) : work(run, thread, pixels, panels);
 }
 
 // A window as one row, zero-filled up to whole words.

@@ -17,7 +17,7 @@ class FloatConv : public PixelwiseStep {
   void run(const Run& run) const override;
   void prepare(const Run& run) const override { image_.prepare(run); }
   void compute(const Run& run, int thread, Part pixels) const override {
-    (this->*way(run))(run, thread, pixels, {0, static_cast<size_t>(groups_) * group_panels_});
+    compute(run, thread, pixels, {0, static_cast<size_t>(groups_) * group_panels_});
   }
 
  private:
@@ -30,8 +30,7 @@ class FloatConv : public PixelwiseStep {
   void gather(const float* window, float* row) const;
   size_t row_floats() const;
   size_t look_up_floats() const;
-  using Way = void (FloatConv::*)(const Run& run, int thread, Part pixels, Part panels) const;
-  Way way(const Run& run) const;
+  void compute(const Run& run, int thread, Part pixels, Part panels) const;
   void look_up(const Run& run, int thread, Part pixels, Part panels) const;
   void work(const Run& run, int thread, Part pixels, Part panels) const;
 
@@ -49,10 +48,10 @@ class FloatConv : public PixelwiseStep {
   std::vector<int64_t> run_offset_;
   std::vector<int32_t> run_length_;
   std::vector<Chunk> chunks_;
-  size_t words_ = 0;        // of a filter with 1-bit weights
-  bool tabulates_ = false;  // several windows become tables; else their weights are expanded
-  size_t sub_bytes_;        // weights of one kernel panel
-  int subs_;                // kernel panels in a group
+  size_t words_ = 0;       // of a filter with 1-bit weights
+  bool looks_up_ = false;  // windows meet the bits themselves; else the weights are expanded
+  size_t sub_bytes_;       // weights of one kernel panel
+  int subs_;               // kernel panels in a group
   Memory weights_;
 };
 

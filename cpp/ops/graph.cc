@@ -6,10 +6,12 @@
 namespace xnornet {
 namespace {
 
-// Python has checked the model and says what is wrong better; these checks keep memory safe whatever comes.
+// In Python the model was checked before, with more to say; these checks keep memory safe whatever comes.
 void require(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(what);
 }
+
+constexpr size_t kMostBytes = size_t{1} << 40, kMostOps = size_t{1} << 14;
 
 bool fits(size_t size, int channels, bool optional = false) {
   return size == static_cast<size_t>(channels) || (optional && size == 0);
@@ -46,6 +48,8 @@ struct Infer {
             "channels do not divide into the groups");
     require(static_cast<int64_t>(op.group_channels) * op.groups == x.channels,
             "weight does not fit the channels");
+    const Value out = slide(op.window, x, op.out_channels, op.binary_input ? DType::kI32 : DType::kF32);
+    require(op.fan_in() <= kMostBytes / op.out_channels, "weight is too large");
     const size_t size = op.fan_in() * op.out_channels;
     const bool fits_size = op.binary_weight()        ? op.bits.size() == (size + 7) / 8
                            : !op.half_weight.empty() ? op.half_weight.size() == size
@@ -56,7 +60,7 @@ struct Infer {
             "fan-in is too large");
     require(fits(op.bias.size(), op.out_channels, true), "bias has a wrong size");
     require(op.padding_value >= -1 && op.padding_value <= 1, "padding_value is not -1, 0 or 1");
-    return slide(op.window, x, op.out_channels, op.binary_input ? DType::kI32 : DType::kF32);
+    return out;
   }
   Value operator()(const Sign&) const { return with(take(0, {DType::kF32}), DType::kBits); }
   Value operator()(const Threshold& op) const {
@@ -147,6 +151,9 @@ Value slide(const Window& w, const Value& in, int channels, DType dtype) {
     require(room >= 0, "window does not fit the input");
     return static_cast<int>(room / stride + 1);
   };
+  // Steps may work on a copy with the padding around it.
+  const double padded = 4.0 * (0.0 + in.height + w.top + w.bottom) * (0.0 + in.width + w.left + w.right);
+  require(padded * in.channels < static_cast<double>(kMostBytes), "the padded input is too large");
   return {dtype, size(in.height, w.top, w.bottom, w.kernel_h, w.stride_h, w.dilation_h),
           size(in.width, w.left, w.right, w.kernel_w, w.stride_w, w.dilation_w), channels};
 }
@@ -169,7 +176,8 @@ int Graph::add(std::string name, std::string kind, std::vector<int> inputs, OpDa
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument("op '" + name + "' (" + kind + "): " + error.what());
   }
-  require(out.pixels() < (size_t{1} << 31) && out.bytes() < (size_t{1} << 40), "a value is too large");
+  require(out.pixels() < (size_t{1} << 31) && out.bytes() < kMostBytes, "a value is too large");
+  require(ops_.size() < kMostOps, "there are more than 16384 ops");
   values_.push_back(out);
   ops_.push_back({std::move(name), std::move(kind), std::move(inputs), std::move(data)});
   return static_cast<int>(values_.size()) - 1;

@@ -20,7 +20,9 @@ struct Value {
 
   size_t pixels() const { return static_cast<size_t>(height) * width; }
   // Elements of a pixel, or bytes where it holds bits: what one pixel is from the next.
-  size_t pixel_stride() const { return dtype == DType::kBits ? (channels + 7) / 8 : channels; }
+  size_t pixel_stride() const {
+    return dtype == DType::kBits ? (static_cast<size_t>(channels) + 7) / 8 : channels;
+  }
   size_t pixel_bytes() const { return pixel_stride() * (dtype == DType::kBits ? 1 : 4); }
   size_t bytes() const { return pixels() * pixel_bytes(); }
 };
@@ -30,7 +32,7 @@ struct Window {
   int top = 0, bottom = 0, left = 0, right = 0;
   int dilation_h = 1, dilation_w = 1;
 
-  int taps() const { return kernel_h * kernel_w; }
+  size_t taps() const { return static_cast<size_t>(kernel_h) * kernel_w; }
   bool has_padding() const { return top || bottom || left || right; }
   bool is_pointwise() const {  // one tap on each pixel in turn
     return taps() == 1 && stride_h == 1 && stride_w == 1 && !has_padding();
@@ -84,7 +86,7 @@ struct Conv {
   int padding_value = 0;                     // of a binary convolution
   bool binary_input = false;
 
-  size_t fan_in() const { return static_cast<size_t>(window.taps()) * group_channels; }
+  size_t fan_in() const { return window.taps() * group_channels; }
   bool binary_weight() const { return !bits.empty(); }
   float weight_at(size_t i) const {  // of a float or half one
     return half_weight.empty() ? weight[i] : float_of_half(half_weight[i]);

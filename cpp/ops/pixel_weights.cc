@@ -55,7 +55,7 @@ double PixelWeights::round(const Conv& conv, int filter, const Limits& limits) {
 std::vector<uint32_t> PixelWeights::add_stage(StageKind kind, int z, const Conv& conv, const Value& in,
                                               const Value& out, Chain& chain) const {
   const size_t channels = conv.group_channels, filters = conv.out_channels, stride = filters + kPanel;
-  BorderClasses borders = classify_borders(conv.window, in, out);
+  BorderClasses borders = classify_borders(conv.window, in, out, stride);
   std::vector<float> scale(filters), bias(borders.inside.size() * stride);
   TapSums<double> sums(conv.window);  // of one filter's weights, each times z less its channel's mean
   for (size_t o = 0; o < filters; ++o) {

@@ -43,7 +43,6 @@ struct Run {
 class Chain {
  public:
   void add(const Stage& stage) { stages_.push_back(stage); }
-  bool empty() const { return stages_.empty(); }
 
   // A copy of a per-channel vector, readable 64 elements past its end.
   template <class T>

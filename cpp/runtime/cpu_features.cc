@@ -4,10 +4,6 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 #endif
 
 namespace xnornet {
@@ -51,20 +47,6 @@ bool has(const Feature& feature) {
   return ((feature.part == kB ? b : feature.part == kC ? c : d) >> feature.bit) & 1;
 }
 
-// Tiles make the state larger that is saved at switches, so Linux (5.16 and later) wants to be asked, once
-// for all threads.
-bool may_use_tiles() {
-#if defined(__linux__)
-  static const bool may = [] {
-    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
-    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  }();
-  return may;
-#else
-  return false;
-#endif
-}
-
 #endif
 
 }  // namespace
@@ -72,8 +54,7 @@ bool may_use_tiles() {
 bool cpu_has(const char* feature) {
 #if defined(__x86_64__)
   for (const Feature& known : kFeatures) {
-    if (std::strcmp(feature, known.name) == 0)
-      return has(known) && (known.saved != kTiles || may_use_tiles());
+    if (std::strcmp(feature, known.name) == 0) return has(known);
   }
 #elif defined(__aarch64__)
   if (std::strcmp(feature, "neon") == 0) return true;  // part of the architecture

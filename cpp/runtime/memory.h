@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -18,8 +17,7 @@ class Memory {
  public:
   Memory() = default;
   explicit Memory(size_t bytes) : size_(round_up(bytes ? bytes : 1, kLine)) {
-    block_.reset(static_cast<char*>(std::aligned_alloc(kLine, size_)));
-    if (!block_) throw std::bad_alloc();
+    block_.reset(static_cast<char*>(::operator new(size_, std::align_val_t{kLine})));
     std::memset(block_.get(), 0, size_);
   }
   char* data() const { return block_.get(); }
@@ -27,7 +25,7 @@ class Memory {
 
  private:
   struct Free {
-    void operator()(char* p) const { std::free(p); }
+    void operator()(char* p) const { ::operator delete(p, std::align_val_t{kLine}); }
   };
   size_t size_ = 0;
   std::unique_ptr<char, Free> block_;

@@ -254,15 +254,18 @@ class Planner {
       fill(draft, Holds::kF32, nullptr, nullptr, pixels->chain);
       return pixels;
     };
-    const bool pairs = kernels_.pixels.name, digits = kernels_.digits.name;
-    if (stem_ == Stem::kInteger && (pairs || digits) && PixelConv::suits(conv, *reader_)) {
+    const bool pairs = kernels_.pixels.name;
+    const auto digits = [&] {  // only now: what is asked for is the process's from then on
+      return kernels_.digits.name && (!kernels_.digits.request || kernels_.digits.request());
+    };
+    if (stem_ == Stem::kInteger && PixelConv::suits(conv, *reader_) && (pairs || digits())) {
       if (pairs)
         return filled(
             std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
       return filled(
           std::make_unique<DigitConv>(2, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
     }
-    if (stem_ == Stem::kFixed && digits && DigitConv::suits(conv, *reader_))
+    if (stem_ == Stem::kFixed && DigitConv::suits(conv, *reader_) && digits())
       return filled(
           std::make_unique<DigitConv>(3, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
     return step;

@@ -1,9 +1,9 @@
 #include "runtime/team.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <system_error>
+
+#include "runtime/process.h"
 
 namespace xnornet {
 namespace {
@@ -21,7 +21,7 @@ inline void pause() {
 
 }  // namespace
 
-Team::Team(int threads) : process_(getpid()), threads_(threads), ticket_(static_cast<uint64_t>(threads)) {
+Team::Team(int threads) : process_(process_id()), threads_(threads), ticket_(static_cast<uint64_t>(threads)) {
   try {
     for (int t = 1; t < threads; ++t) helpers_.emplace_back(&Team::help, this);
   } catch (...) {  // no more threads to be had: those there are must end before the members do
@@ -88,13 +88,13 @@ void Team::help() {
 
 TeamOwner::~TeamOwner() {
   Team* team = team_.load();
-  if (team && team->process() == getpid()) delete team;
+  if (team && team->process() == process_id()) delete team;
 }
 
 Team* TeamOwner::hold() {
   if (threads_ == 1) return nullptr;
   Team* team = team_.load(std::memory_order_acquire);
-  if (!team || team->process() != getpid()) {
+  if (!team || team->process() != process_id()) {
     // After a fork the old object is abandoned, not destroyed: its threads are not here to be joined.
     Team* fresh;
     try {

@@ -6,8 +6,6 @@
 // one has no helper at all.
 #pragma once
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -28,7 +26,7 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int threads() const { return threads_; }
-  pid_t process() const { return process_; }
+  long process() const { return process_; }
 
   // Run body(part, threads) for every part, several at once; return when all are done. One caller at a time.
   void run(const Body& body);
@@ -42,7 +40,7 @@ class Team {
   void stop();
   int claim();  // a part of this round that nobody runs yet, or -1
 
-  const pid_t process_;
+  const long process_;
   const int threads_;
   std::atomic<bool> held_{false};
   std::atomic<const Body*> body_{nullptr};

@@ -62,7 +62,7 @@ void compare(const KernelSet& set, int digits, int inputs, int channels, int pix
 }  // namespace
 
 void test_digit_gemm(const KernelSet& set, Report& report) {
-  if (!set.digits.name) return;
+  if (!set.digits.name || (set.digits.request && !set.digits.request())) return;
   for (int digits : {2, 3}) {
     for (int pixels = 1; pixels <= set.digits.tile; ++pixels)
       for (int channels = 16; channels <= kPanel; channels += 16)
