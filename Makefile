@@ -7,7 +7,7 @@ PACKAGES := $(shell find src -name __init__.py) # an editable install keeps a ma
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test lint format test-slow test-gpu test-arm bench bench-engine bench-docs sanitize wheels clean
+.PHONY: install demo test lint format test-slow test-gpu test-arm test-windows bench bench-engine bench-docs sanitize wheels clean
 
 install: $(VENV)/.installed
 
@@ -28,7 +28,7 @@ demo: install
 
 # In two processes, each with whole files, whose tests share what they made.
 test: lint
-	$(BIN)/pytest -m 'not slow and not gpu and not arm' -n 2 --dist loadfile
+	$(BIN)/pytest -m 'not slow and not gpu and not arm and not windows' -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
@@ -52,6 +52,10 @@ test-arm: $(VENV)/.release
 	@command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null || \
 	  { echo "make test-arm needs the Debian packages g++-aarch64-linux-gnu and qemu-user: apt-get install them"; exit 1; }
 	$(BIN)/pytest -m arm
+
+# The wheel and the C library for Windows, compiled here and run under Wine.
+test-windows: $(VENV)/.release
+	$(BIN)/pytest -m windows
 
 # Time the engine, then train every recipe of the bundled data with three seeds, but for what benchmarks/results holds.
 bench: install bench-engine
@@ -90,7 +94,7 @@ sanitize: install
 	$(BIN)/cmake --install build/sanitize/address,undefined --prefix build/sanitize/c > /dev/null
 	XNORNET_TEST_C=build/sanitize/c $(SANITIZER) $(BIN)/pytest -q tests/test_c.py
 
-# What a release uploads, in dist/: the sources, and wheels for Linux on x86-64 and ARM, for each Python that is on the
+# What a release uploads, in dist/: the sources, and wheels for Linux on x86-64 and ARM and for Windows, for each Python that is on the
 # PATH of 3.10, 3.11 and 3.12 (the last one's is for all later ones too).
 wheels: $(VENV)/.release
 	$(BIN)/python scripts/build_wheels.py --out dist

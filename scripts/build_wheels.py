@@ -1,11 +1,12 @@
-"""Build what a release uploads: wheels for Linux on x86-64 and ARM, and the sources.
+"""Build what a release uploads: wheels for Linux on x86-64 and ARM and for 64-bit Windows, and the sources.
 
-    python scripts/build_wheels.py [--out dist] [--target ARCH ...] [PYTHON ...]
+    python scripts/build_wheels.py [--out dist] [--target TARGET ...] [PYTHON ...]
 
 PYTHON are interpreters, as `python3.12`; one of 3.12 or newer makes the wheel of all versions from 3.12 on (the stable
 interface), older ones that of their own version. None given: those of 3.10, 3.11 and 3.12 that are on the PATH, or else
 the running one. All are compiled by Zig's clang (PyPI: ziglang) against glibc 2.17, so that any Linux with that or a
-newer one runs them, whatever machine they were made on; auditwheel checks that, and names them manylinux.
+newer one runs them, whatever machine they were made on; auditwheel checks that, and names them manylinux. For Windows
+there is the wheel of 3.12 and later alone, which is linked against a list of names in place of Python's own library.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = ("x86_64", "aarch64")
+TARGETS = ("x86_64", "aarch64", "windows")
 GLIBC = "2.17"  # the oldest that NumPy's and torch's wheels take is newer
+STABLE = (3, 12)  # the version from which on one wheel is for all
 WANTED = ("python3.10", "python3.11", "python3.12")
 BUILD_NEEDS = ("scikit-build-core", "nanobind", "cmake", "ninja")
 
@@ -31,9 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pythons", nargs="*", metavar="PYTHON", help="interpreters to build for")
     parser.add_argument("--out", type=Path, default=Path("dist"), help="folder of the results; default: dist")
-    parser.add_argument("--target", choices=TARGETS, action="append", help="only for these; default: both")
+    parser.add_argument("--target", choices=TARGETS, action="append", help="only for these; default: all")
     arguments = parser.parse_args()
-    if missing := [name for name in ("auditwheel", "build", "ziglang") if not find_spec(name)]:
+    if missing := [name for name in ("auditwheel", "build", "wheel", "ziglang") if not find_spec(name)]:
         raise SystemExit(f"build_wheels: needs {', '.join(missing)}: pip install '.[release]'")
     try:
         for made in build(arguments.pythons, arguments.target or TARGETS, arguments.out):
@@ -52,15 +54,17 @@ def build(pythons: Sequence[str], targets: Sequence[str], out: Path) -> Iterator
     yield _sources(out)
     for python in interpreters:
         environment = _environment(python)
+        version = _version(environment)
         for target in targets:
+            if target == "windows" and version < STABLE:
+                continue
             print(f"building for {python} on {target}", file=sys.stderr)
-            yield _wheel(environment, target, out)
+            yield (_windows_wheel if target == "windows" else _linux_wheel)(environment, target, out)
 
 
 def _environment(python: str) -> Path:
     """The interpreter of an environment with the tools that build, for the version of `python`."""
-    version = _run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
-    folder = ROOT / "build" / "wheels" / f"python{version}"
+    folder = ROOT / "build" / "wheels" / "python{}.{}".format(*_version(python))
     if not (folder / "ready").exists():
         _run([python, "-m", "venv", str(folder)])
         _run([str(folder / "bin/python"), "-m", "pip", "install", "--quiet", *BUILD_NEEDS])
@@ -68,32 +72,74 @@ def _environment(python: str) -> Path:
     return folder / "bin" / "python"
 
 
-def _wheel(python: Path, target: str, out: Path) -> Path:
-    import ziglang
+def _version(python: str | Path) -> tuple[int, ...]:
+    said = _run([str(python), "-c", "import sys; print(*sys.version_info[:2])"])
+    return tuple(int(number) for number in said.split())
 
+
+def _linux_wheel(python: Path, target: str, out: Path) -> Path:
     suffix = _run([str(python), "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"]).strip()
-    cross = {
-        "XNORNET_ZIG": str(Path(ziglang.__file__).parent / "zig"),
-        "XNORNET_ZIG_TARGET": f"{target}-linux-gnu.{GLIBC}",
+    environment = {
         # What the interpreter says of its own machine, were it one of the target's.
         "_PYTHON_HOST_PLATFORM": f"linux-{target}",
         "SETUPTOOLS_EXT_SUFFIX": suffix.replace(os.uname().machine, target),
     }
     with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "build-dir": f"build/wheels/{python.parents[1].name}-{target}",
-            "cmake.define.CMAKE_TOOLCHAIN_FILE": str(ROOT / "cmake" / "zig.cmake"),
-        }
-        command = [str(python), "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder]
-        options = [word for key, value in settings.items() for word in ("--config-settings", f"{key}={value}")]
-        _run([*command, *options, str(ROOT)], cross)
-        (raw,) = Path(folder).glob("*.whl")
+        raw = _compiled(python, target, f"{target}-linux-gnu.{GLIBC}", Path(folder), environment, {})
         named = Path(folder) / "named"
         _run(["auditwheel", "repair", "-w", str(named), str(raw)])
         (wheel,) = named.glob("*.whl")
         if (wanted := f"manylinux_{GLIBC.replace('.', '_')}_{target}") not in wheel.name:
             raise RuntimeError(f"{wheel.name} is no {wanted}: it needs a newer C library")
         return Path(shutil.move(wheel, out / wheel.name))
+
+
+def _windows_wheel(python: Path, target: str, out: Path) -> Path:
+    here = ROOT / "build" / "wheels" / "{}.{}-windows-python".format(*_version(python))
+    headers = Path(_run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('include'))"]).strip())
+    shutil.rmtree(here, ignore_errors=True)
+    shutil.copytree(headers, here / "include")
+    shutil.copy(ROOT / "cmake" / "windows" / "pyconfig.h", here / "include")
+    # What python3.dll has under these names is found when the module is loaded; here only the names are needed, and
+    # nanobind comes with a list of them.
+    folder = Path(_run([str(python), "-c", "import nanobind; print(nanobind.cmake_dir())"]).strip())
+    names = [line.removeprefix("-U _") for line in (folder / "darwin-ld-cpython.sym").read_text().splitlines()]
+    (here / "python3.def").write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *names, ""]))
+    _run([_zig(), "dlltool", "-m", "i386:x86-64", "-d", str(here / "python3.def"), "-l", str(here / "python3.lib")])
+    library = "python{}{}.lib".format(*_version(python))  # CMake wants one whose name says the version
+    shutil.copy(here / "python3.lib", here / library)
+    defines = {
+        "Python_INCLUDE_DIR": here / "include",
+        "Python_LIBRARY": here / library,
+        "Python_SABI_LIBRARY": here / "python3.lib",
+    }
+    with tempfile.TemporaryDirectory() as folder_of_raw:
+        raw = _compiled(python, target, "x86_64-windows-gnu", Path(folder_of_raw), {}, defines)
+        tags = ["--python-tag", "cp{}{}".format(*STABLE), "--abi-tag", "abi3", "--platform-tag", "win_amd64"]
+        name = _run([sys.executable, "-m", "wheel", "tags", "--remove", *tags, str(raw)]).split()[-1]
+        return Path(shutil.move(raw.with_name(name), out / name))
+
+
+def _compiled(
+    python: Path, target: str, triple: str, folder: Path, environment: Mapping[str, str], defines: Mapping[str, Path]
+) -> Path:
+    """The wheel that pip makes of the checkout by Zig for `triple`, in `folder`."""
+    settings = {
+        "build-dir": f"build/wheels/{python.parents[1].name}-{target}",
+        "cmake.define.CMAKE_TOOLCHAIN_FILE": ROOT / "cmake" / "zig.cmake",
+        **{f"cmake.define.{name}": value for name, value in defines.items()},
+    }
+    options = [word for key, value in settings.items() for word in ("--config-settings", f"{key}={value}")]
+    command = [str(python), "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    _run([*command, *options, str(ROOT)], {"XNORNET_ZIG": _zig(), "XNORNET_ZIG_TARGET": triple, **environment})
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _zig() -> str:
+    import ziglang
+
+    return str(Path(ziglang.__file__).parent / "zig")
 
 
 def _sources(out: Path) -> Path:

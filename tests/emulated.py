@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 EMULATOR = "qemu-aarch64"
 TOOLS = ("apt-get", "dpkg-deb", EMULATOR)
@@ -26,7 +27,8 @@ def arm_python(folder: Path) -> Path:
         root, site = folder / "root", folder / "site"
         _debian(folder / "apt", root, "python3", "libstdc++6")
         (binary,) = [path for path in (root / "usr" / "bin").glob("python3.*") if path.suffix[1:].isdigit()]
-        _packages(folder / "wheels", site, binary.suffix[1:])
+        platforms = [f"manylinux_2_{glibc}_aarch64" for glibc in (28, 27, 17)]
+        packages(folder / "wheels", site, binary.suffix[1:], platforms)
         (site / "sitecustomize.py").write_text(f"import sys\n\nsys.executable = {str(python)!r}\n")
         python.write_text(
             f"#!/bin/sh\nexport PYTHONPATH={site} PYTHONDONTWRITEBYTECODE=\n"
@@ -50,25 +52,25 @@ def _debian(apt: Path, root: Path, *packages: str) -> None:
         "Debug::NoLocking": "true",
     }
     get = ["apt-get", "-qq", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
-    _run(*get, "update")
-    _run(*get, "install", "--yes", "--no-install-recommends", "--download-only", *packages)
+    run(*get, "update")
+    run(*get, "install", "--yes", "--no-install-recommends", "--download-only", *packages)
     root.mkdir()
     for package in (apt / "cache" / "archives").glob("*.deb"):
-        _run("dpkg-deb", "-x", package, root)
+        run("dpkg-deb", "-x", package, root)
     if not (root / "lib").exists():  # a link that a package of the base system would have made
         (root / "lib").symlink_to("usr/lib")
 
 
-def _packages(wheels: Path, site: Path, minor: str) -> None:
-    """What tests need, from PyPI, for CPython 3.`minor` on ARM."""
-    platforms = [word for glibc in (28, 27, 17) for word in ("--platform", f"manylinux_2_{glibc}_aarch64")]
+def packages(wheels: Path, site: Path, minor: str, platforms: list[str], *versions: str) -> None:
+    """What tests need, from PyPI, for CPython 3.`minor` on other platforms."""
+    tags = [word for platform in platforms for word in ("--platform", platform)]
+    tags += [word for abi in (f"cp3{minor}", "abi3", "none") for word in ("--abi", abi)]
     version = ["--python-version", f"3.{minor}", "--implementation", "cp", "--only-binary", ":all:"]
-    abis = [word for abi in (f"cp3{minor}", "abi3", "none") for word in ("--abi", abi)]
-    _run(sys.executable, "-m", "pip", "download", "-q", *platforms, *version, *abis, "-d", wheels, *TESTERS)
+    run(sys.executable, "-m", "pip", "download", "-q", *tags, *version, "-d", wheels, *TESTERS, *versions)
     for wheel in wheels.glob("*.whl"):
         zipfile.ZipFile(wheel).extractall(site)
 
 
-def _run(*command: str | Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
+def run(*command: str | Path, **options: Any) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"

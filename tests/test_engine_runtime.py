@@ -110,7 +110,7 @@ def test_same_bits_of_float_sums(isa: str, binary: bool, batch: int) -> None:
     assert np.array_equal(np.concatenate([alone.run(x[i : i + 1]) for i in range(batch)]), expected)
 
 
-@pytest.mark.skipif("amx" not in ISAS, reason="needs a CPU with AMX")
+@pytest.mark.skipif("amx" not in ISAS or sys.platform != "linux", reason="needs Linux and a CPU with AMX")
 @pytest.mark.parametrize(("stem", "left"), [("float", True), ("fixed", False)])
 def test_tiles_are_asked_for_where_they_are_used(stem: str, left: bool) -> None:
     """Once they are, the process may have no small stack for signals any more."""
@@ -190,6 +190,7 @@ def in_process(code: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_fork() -> None:
     """A child made after the pool was started gets its own; the parent's goes on."""
     code = """

@@ -39,6 +39,13 @@ unsigned saved_registers() {
   return low;
 }
 
+// How a process asks for tiles is known of Linux alone (kernels/set_amx.cc).
+#if defined(__linux__)
+constexpr bool kTilesCanBeHad = true;
+#else
+constexpr bool kTilesCanBeHad = false;
+#endif
+
 bool has(const Feature& feature) {
   static const unsigned saved = saved_registers();
   unsigned a, b, c, d;
@@ -54,7 +61,7 @@ bool has(const Feature& feature) {
 bool cpu_has(const char* feature) {
 #if defined(__x86_64__)
   for (const Feature& known : kFeatures) {
-    if (std::strcmp(feature, known.name) == 0) return has(known);
+    if (std::strcmp(feature, known.name) == 0) return has(known) && (known.saved != kTiles || kTilesCanBeHad);
   }
 #elif defined(__aarch64__)
   if (std::strcmp(feature, "neon") == 0) return true;  // part of the architecture

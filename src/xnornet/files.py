@@ -35,7 +35,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         # Made as any file is, and so as open as the umask lets it be, which `tempfile` does not do.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows synchronises what may be written alone
             os.fsync(written.fileno())
         os.replace(temporary, target)
     except BaseException as error:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
+from multiprocessing import Pipe
 from types import TracebackType
 from typing import Any
 
@@ -38,18 +37,22 @@ class Worker:
     """
 
     def __init__(self, where: str, environment: Mapping[str, str] | None = None) -> None:
-        ours, theirs = socket.socketpair()
+        ours, theirs = Pipe()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the worker)
+        inherited: dict[str, Any] = {"pass_fds": [theirs.fileno()]}
+        if sys.platform == "win32":  # where that is a handle
+            os.set_handle_inheritable(theirs.fileno(), True)
+            inherited = {"close_fds": False}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno()), where],
-                pass_fds=[theirs.fileno()],
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=subprocess.STDOUT,
+                **inherited,
             )
-        self._connection = Connection(ours.detach())
+        self._connection = ours
 
     def ask(self, *request: Any, limit: float) -> Any:
         """Send a request and wait for its answer.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..cpus import cores
+from .procfs import cpu_facts
 
 __all__ = ["machine", "revision"]
 
@@ -18,9 +19,7 @@ def machine() -> str:
     Virtual machines shorten names until they say little: "AMD EPYC" is Zen 3, 4 or 5, which differ in what they count
     fast; family and model tell.
     """
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    found = cpu_facts()
     kind = f" (family {found['cpu family']}, model {found['model']})" if {"cpu family", "model"} <= found.keys() else ""
     return f"{found.get('model name', platform.machine())}{kind}, {cores()} cores"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .processes import PeerFailed, Worker
-from .procfs import processor_seconds
+from .procfs import TICK, processor_seconds
 from .record import Sample
 
 __all__ = ["take_turns"]
@@ -87,5 +86,5 @@ def _turn(worker: Worker, seconds: float) -> tuple[list[float], float]:
     times, own = worker.ask("turn", seconds, limit=seconds + _LIMIT)
     used, elapsed = processor_seconds() - before, time.perf_counter() - start
     # The clock ticks once in 10 ms on every core: less than two ticks may be nobody's.
-    others = used - own - 2 / os.sysconf("SC_CLK_TCK")
+    others = used - own - 2 * TICK
     return times, max(0.0, others) / elapsed

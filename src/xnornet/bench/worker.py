@@ -1,8 +1,8 @@
 """The process in which one implementation converts, loads, runs: `python -m xnornet.bench.worker FD MODULE:CLASS`.
 
-It answers requests on an inherited socket, and only then works: between its turns it sleeps. Each implementation has
-processes of its own, as thread pools of several libraries in one process take each other's cores, one library's
-memory cannot be told from another's, and one that crashes takes only itself down.
+It answers requests on an inherited end of a pipe, and only then works: between its turns it sleeps. Each
+implementation has processes of its own, as thread pools of several libraries in one process take each other's cores,
+one library's memory cannot be told from another's, and one that crashes takes only itself down.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import sys
 import time
-from multiprocessing.connection import Connection
+from multiprocessing import connection as channels
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ _WARM_UP_SECONDS = 0.1
 
 
 def main() -> None:
-    connection = Connection(int(sys.argv[1]))
+    kind = "PipeConnection" if sys.platform == "win32" else "Connection"
+    connection = getattr(channels, kind)(int(sys.argv[1]))
     session = _Session(sys.argv[2])
     while True:
         try:

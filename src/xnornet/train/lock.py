@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import TrainingError
+from ..errors import TrainingError, UsageError
+
+try:
+    import fcntl
+except ImportError as error:
+    raise UsageError(
+        "training needs Linux or macOS; on Windows use WSL: packed models run on Windows itself"
+    ) from error
 
 __all__ = ["sole_trainer"]
 
