@@ -137,6 +137,19 @@ def test_learned_parts_live_where_the_weights_do():
     assert network[2].input_quantizer.shift.dtype == torch.float64
 
 
+def test_centred_weights_are_centred_from_the_start():
+    """As those of fresh layers are; other methods leave pretrained weights as they were."""
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).double()
+    before = [layer.weight.detach().clone() + 1 for layer in network[1:]]
+    for layer, weight in zip(network[1:], before, strict=True):
+        layer.weight.data.copy_(weight)
+    assert binarize_(network, "xnor-code", skip="first").changed == ("2",)
+    assert torch.equal(network[1].weight, before[0])
+    assert torch.equal(network[2].weight, (before[1] - before[1].mean(1, keepdim=True)).clamp(-1, 1))
+    binarize_(network, "bwn", skip=())
+    assert torch.equal(network[1].weight, before[0])
+
+
 def test_first_and_last_by_definition_or_by_call():
     defined = binarize_(Net(), "bwn")
     assert defined.skipped == ("head", "wide.1")

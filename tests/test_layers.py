@@ -228,6 +228,15 @@ def test_dense_layers_take_vectors_in_any_arrangement(shape, scale):
     assert x.grad.shape == x.shape
 
 
+@pytest.mark.parametrize("scale", ["k", "k-gradient"])
+def test_an_empty_batch(scale):
+    layer = BinaryConv2d(4, 6, 3, padding=1, groups=2, input_scale=scale)
+    x = torch.zeros(0, 4, 5, 5, requires_grad=True)
+    assert layer(x).shape == layer.eval()(x).shape == (0, 6, 5, 5)
+    layer.train()(x).sum().backward()
+    assert x.grad.shape == x.shape
+
+
 def test_a_quantizer_of_minus_one_zero_and_one():
     """Two bits a value: zeros must still be zeros in the backward pass."""
 
@@ -281,7 +290,7 @@ def test_clip_weights():
 def test_methods_choose_the_layers():
     for name, (weights, inputs) in {"float": (False, False), "bwn": (True, False), "xnor": (True, True)}.items():
         chosen = method(name)
-        assert (chosen.binary_weights, chosen.binary_inputs) == (weights, inputs)
+        assert (chosen.binary_weights, chosen.quantized_inputs) == (weights, inputs)
         for layer in (chosen.conv2d(2, 3, 3), chosen.linear(2, 3)):
             assert isinstance(layer, BinaryConv2d | BinaryLinear) == weights
             assert (isinstance(getattr(layer, "input_quantizer", None), SteSign)) == inputs

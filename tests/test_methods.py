@@ -109,19 +109,14 @@ def test_no_sign_stands_behind_a_relu(name, model, options):
 
 def test_methods_state_what_they_quantize():
     facts = {
-        name: (m.quantized_weights, m.binary_weights, m.quantized_inputs, m.binary_inputs)
-        for name in NAMES
-        for m in [method(name)]
+        name: (m.quantized_weights, m.binary_weights, m.quantized_inputs) for name in NAMES for m in [method(name)]
     }
-    assert facts["float"] == (False, False, False, False)
-    assert facts["bwn"] == facts["binaryconnect"] == facts["bwn-learned"] == (True, True, False, False)
-    assert facts["xnor"] == facts["bnn"] == facts["reactnet"] == (True, True, True, True)
-    assert facts["binaryconnect-stochastic"] == (True, False, False, False)
-    assert facts["dorefa:1,2"] == (True, True, True, False)
-    assert facts["dorefa:32,1"] == (False, False, True, True)
-    assert facts["kbit:2,2"] == (True, False, True, False)
-    assert facts["kbit:4,32"] == (True, False, False, False)
-    assert [name for name in NAMES if method(name).learned_scale] == ["bwn-learned", "xnor-learned"]
+    assert facts["float"] == (False, False, False)
+    assert facts["bwn"] == facts["binaryconnect"] == facts["bwn-learned"] == (True, True, False)
+    assert facts["xnor"] == facts["bnn"] == facts["reactnet"] == facts["dorefa:1,2"] == (True, True, True)
+    assert facts["binaryconnect-stochastic"] == facts["kbit:4,32"] == (True, False, False)
+    assert facts["dorefa:32,1"] == (False, False, True)
+    assert facts["kbit:2,2"] == (True, False, True)
     assert method("dorefa:2,4,6").gradient_quantizer == "dorefa:6"
     assert method("xnor", "k").input_scale == "k"
 
@@ -137,6 +132,8 @@ def test_methods_state_what_they_quantize():
         (lambda: method("bwn", "k"), "method 'bwn' has real inputs"),
         (lambda: method("xnor-cbap", "k"), "method 'xnor-cbap' has conv-first"),
         (lambda: Method("x", float_layers=("middle",)), "float_layers names 'first' and 'last', got 'middle'"),
+        (lambda: method("dorefa:32,32,4"), "'dorefa:32,32,4': a gradient quantizer needs quantized weights or inputs"),
+        (lambda: Method("x", "scaled_sign", "rsign", order="conv-first"), "'rsign' learns a number a channel"),
         (lambda: BinaryConv2d(1, 1, 1, input_quantizer=None, weight_quantizer=None), "neither weights nor inputs"),
         (lambda: BinaryConv2d(1, 1, 1, input_quantizer="dorefa:1", padding_value=1), r"inputs of \+1 and -1"),
     ],
@@ -144,6 +141,17 @@ def test_methods_state_what_they_quantize():
 def test_impossible_methods_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_quantizer_that_knows_its_channels_may_stand_behind_a_convolution():
+    chosen = Method("x", "scaled_sign", "rsign:4", order="conv-first")
+    assert chosen.activation()(torch.zeros(1, 4, 2, 2)).eq(1).all()
+
+
+def test_a_first_layer_of_real_weights_stays_float():
+    """Its inputs are, and so it has no gradient to quantize."""
+    assert type(method("dorefa:32,2,6+first").first.conv2d(1, 1, 1)) is nn.Conv2d
+    assert method("dorefa:2,32,6+first").first.gradient_quantizer == "dorefa:6"
 
 
 def test_a_name_may_take_first_and_last_layers_in():

@@ -107,6 +107,16 @@ def test_impossible_overrides_are_refused_in_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
+def test_another_model_takes_over_the_options_that_it_knows():
+    assert set(recipe("cifar10-resnet18-xnor").model_options) == {"stem"}
+    assert recipe("cifar10-resnet18-xnor").override({"model": "resnet20"}).model_options == {}
+    assert recipe("cifar10-resnet18-xnor").override({"model": "birealnet18"}).model_options == {"stem": "cifar"}
+    given = {"model.depth": 3, "model": "resnet20"}
+    assert recipe("cifar10-resnet18-xnor").override(given).model_options == {"depth": 3}  # refused where it is built
+    named = recipe("cifar10-resnet18-xnor").override({"model.width": 8}).override({"model": "resnet20"})
+    assert named.model_options == {"width": 8}
+
+
 def test_recipes_are_frozen_and_checked():
     with pytest.raises(AttributeError):
         recipe("fashion-xnor").lr = 1.0

@@ -258,6 +258,15 @@ def test_dear_checkpoints_are_written_seldom(share, saved, tiny_data, tmp_path, 
     assert load_record(tmp_path / "last.ckpt").epoch == 6
 
 
+def test_resuming_where_there_is_no_run_says_so(tiny_data, tmp_path, capsys):
+    train("fashion-float", out=tmp_path / "a", overrides={**TINY, "epochs": 1})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["epoch"]
+    train("fashion-float", out=tmp_path / "b", overrides={**TINY, "epochs": 1}, resume=True)
+    said, epoch = capsys.readouterr().out.splitlines()
+    assert said == f"no checkpoint in {tmp_path / 'b'}: beginning"
+    assert epoch.startswith("epoch   1/1")
+
+
 def test_resuming_a_finished_run_does_nothing(tiny_data, tmp_path):
     first = train("fashion-float", out=tmp_path, overrides=TINY)
     before = first.checkpoint.stat().st_mtime_ns

@@ -275,6 +275,32 @@ def test_batches_too_small_for_norms_are_refused(tiny_data, tmp_path):
         train("fashion-xnor", method="bnn+last", out=tmp_path, overrides={**TINY, "batch_size": 1})
 
 
+def test_memory_that_is_not_there_is_one_line(tiny_data, tmp_path, monkeypatch):
+    """As the network is built, tried with a batch of one, and trained."""
+    needed = r"batch_size=20 accumulate=1: the memory of the machine is not enough \(\d+ bytes more were needed\)"
+    line = rf"^{needed}; give a larger accumulate, a smaller batch_size, image_size or model.width, or precision=\S+$"
+    with pytest.raises(TrainingError, match=line):
+        train("fashion-xnor", out=tmp_path / "built", overrides={**TINY, "model.width": 1 << 22})
+    forward = BinaryConv2d.forward
+    for name, act in (("tried", False), ("trained", True)):
+
+        def hungry(self, x, act=act):
+            return torch.empty(1 << 58) if self.training == act else forward(self, x)
+
+        monkeypatch.setattr(BinaryConv2d, "forward", hungry)
+        with pytest.raises(TrainingError, match=line):
+            train("fashion-xnor", out=tmp_path / name, overrides=TINY)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="compiles for the GPU")
+def test_compiling_without_a_compiler_is_refused(tiny_data, tmp_path):
+    from torch._inductor import config
+
+    message = r"^compile=true: .* no working C\+\+ compiler; install one \(g\+\+\), or leave it out$"
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(UsageError, match=message):
+        train("fashion-float", out=tmp_path, overrides={**TINY, "compile": "true"})
+
+
 def test_sums_of_one_process_are_its_own(monkeypatch):
     """Also where the process belongs to a group: of an earlier run of several, or its caller's."""
     store = torch.distributed.HashStore()

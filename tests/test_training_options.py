@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -322,6 +323,34 @@ def test_synchronised_norms_share_weights_and_names():
     assert dict(network.named_parameters()).keys() == before.keys()
     assert all(p is before[name] for name, p in network.named_parameters())
     torch.testing.assert_close(network(x), reference)
+
+
+@pytest.fixture
+def process_group():
+    """Of this process alone."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_synchronised_norms_compute_as_torch_s(dtype, process_group):
+    """In 16 bits too, of which statistics and sums are float32."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm2d(4).to(torch.promote_types(dtype, torch.float32)))
+    copy = synchronise_batch_norms(deepcopy(network))
+    x = (3 * torch.randn(8, 4, 6, 6) + 1).to(dtype)
+    outs, gradients = [], []
+    for norm in (network, copy):
+        inputs = x.clone().requires_grad_()
+        outs.append(norm(inputs))
+        upstream = torch.arange(x.numel(), dtype=torch.float32).view(x.shape).sin().to(dtype)
+        gradients.append(torch.autograd.grad(outs[-1], [inputs, *norm.parameters()], upstream))
+    assert outs[1].dtype == dtype
+    torch.testing.assert_close(outs[1], outs[0])
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1.6e-2 if dtype is torch.bfloat16 else 1e-4, atol=1e-3)
+    assert_close(copy.state_dict(), network.state_dict(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", ["fashion-bwn"])

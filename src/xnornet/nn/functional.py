@@ -141,7 +141,7 @@ def _quantize(x: Tensor, bits: int, signed: bool) -> Tensor:
 def _input_scale(
     x: Tensor, kernel_size: list[int], stride: list[int], padding: list[int], dilation: list[int], groups: int
 ) -> Tensor:
-    mean = pad(x.abs().reshape(x.shape[0], groups, -1, *x.shape[2:]).mean(dim=2), padding, 0.0)
+    mean = pad(x.abs().reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]).mean(dim=2), padding, 0.0)
     box = mean.new_full((groups, 1, *kernel_size), 1.0 / (kernel_size[0] * kernel_size[1]))
     return F.conv2d(mean, box, stride=stride, dilation=dilation, groups=groups)
 

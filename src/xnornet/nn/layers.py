@@ -66,13 +66,16 @@ class _BinaryLayer(nn.Module):
         if self.input_quantizer is not None:
             self.input_quantizer.attach(latent.shape[1] * getattr(self, "groups", 1))
             self.input_quantizer.to(latent.device, latent.dtype)
+        if self.weight_quantizer is not None and not fresh:
+            self.weight_quantizer.adopt_(latent)  # last: what is refused leaves the weights as they were
 
     def _set_padding(self, padding_value: int) -> None:
         """Nothing to do where nothing is padded."""
 
     @classmethod
     def adopt(cls, layer: nn.Module, **quantizers: Any) -> None:
-        """Turn a torch layer into one of this class in place: its weights, hooks and owners stay what they are.
+        """Turn a torch layer into one of this class in place: its weights, hooks and owners stay what they are. Only
+        where the method centres weights are they centred and clipped, as fresh ones are.
 
         Args:
             layer: a plain `torch.nn.Conv2d` for `BinaryConv2d`, a plain `torch.nn.Linear` for `BinaryLinear`.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import nn
 
 from .layers import BinaryConv2d, BinaryLinear, InputScale
-from .quantizers import input_quantizer, weight_quantizer
+from .quantizers import InputQuantizer, input_quantizer, weight_quantizer
 
 __all__ = ["METHODS", "Method", "Order", "method", "method_names"]
 
@@ -45,6 +45,16 @@ class Method:
                 f"input_scale '{self.input_scale}' scales quantized inputs in the order norm-first; "
                 f"method '{self.name}' has {'real inputs' if self.input_quantizer is None else 'conv-first'}"
             )
+        if self.gradient_quantizer is not None and not self._is_quantized:
+            raise ValueError(
+                f"method '{self.name}': a gradient quantizer needs quantized weights or inputs; quantize "
+                "either, or leave it out"
+            )
+        if self.order == "conv-first" and _needs_channels(self.input_quantizer):
+            raise ValueError(
+                f"method '{self.name}': input quantizer '{self.input_quantizer}' learns a number a channel, and the "
+                "activation of conv-first knows no channels; use the order norm-first"
+            )
         if unknown := set(self.float_layers) - {"first", "last"}:
             raise ValueError(f"float_layers names 'first' and 'last', got '{unknown.pop()}'")
 
@@ -65,27 +75,17 @@ class Method:
         return quantizer is not None and quantizer.bits == 1
 
     @property
-    def binary_inputs(self) -> bool:
-        """Whether inputs have one bit."""
-        quantizer = input_quantizer(self.input_quantizer)
-        return quantizer is not None and quantizer.bits == 1
-
-    @property
     def norm_first(self) -> bool:
         """Whether a block is norm, convolution (which quantizes its input), pool, or else convolution, norm,
         activation, pool, as with real inputs."""
         return self.quantized_inputs and self.order == "norm-first"
 
     @property
-    def learned_scale(self) -> bool:
-        """Whether the weights' scale is learned, not computed (paper, table 3a)."""
-        return self.weight_quantizer == "learned_sign"
-
-    @property
     def first(self) -> Method:
         """The method of the first layer: float, or quantized weights on the real image."""
-        real = replace(self, input_quantizer=None, input_scale="none")
-        return METHODS["float"] if "first" in self.float_layers else real
+        if "first" in self.float_layers or not self.quantized_weights:
+            return METHODS["float"]
+        return replace(self, input_quantizer=None, input_scale="none")
 
     @property
     def last(self) -> Method:
@@ -121,6 +121,14 @@ class Method:
             "input_scale": self.input_scale,
             "gradient_quantizer": self.gradient_quantizer,
         }
+
+
+def _needs_channels(name: str | None) -> bool:
+    """Whether an input quantizer has to be told its number of channels, as layers do, and has not been ("rsign:64")."""
+    quantizer = input_quantizer(name)
+    if quantizer is None or type(quantizer).attach is InputQuantizer.attach:
+        return False
+    return next(quantizer.parameters(), None) is None
 
 
 METHODS = {

@@ -250,7 +250,7 @@ def make_run(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Train, pack and evaluate: the row of the run, and those of its epochs. Raises as `xnornet.train.train`."""
     commit = revision()  # of the code as it is when the run begins
-    result = train(line.recipe, data=data, out=folder, resume=True, overrides=changes)
+    result = train(line.recipe, data=data, out=folder, resume=(folder / "last.ckpt").exists(), overrides=changes)
     return _row(line, result.checkpoint, commit, command_of(line.recipe, data, changes))
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from ..errors import TrainingError
+from .processes import is_first_process, unsynchronise_batch_norms
 
 __all__ = ["Divergence", "first_non_finite"]
 
@@ -24,21 +25,30 @@ class Divergence:
     marked by `found_inf`. So on a GPU the mark can be read two batches later, by when its copy has arrived and nothing
     waits for it, and the batch be run again with the very weights that it met.
 
+    What one of several processes loses all of them learn of, at the same place: each looks into its own batch, and the
+    first process says what was found.
+
     Args:
         replay: runs a batch of so many epochs and batches again, draws included, and returns the loss.
         advice: what ends the message.
+
+    Attributes:
+        processes: how many there are.
     """
 
     def __init__(self, network: nn.Module, replay: Callable[[Batch, int, int], Tensor], advice: str) -> None:
         self.network = network
         self.replay = replay
         self.advice = advice
+        self.processes = 1
         self._bad: Tensor | None = None  # () float32 on the device: 1 from the first lost step on
         self._watched: deque[tuple[_Late, Batch, int, int]] = deque()
 
     def watch_loss(self, loss: Tensor, batch: Batch, epoch: int, batch_idx: int) -> None:
         """Call after each batch's forward pass."""
         lost = 1 - torch.isfinite(loss.detach()).float()
+        if self.processes > 1:  # a message, for which a GPU makes nobody wait; gradients are sums over all already
+            distributed.all_reduce(lost, distributed.ReduceOp.MAX)
         self._bad = lost if self._bad is None else torch.maximum(self._bad, lost)
         self._watch(batch, epoch, batch_idx)
 
@@ -64,10 +74,24 @@ class Divergence:
             late, batch, epoch, batch_idx = self._watched.popleft()
             if late.value():
                 self._watched.clear()
-                cause = self._cause(batch, epoch, batch_idx)
+                cause = self._cause_of_all(batch, epoch, batch_idx)
                 raise TrainingError(f"training diverged in epoch {epoch + 1}, step {batch_idx}: {cause}; {self.advice}")
 
-    def _cause(self, batch: Batch, epoch: int, batch_idx: int) -> str:
+    def _cause_of_all(self, batch: Batch, epoch: int, batch_idx: int) -> str:
+        """What one process or another found. Raises SystemExit in all but the first."""
+        in_a_sum = "the gradient is not finite, but only in the sum over processes or parts of the batch"
+        if self.processes == 1:
+            return self._cause(batch, epoch, batch_idx) or in_a_sum
+        unsynchronise_batch_norms(self.network)
+        causes: list[str | None] = [None] * self.processes
+        distributed.all_gather_object(causes, self._cause(batch, epoch, batch_idx))
+        if not is_first_process():
+            # Not an error, after which Lightning and torchrun kill the first before it has said anything.
+            raise SystemExit(0)
+        return next((f"in process {rank} {cause}" for rank, cause in enumerate(causes) if cause), in_a_sum)
+
+    def _cause(self, batch: Batch, epoch: int, batch_idx: int) -> str | None:
+        """What was lost first, None where the batch by itself loses nothing."""
         found: list[str] = []
         with first_non_finite(self.network, found):
             loss = self.replay(batch, epoch, batch_idx)
@@ -85,7 +109,7 @@ class Divergence:
             return f"{what}, its gradient is not finite, that of {found[-1]} first"
         if not torch.nn.utils.get_total_norm([g for g in gradients if g is not None]).isfinite():
             return f"{what}, its gradient is finite, but not its norm, which gradient_clip would scale down"
-        return f"{what}, its gradient is not finite, but only in the sum over processes or parts of the batch"
+        return None
 
 
 class first_non_finite:

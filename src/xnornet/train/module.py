@@ -78,6 +78,7 @@ class Classifier(L.LightningModule):
         return batch
 
     def on_fit_start(self) -> None:
+        self.divergence.processes = self.trainer.world_size
         if self._teacher[0] is not None:
             self._teacher[0].to(self.device)
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 
 from ..errors import UsageError
 from .recipes import Recipe
 
-__all__ = ["SyncBatchNorm", "is_first_process", "process_counts", "synchronise_batch_norms"]
+__all__ = [
+    "BatchNorm",
+    "SyncBatchNorm",
+    "is_first_process",
+    "process_counts",
+    "synchronise_batch_norms",
+    "unsynchronise_batch_norms",
+]
 
 
 def is_first_process() -> bool:
@@ -48,29 +55,42 @@ def synchronise_batch_norms(network: nn.Module) -> nn.Module:
     return network
 
 
-class SyncBatchNorm(nn.BatchNorm1d):
-    """Batch norm with the statistics of all processes' batches, which have equal sizes; torch's own needs a GPU.
+def unsynchronise_batch_norms(network: nn.Module) -> None:
+    """Let every norm over all processes, torch's own too, go by this one's batch alone, in place: what runs the network
+    in one process without the others would wait for them."""
+    for module in network.modules():
+        if isinstance(module, SyncBatchNorm | nn.SyncBatchNorm):
+            module.__class__ = BatchNorm  # type: ignore[assignment]
 
-    Shape: (N, channels, ...) -> the same.
-    """
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm of any shape: (N, channels, ...) -> the same."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
             raise ValueError(f"batch norm needs (N, channels, ...), got {tuple(input.shape)}")
 
+
+class SyncBatchNorm(BatchNorm):
+    """Batch norm with the statistics of all processes' batches, which have equal sizes; torch's own needs a GPU.
+
+    Shape: (N, channels, ...) -> the same, in the same dtype; statistics of 16-bit inputs are float32.
+    """
+
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or not distributed.is_initialized():
             return super().forward(input)
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
         axes = [0, *range(2, input.dim())]
         shape = [1, -1, *[1] * (input.dim() - 2)]
         world = distributed.get_world_size()
-        mean: Tensor = all_reduce(input.mean(axes)) / world  # type: ignore[no-untyped-call]
-        centred = input - mean.view(shape)
-        variance: Tensor = all_reduce(centred.square().mean(axes)) / world  # type: ignore[no-untyped-call]
+        mean = _sum(x.mean(axes)) / world
+        centred = x - mean.view(shape)
+        variance = _sum(centred.square().mean(axes)) / world
         self._update(mean.detach(), variance.detach(), input.numel() // input.shape[1] * world)
         scale = torch.rsqrt(variance + self.eps)
         out = centred * (scale if self.weight is None else scale * self.weight).view(shape)
-        return out if self.bias is None else out + self.bias.view(shape)
+        return (out if self.bias is None else out + self.bias.view(shape)).to(input.dtype)
 
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -80,3 +100,22 @@ class SyncBatchNorm(nn.BatchNorm1d):
         share = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance * count / max(1, count - 1), share)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return _sum(grads[0])
+
+
+def _sum(x: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
+    return total

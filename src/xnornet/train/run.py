@@ -13,6 +13,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -49,6 +50,7 @@ DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSIN
 # Where a run resumes: how it is run, not what comes out but for the rounding of sums.
 MAY_DIFFER = {"checkpoint_epochs", "checkpoint_minutes", "checkpoint_steps", "compile", "devices", "num_nodes"}
 MAY_MOVE = {"data", "teacher", "init_from"}  # known by more than their paths, or no longer needed
+WITHOUT_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "Failed to find C compiler")  # Triton's the last
 FULL_OR_FORBIDDEN = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")}
 
 
@@ -91,9 +93,9 @@ def train(
         recipe: its name, or the recipe itself.
         data, method, epochs: replace the recipe's.
         out: the run folder; None: `runs/RECIPE`.
-        resume: go on from the last checkpoint in the run folder, within an epoch too; where there is none, begin. A
-            resumed run ends with the weights of one that was never interrupted, bit for bit on the same CPU with as
-            many threads.
+        resume: go on from the last checkpoint in the run folder, within an epoch too; where there is none, say so and
+            begin. A resumed run ends with the weights of one that was never interrupted, bit for bit on the same CPU
+            with as many threads.
         overrides: other values of the recipe, as text or typed; see `Recipe.override`.
         report: takes a line on what the run begins with, and one on every epoch.
 
@@ -102,9 +104,11 @@ def train(
             run.
         DataError: the data cannot be read.
         FormatError: the checkpoint to go on from is damaged.
-        TrainingError: the loss is not a number, the run folder cannot be written, or another process trains in it.
+        TrainingError: the loss is not a number, memory is not enough, the run folder cannot be written, or another
+            process trains in it.
         StoppedError: the process was told to end (SIGTERM); the run is saved, and can be resumed.
         KeyboardInterrupt: the same by Ctrl-C.
+        SystemExit: in the other processes of several, where the first says that the loss is not a number.
     """
     chosen = recipe_named(recipe) if isinstance(recipe, str) else recipe
     given = {"data": data, "method": method, "epochs": epochs}
@@ -116,12 +120,13 @@ def train(
     for which in ("train", "test"):
         if not len(images.split(which)):
             raise DataError(f"data '{images.name}': its {which} split has no images")
-    try:
-        record = Record.of(chosen, images.class_names, _model_options(chosen), origins=_origins(chosen, "teacher"))
-        network = build(record)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    _check_size(network, record)
+    with _refusals(chosen):
+        try:
+            record = Record.of(chosen, images.class_names, _model_options(chosen), origins=_origins(chosen, "teacher"))
+            network = build(record)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        _check_size(network, record)
     if chosen.precision == "16-mixed" and not torch.cuda.is_available():
         raise UsageError("precision=16-mixed: needs a GPU; a CPU takes bf16-mixed")
     devices, num_nodes = process_counts(chosen)
@@ -147,11 +152,14 @@ def _run(
         if record.epoch >= chosen.epochs:
             return TrainingResult(checkpoint, record)
         record = replace(record, recipe={**record.recipe, **{key: getattr(chosen, key) for key in MAY_MOVE}})
-    elif chosen.init_from:
-        record = replace(record, origins={**record.origins, **_origins(chosen, "init_from")})
-        begins = load_weights(network, chosen.init_from)
-        if is_first_process():
-            report(begins)
+    else:
+        if resume and is_first_process():
+            report(f"no checkpoint in {folder}: beginning")
+        if chosen.init_from:
+            record = replace(record, origins={**record.origins, **_origins(chosen, "init_from")})
+            begins = load_weights(network, chosen.init_from)
+            if is_first_process():
+                report(begins)
 
     devices, num_nodes = process_counts(chosen)
     synchronised = chosen.sync_batch_norm and devices * num_nodes > 1
@@ -235,6 +243,8 @@ def _check_size(network: nn.Module, record: Record) -> None:
         with torch.no_grad():
             network.eval()(torch.zeros(1, channels, height, width))
     except RuntimeError as error:
+        if _out_of_memory(error):
+            raise
         raise UsageError(
             f"image_size={min(height, width)}: model={record.model} cannot take images of {height} x {width} pixels "
             f"({str(error).splitlines()[0]}); give more"
@@ -287,7 +297,8 @@ def _writing(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _refusals(recipe: Recipe) -> Iterator[None]:
-    """What Lightning and torch refuse only as they go, as a UsageError of one line."""
+    """What Lightning and torch refuse only as they go, as a UsageError of one line; memory that is not there, as a
+    TrainingError."""
     try:
         yield
     except MisconfigurationException as error:
@@ -300,6 +311,25 @@ def _refusals(recipe: Recipe) -> Iterator[None]:
             f"batch_size={recipe.batch_size} accumulate={recipe.accumulate}: batch norms need more than one image at a "
             "time in each process"
         ) from error
+    except Exception as error:
+        if _out_of_memory(error):
+            size = re.search(r"tried to allocate ([\d.]+ \w+)", str(error), re.IGNORECASE)
+            raise TrainingError(
+                f"batch_size={recipe.batch_size} accumulate={recipe.accumulate}: the memory of the "
+                f"{'GPU' if isinstance(error, torch.OutOfMemoryError) else 'machine'} is not enough"
+                f"{f' ({size[1]} more were needed)' if size else ''}; give a larger accumulate, a smaller batch_size, "
+                "image_size or model.width, or precision=bf16-mixed"
+            ) from error
+        if recipe.compile and any(said in str(error) for said in WITHOUT_COMPILER):
+            raise UsageError(
+                "compile=true: torch.compile finds no working C++ compiler; install one (g++), or leave it out"
+            ) from error
+        raise
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Of a GPU, or of a CPU, whose allocator says it in words alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: " in str(error)
 
 
 @contextlib.contextmanager

@@ -130,8 +130,9 @@ class ScaledSign(WeightQuantizer):
         gradient: how ``g = dC/dW~`` becomes ``dC/dW``, by name in `GRADIENTS`: "exact" (the Jacobian, the default),
             "paper", "ste", "magnitude", "code-sgd", "code-adam". They differ mostly by a factor per filter, to which
             Adam is blind.
-        center: subtract from every latent weight the mean over its filter's input channels, before the clip after
-            each optimiser step, as the released code does. Skipped for filters of one channel, which it would zero.
+        center: subtract from every latent weight the mean over its filter's input channels, at the beginning and before
+            the clip after each optimiser step, as the released code does. Skipped for filters of one channel, which it
+            would zero.
     """
 
     bits = 1
@@ -150,9 +151,11 @@ class ScaledSign(WeightQuantizer):
             warnings.warn("filters of one input channel are not centred: that would make them zero", stacklevel=2)
 
     @torch.no_grad()
-    def initialise_(self, weight: Tensor) -> None:
+    def adopt_(self, weight: Tensor) -> None:
         if self.center:
             self.constrain_(weight)
+
+    initialise_ = adopt_
 
     def constrain_(self, weight: Tensor) -> None:
         if self.center and weight.shape[1] > 1:

@@ -204,7 +204,8 @@ class Recipe:
         """A copy with some values replaced.
 
         Args:
-            changes: by attribute name; text is parsed as the attribute's type. "model.OPTION" goes to the model.
+            changes: by attribute name; text is parsed as the attribute's type. "model.OPTION" goes to the model. Of
+                the recipe's options for its model, another "model" takes over those that it knows.
                 "image_size" is the side of the network's input in pixels: sizes of images before the crop keep their
                 proportion to it, `short_side` unless it is given too.
 
@@ -214,7 +215,7 @@ class Recipe:
         kinds = get_type_hints(Recipe)
         keys = [f.name for f in fields(self) if f.name not in ("name", "preprocess", "model_options")]
         plain: dict[str, Any] = {}
-        options = dict(self.model_options)
+        options = _options_for(str(changes.get("model", self.model)), self)
         for key, value in changes.items():
             if key == "image_size":
                 plain = {**self._of_size(_parse(key, value, int)), **plain}
@@ -239,6 +240,17 @@ class Recipe:
         except ValueError as error:
             raise UsageError(f"image_size={side}: {error}") from error
         return {"preprocess": preprocess, "short_side": tuple(round(n * scale) for n in self.short_side)}
+
+
+def _options_for(model: str, recipe: Recipe) -> dict[str, Any]:
+    """Those of a recipe's options for its model that another one knows too."""
+    options = dict(recipe.model_options)
+    if model == recipe.model or not options:
+        return options
+    from ...models import MODELS
+    from ...models import options as known  # torch comes with it
+
+    return {key: value for key, value in options.items() if model in MODELS and key in known(model)}
 
 
 def _parse(key: str, value: Any, kind: Any) -> Any:
