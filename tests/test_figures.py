@@ -74,6 +74,16 @@ def test_pictures(tmp_path: Path) -> None:
         assert all(path.stat().st_size > 10_000 for path in paths)
 
 
+def test_the_papers_point_is_named_above_its_line() -> None:
+    pytest.importorskip("matplotlib")
+    from xnornet.bench.plots import _figure_1
+
+    (axes,) = _figure_1(RESULTS).axes
+    (text,) = (text for text in axes.texts if "the paper's 58x" in text.get_text())
+    assert text.get_transform() == axes.get_xaxis_transform()
+    assert text.get_position()[1] > 1
+
+
 def test_a_figure_without_a_time_that_it_rests_on_says_which(tmp_path: Path) -> None:
     rows = [row for row in read_rows(RESULTS / "fig1.csv") if row["implementation"] != "scalar"]
     write_csv(tmp_path / "fig1.csv", rows)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from xnornet.nn import method
 from xnornet.reproduce import training
 from xnornet.reproduce.commands import changes_in, command_of
 from xnornet.reproduce.comparisons import COMPARISONS, Comparison, Line, comparison
-from xnornet.reproduce.report import markdown
+from xnornet.reproduce.report import _colours, _panels, markdown
 from xnornet.reproduce.rows import Rows
 from xnornet.reproduce.table import make
 from xnornet.reproduce.training import make_run, reproduce
@@ -374,6 +375,31 @@ def test_what_lines_differ_by_cannot_be_overridden(override: str, said: str, tmp
     changes = dict([override.split("=")])
     with pytest.raises(UsageError, match=said):
         list(reproduce(comparison("ablation"), out=tmp_path, results=tmp_path, overrides=changes))
+
+
+def test_curves_have_a_panel_a_network_or_method_and_a_colour_a_method() -> None:
+    def panels(name: str, *words: str) -> dict[str, list[str]]:
+        compared = comparison(name).only(words) if words else comparison(name)
+        return {panel: [line.label for line in lines] for panel, lines in _panels(compared.lines).items()}
+
+    assert list(panels("cifar10")) == ["VGG", "ResNet-18"]
+    assert list(panels("table1")) == list(panels("resnet18")) == list(panels("fashion")) == [""]
+    ablation = panels("ablation")
+    assert {panel: len(labels) for panel, labels in ablation.items()} == {
+        "XNOR-Net and its variants": 8,
+        "BWN and its variants": 2,
+    }
+    assert ablation["BWN and its variants"] == ["BWN", "BinaryConnect's layers: no scale"]
+    found: dict[str, set[Any]] = {}
+    for compared in COMPARISONS.values():
+        for lines in _panels(compared.lines).values():
+            colours = _colours(lines)
+            assert len(set(colours)) == len(lines), f"{compared.name}: two lines of one colour"
+            for line, colour in zip(lines, colours, strict=True):
+                if not line.teacher and not line.overrides:
+                    found.setdefault(recipe(line.recipe).method, set()).add(colour)
+    assert {"float", "bwn", "xnor", "bnn", "binaryconnect"} <= found.keys()
+    assert all(len(colours) == 1 for colours in found.values())
 
 
 def test_the_written_table_holds_what_there_is(tmp_path: Path) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..bench.colours import FURTHER, METHODS
 from ..bench.pyplot import pyplot
 from ..bench.results import read_rows
 from ..files import replacing
+from ..train.recipes import recipe
 from ..train.run import MAY_DIFFER
 from .commands import changes_in
-from .comparisons import Comparison, Row
+from .comparisons import Comparison, Line, Row
 
 __all__ = ["draw_curves", "markdown"]
 
@@ -137,23 +138,30 @@ def _median(rows: Sequence[Row], column: str) -> str:
 
 
 def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
-    """Accuracy against epoch, a panel a network: test solid, with a band from the least to the most of the seeds;
-    training dashed.
+    """Accuracy against epoch, a panel a network or method: test solid, with a band from the least to the most of the
+    seeds; training dashed. The legend has the lines as they end, best first, with their last accuracy.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
     plt = pyplot()
     rows = read_rows(curves)
-    drawn = {row["line"] for row in rows} & {line.label for line in compared.lines}
-    panels = _panels([line.label for line in compared.lines if line.label in drawn])
+    drawn = {row["line"] for row in rows}
+    panels = _panels([line for line in compared.lines if line.label in drawn])
+    most_lines = max(map(len, panels.values()))
+    below = most_lines > 5  # legends would lie on the curves
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(max(7, 5 * len(panels)), 4), constrained_layout=True, squeeze=False, sharey=True
+        1,
+        len(panels),
+        figsize=(max(7, 5 * len(panels)), 4 + 0.2 * most_lines * below),
+        constrained_layout=True,
+        squeeze=False,
+        sharey=True,
     )
     lows, mosts = [], []
-    for (name, labels), axis in zip(panels.items(), axes[0], strict=True):
+    for (name, lines), axis in zip(panels.items(), axes[0], strict=True):
         axis.set_title(name, fontsize=9)
-        low, most = _draw_panel(axis, rows, labels, name, plt.colormaps["tab20"](range(20)))
+        low, most = _draw_panel(axis, rows, lines, name, below=below)
         lows.append(low)
         mosts.append(most)
     axes[0][0].set(ylabel="top-1, %", ylim=(max(0, min(lows) - 5), min(100, max(mosts) + 2)))
@@ -167,26 +175,45 @@ def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
     plt.close(figure)
 
 
-def _panels(labels: Sequence[str]) -> dict[str, list[str]]:
-    """Labels by what stands before their comma, the network say, where all have one; else all in one."""
-    panels: dict[str, list[str]] = {}
-    apart = all(", " in label for label in labels)
-    for label in labels:
-        panels.setdefault(label.partition(", ")[0] if apart else "", []).append(label)
-    return panels or {"": []}
+def _panels(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Lines by what stands before the comma of their labels, the network say, where all have one; or by recipe, named
+    after its first line, where each has several; else all in one.
+    """
+    by_label: dict[str, list[Line]] = {}
+    by_recipe: dict[str, list[Line]] = {}
+    for line in lines:
+        by_label.setdefault(line.label.partition(", ")[0], []).append(line)
+        by_recipe.setdefault(line.recipe, []).append(line)
+    if lines and all(", " in line.label for line in lines):
+        return by_label
+    if len(by_recipe) > 1 and min(map(len, by_recipe.values())) > 1:
+        return {f"{group[0].label} and its variants": group for group in by_recipe.values()}
+    return {"": list(lines)}
+
+
+def _colours(lines: Sequence[Line]) -> list[Any]:
+    """A method's own; darker where the line is taught; others where something else is changed in it."""
+    further = iter(FURTHER)
+    found: list[Any] = []
+    for line in lines:
+        own = METHODS.get(line.overrides.get("method", recipe(line.recipe).method))
+        if own is None or line.overrides.keys() - {"method"}:
+            found.append(next(further))
+        else:
+            found.append(tuple(int(own[at : at + 2], 16) / 255 * 0.55 for at in (1, 3, 5)) if line.teacher else own)
+    return found
 
 
 def _draw_panel(
-    axes: Any, rows: Sequence[Row], labels: Sequence[str], name: str, pairs: Sequence[Any]
+    axes: Any, rows: Sequence[Row], lines: Sequence[Line], name: str, *, below: bool
 ) -> tuple[float, float]:
     """Draw the curves of some lines; return where the vertical axis may begin, and the best accuracy."""
-    colours = itertools.cycle((*pairs[::2], *pairs[1::2]))  # the usual ten, then lighter ones
-    tests, ends, most = [], [], 0.0
-    for label, colour in zip(labels, colours, strict=False):
+    tests, ends, most = [], {}, 0.0
+    for line, colour in zip(lines, _colours(lines), strict=True):
         for part, style in (("test_top1", "-"), ("train_top1", "--")):
             found: dict[int, list[float]] = {}  # seeds' accuracies by epoch; not every epoch is tested
             for row in rows:
-                if row["line"] == label and row[part]:
+                if row["line"] == line.label and row[part]:
                     found.setdefault(int(row["epoch"]), []).append(100 * float(row[part]))
             if not found:
                 continue
@@ -194,18 +221,20 @@ def _draw_panel(
             by_epoch = [found[epoch] for epoch in epochs]
             means = [statistics.mean(values) for values in by_epoch]
             most = max(most, *means)
-            told = label.removeprefix(f"{name}, ") if style == "-" else None
-            axes.plot(epochs, means, style, color=colour, label=told, linewidth=1.6 if style == "-" else 0.9)
+            (drawn,) = axes.plot(epochs, means, style, color=colour, linewidth=1.6 if style == "-" else 0.7)
             if style == "-":
                 tests += means
-                ends.append(means[-1])
+                ends[drawn] = (means[-1], line.label.removeprefix(f"{name}, "))
                 lows, highs = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
-                axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
+                axes.fill_between(epochs, lows, highs, color=colour, alpha=0.12, linewidth=0)
     axes.set(xlabel="epoch", xlim=(1, None))
     axes.grid(alpha=0.3)
-    if len(labels) > 5:  # they would lie on the curves
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8)
-    else:
-        axes.legend(loc="best", fontsize=8)
+    best_first = sorted(ends, key=lambda drawn: ends[drawn], reverse=True)
+    labels = [f"{ends[drawn][1]}: {ends[drawn][0]:.1f}" for drawn in best_first]
+    place: dict[str, Any] = {"loc": "best"}
+    if below:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
+    axes.legend(best_first, labels, fontsize=8, **place)
     # The first epochs would squeeze the rest; where a curve ends is always seen.
-    return (min(sorted(tests)[len(tests) // 10], *ends) if tests else 0.0), most
+    lowest = min(value for value, _ in ends.values()) if ends else 0.0
+    return (min(sorted(tests)[len(tests) // 10], lowest) if tests else 0.0), most
