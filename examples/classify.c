@@ -8,18 +8,25 @@
 #include <stdlib.h>
 #include <xnornet.h>
 
+/* The next number of a picture's head, or -1; comments run from # to the end of a line. */
+static int read_number(FILE* file) {
+  int number, c;
+  while ((c = fgetc(file)) == '#' || (c >= '\t' && c <= '\r') || c == ' ')
+    if (c == '#')
+      while ((c = fgetc(file)) != '\n' && c != EOF) continue;
+  return ungetc(c, file) != EOF && fscanf(file, "%9d", &number) == 1 ? number : -1;
+}
+
 /* The pixels of a file, or NULL and a line that says what is wrong. */
 static uint8_t* read_picture(const char* path, const xnornet_model* model) {
   const int height = xnornet_height(model), width = xnornet_width(model), channels = xnornet_channels(model);
   const size_t size = (size_t)height * width * channels;
   uint8_t* pixels = malloc(size);
   FILE* file = fopen(path, "rb");
-  int w = 0, h = 0, most = 0;
-  char kind = 0;
   if (!file || !pixels)
     fprintf(stderr, "%s: cannot be read\n", path);
-  else if (fscanf(file, "P%c %d %d %d", &kind, &w, &h, &most) != 4 || kind != (channels == 3 ? '6' : '5') ||
-           most != 255 || w != width || h != height)
+  else if (fgetc(file) != 'P' || fgetc(file) != (channels == 3 ? '6' : '5') || read_number(file) != width ||
+           read_number(file) != height || read_number(file) != 255)
     fprintf(stderr, "%s: give a binary %s file of %d x %d pixels, 8 bits each\n", path,
             channels == 3 ? "PPM" : "PGM", width, height);
   else if (fgetc(file) == EOF || fread(pixels, 1, size, file) != size)

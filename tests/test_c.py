@@ -428,6 +428,10 @@ def test_the_example(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run([program, model, picture], capture_output=True, text=True, check=True)
     best = xnornet.load(model).classify(picture, top=5)[0]
     assert done.stdout.splitlines() == [str(picture), *(f"  {100 * p:5.1f} %  {label}" for label, p in best)]
+    kind, rest = picture.read_bytes().split(b"\n", 1)
+    picture.write_bytes(kind + b"\n# Created by GIMP 2.10\n#\n" + rest.replace(b"\n", b" # pixels\n", 1))
+    commented = subprocess.run([program, model, picture], capture_output=True, text=True, check=True)
+    assert commented.stdout == done.stdout
     Image.new("RGB", (31, 32)).save(picture)
     done = subprocess.run([program, model, picture], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, f"{picture}: give a binary PPM file of 32 x 32 pixels, 8 bits each\n")

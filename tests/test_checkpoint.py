@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from xnornet import format
 from xnornet.errors import FormatError, TrainingError
 from xnornet.train.checkpoint import load_module, load_record
 from xnornet.train.run import train
 
+from .networks import tiny_model
 from .training import TINY, assert_same, weights
 
 
@@ -24,11 +27,21 @@ def checkpoint(tiny_data, tmp_path):
 def test_a_damaged_checkpoint_gives_one_clear_error(checkpoint, tmp_path):
     whole = checkpoint.read_bytes()
     bad = tmp_path / "bad.ckpt"
-    for damage in (b"", b"hello", whole[: len(whole) // 2], whole[:-100], b"\0" * 1000 + whole[1000:]):
+    none, cut = "not a checkpoint; make one", "a checkpoint that is truncated or damaged; copy it again"
+    for damage, said in (
+        (b"", none),
+        (b"hello", none),
+        (b"\x80\x02}q\x00.", none),  # a pickle
+        (b"\0" * 1000 + whole[1000:], none),
+        (whole[: len(whole) // 2], cut),
+        (whole[:-100], cut),
+        (whole[:1000] + b"\0" * 1000 + whole[2000:], cut),
+    ):
         bad.write_bytes(damage)
-        with pytest.raises(FormatError, match="bad.ckpt: not a checkpoint, or a damaged one") as caught:
+        with pytest.raises(FormatError, match=f"bad.ckpt: {said}") as caught:
             load_module(bad)
         assert "\n" not in str(caught.value)
+        assert "weights_only" not in str(caught.value)
     with pytest.raises(FormatError, match="no such checkpoint"):
         load_module(tmp_path / "none.ckpt")
 
@@ -43,11 +56,30 @@ class Malicious:
 def test_a_checkpoint_cannot_run_code(tmp_path):
     Malicious.target = str(tmp_path / "executed")
     torch.save({"state_dict": {}, "xnornet": Malicious()}, tmp_path / "evil.ckpt")
-    with pytest.raises(FormatError, match="evil.ckpt: not a checkpoint"):
+    said = (
+        "evil.ckpt: not a checkpoint that xnornet wrote: it holds a pickled module or other objects, which may run code"
+    )
+    with pytest.raises(FormatError, match=said):
         load_module(tmp_path / "evil.ckpt")
     assert not Path(Malicious.target).exists()
     torch.load(tmp_path / "evil.ckpt", weights_only=False)
     assert Path(Malicious.target).exists(), "the file does what it is here to prove"
+
+
+def test_modules_and_weights_of_ones_own_are_sent_to_pack(tmp_path):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3))
+    torch.save(net, tmp_path / "module.pt")
+    torch.save(net.state_dict(), tmp_path / "plain.pt")
+    for name in ("module.pt", "plain.pt"):
+        with pytest.raises(FormatError, match=r"then xnornet\.convert\.pack\(module, example_input, path\)$"):
+            load_module(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["z.ckpt", "z.safetensors"])
+def test_a_packed_model_is_recognised_whatever_its_name(name, tmp_path):
+    format.write(tiny_model(), tmp_path / name)
+    with pytest.raises(FormatError, match=f"{name}: a packed model, not a checkpoint; `xnornet unpack`"):
+        load_module(tmp_path / name)
 
 
 def change(path, edit):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +115,28 @@ def test_inspect_is_readable_in_80_columns() -> None:
     assert {"224,513,760", "56.1M", "123M"} <= set(captured.get().split())
 
 
+def test_nothing_is_lost_on_a_narrow_terminal() -> None:
+    """Each row has lines of its own where its columns do not fit; no value is cut."""
+    pytest.importorskip("torch")
+    from xnornet.models import catalogue as models
+    from xnornet.train.recipes.catalogue import catalogue as recipes
+    from xnornet.train.recipes.catalogue import values
+
+    tables = (recipes()[0], values("fashion-xnor")[0], models()[0], summarise(tiny_model()).table())
+    for table, width in itertools.product(tables, (40, 60, 80, 100, 160)):
+        console = PlainConsole(width=width)
+        with console.capture() as captured:
+            console.print(table)
+        text = captured.get()
+        assert max(map(len, text.splitlines())) <= width, (table.title, width)
+        assert "…" not in text, (table.title, width)
+        words = "".join(text.split())
+        for cell in (cell for column in table.columns for cell in column.cells):
+            # Beside others a folded cell is not in one piece.
+            assert width < 160 or all(word in text for word in str(cell).split()), (table.title, cell)
+            assert "─" in text or "━" in text or "".join(str(cell).split()) in words, (table.title, width, cell)
+
+
 def hostile(packed: Path) -> Path:
     """A model whose names and texts mean something to rich or to a terminal."""
     model = tiny_model()
@@ -190,6 +215,30 @@ def test_classify_goes_on_after_bad_images(run: Run, packed: Path, photo: Path, 
     assert records[1]["classes"]
     many = run("classify", packed, *[folder / "b.png"] * 70, folder / "a.png", "--top", "1")
     assert (many[0], len(many[1].splitlines())) == (1, 70)
+
+
+def test_classify_goes_on_after_folders_that_cannot_be_read(
+    run: Run, packed: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("loop/below", "shut/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "loop" / "below" / "l").symlink_to(".")
+    (tmp_path / "loop" / "all").symlink_to(tmp_path)
+    (tmp_path / "loop" / "self").symlink_to("self")
+    for name in ("loop/a.png", "shut/b.png"):
+        Image.open(photo).save(tmp_path / name)
+    scandir = os.scandir
+
+    def refuse(folder: Any) -> Any:  # as for a folder without permission, which root does not know
+        if os.fspath(folder).endswith("inner"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    status, out, err = run("classify", packed, tmp_path / "loop", tmp_path / "shut", photo, "--top", "1")
+    read = [tmp_path / "loop" / "a.png", tmp_path / "shut" / "b.png", photo]
+    assert (status, [line.split(": ")[0] for line in out.splitlines()]) == (1, list(map(str, read)))
+    assert err == f"xnornet: {tmp_path / 'shut' / 'inner'}: cannot be read (Permission denied)\n"
 
 
 def test_classify_reads_standard_input(run: Run, packed: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,6 +379,16 @@ def test_recipes(run: Run) -> None:
     assert "cifar10-vgg-xnor" in out
     listed = json.loads(run("recipes", "--json")[1])
     assert {"name", "model", "method", "data", "epochs", "lr"} <= listed[0].keys()
+    records = {
+        record["key"]: record for record in json.loads(run("recipes", "imagenet-alexnet-xnor-paper", "--json")[1])
+    }
+    from xnornet.train.recipes import recipe
+
+    changes = {key: record["value"] for key, record in records.items()}
+    assert recipe("imagenet-alexnet-xnor-paper").override(changes) == recipe(
+        "imagenet-alexnet-xnor-paper"
+    )  # all can be set
+    assert records["model"]["meaning"] == "a name that `xnornet models` lists."
     records = {record["key"]: record for record in json.loads(run("recipes", "fashion-xnor", "--json")[1])}
     assert records["epochs"]["value"] == 25
     assert "learning rate" in records["lr"]["meaning"]
@@ -353,6 +412,29 @@ def test_checkpoints_and_packed_files_are_told_apart(run: Run, trained: Path, pa
     )
 
 
+def test_no_file_of_the_other_kind_is_replaced(run: Run, trained: Path, packed: Path, tmp_path: Path) -> None:
+    checkpoint, link = trained / "last.ckpt", tmp_path / "link.safetensors"
+    link.symlink_to(checkpoint)
+    old = tmp_path / "old.ckpt"  # not a zip file, as torch once wrote them
+    old.write_bytes(b"\x80\x02}q\x00.")
+    before = [path.read_bytes() for path in (checkpoint, packed, old)]
+    here = "give the packed file another name"
+    for words, said in (
+        (("pack", checkpoint, "-o", checkpoint), f"{checkpoint}: is the checkpoint to pack itself; {here}"),
+        (("pack", checkpoint, "-o", link), f"{link}: is the checkpoint to pack itself; {here}"),
+        (("pack", old, "-o", old), f"{old}: is the checkpoint to pack itself; {here}"),
+        (("pack", tmp_path / "absent", "-o", link), f"{link}: a checkpoint lies there; {here}, or move it away"),
+        (
+            ("unpack", packed, "--data", "fashion-mnist-mini", "-o", packed),
+            f"{packed}: a packed model lies there; give the checkpoint another name, or move it away",
+        ),
+    ):
+        status, _, err = run(*words)
+        assert (status, err) == (2, f"xnornet: {said}\n")
+    assert before == [path.read_bytes() for path in (checkpoint, packed, old)]
+    assert run("pack", checkpoint, "-o", packed)[0] == 0  # one packed file may replace another
+
+
 def test_train_pack_eval_classify(run: Run, trained: Path, tmp_path: Path) -> None:
     packed = tmp_path / "fashion.safetensors"
     status, out, _ = run("pack", trained / "last.ckpt", "-o", packed)
@@ -365,8 +447,9 @@ def test_train_pack_eval_classify(run: Run, trained: Path, tmp_path: Path) -> No
     assert records["against_torch"]["same"] is True
     assert records["top1"] > 0.5  # one epoch; chance is 0.1
     back = tmp_path / "back.ckpt"
+    shown = "shown 2,500 images of fashion-mnist-mini"
     status, out, _ = run("unpack", packed, "-o", back)
-    assert (status, out) == (0, f"{back}: small_convnet, method xnor; train on with init_from={back}\n")
+    assert (status, out) == (0, f"{back}: small_convnet, method xnor, {shown}; train on with init_from={back}\n")
     again = json.loads(run("eval", packed, "--against-torch", back, "--json")[1])
     assert again["against_torch"]["same"] is True
     other = tmp_path / "other.safetensors"
@@ -397,6 +480,12 @@ def test_wrong_use_is_status_2(run: Run, packed: Path, tmp_path: Path) -> None:
         (["classify", packed], "IMAGE"),
         (["classify", packed, "x.png", "--threads", "0"], "threads"),
         (["classify", packed, "x.png", "--threads", "2000"], "threads"),
+        (["classify", packed, "x.png", "--top", "0"], "got '0'"),
+        (["classify", packed, "x.png", "--top=-3"], "got '-3'"),
+        (["classify", packed, ""], "word 3 of the command is empty; is a variable of the shell not set?"),
+        (["classify", "", "x.png"], "word 2 of the command is empty"),
+        (["data", ""], "word 2 of the command is empty"),
+        (["eval", packed, "--data="], "--data= is empty"),
         (["fly"], "fly"),
     ):
         status, _, err = run(*words)
@@ -433,6 +522,23 @@ def test_failures_are_status_1_and_one_line(run: Run, packed: Path, photo: Path,
         assert expected in err, (words, err)
         assert len(err.strip().splitlines()) == 1, err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_interruption_while_it_starts_is_quiet() -> None:
+    code = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from xnornet.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -322,6 +322,7 @@ class Refused(nn.Module):
         (lambda x: F.dropout(x, 0.5), "training=self.training"),
         (lambda x: x.transpose(2, 3), "aten.transpose"),
         (lambda x: F.pad(x, (1, 1, 1, 1), value=2.0), "padding with 2.0"),
+        (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), r"padding of mode 'reflect' .*padding_mode='zeros'"),
         (lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 2), "padding in front of it"),
         (lambda x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True), "ceil_mode that counts padding"),
         (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),

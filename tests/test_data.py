@@ -16,6 +16,7 @@ from PIL import Image
 
 import xnornet.data
 from xnornet.data import open_dataset
+from xnornet.data.folders import list_images
 from xnornet.data.idx import read_idx
 from xnornet.errors import DataError, UnsupportedError
 from xnornet.preprocess import Preprocess
@@ -300,6 +301,7 @@ def test_cifar10(own_cache):
 
 def test_what_is_no_data_set_is_refused_with_the_forms_there_are(tmp_path):
     for spec, message in (
+        ("", "the name is empty; give a bundled name"),
         ("fashion-mnist-maxi", "'fashion-mnist-maxi': no such data set or folder; give a bundled name"),
         (tmp_path, "nothing there that can be read; give"),
         (__file__, "is a file; give"),
@@ -345,11 +347,18 @@ assert "torch" not in sys.modules, "torch was imported"
     assert done.stderr == "", "progress bars only on a terminal"
 
 
-def test_a_link_to_itself_is_named(tmp_path):
-    (tmp_path / "train" / "a").mkdir(parents=True)
-    (tmp_path / "train" / "a" / "self").symlink_to(".")
-    with pytest.raises(DataError, match="self.*: cannot be read"):
-        open_dataset(str(tmp_path))
+def test_links_that_lead_back_are_not_followed(tmp_path):
+    """Others are, each folder once, even where two lead to each other."""
+    for folder in ("data/a/below", "data/b", "one", "two"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / folder / "i.png")
+    for link, target in (("a/self", "."), ("a/below/up", ".."), ("a/below/top", tmp_path), ("a/out", tmp_path / "one")):
+        (tmp_path / "data" / link).symlink_to(target)
+    (tmp_path / "one" / "next").symlink_to(tmp_path / "two")
+    (tmp_path / "two" / "next").symlink_to(tmp_path / "one")
+    images, others = list_images(tmp_path / "data" / "a")
+    assert (images, others) == ([b"below/i.png", b"out/i.png", b"out/next/i.png"], [])
+    assert len(open_dataset(tmp_path / "data").split("test")) == 3 + 1
 
 
 def test_images_beside_no_class_folders_are_no_classes(tmp_path):

@@ -36,7 +36,7 @@ def test_commands_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z-]+)", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    from xnornet.cli import app
+    from xnornet.cli.verbs import app
 
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for verb in re.findall(r"^xnornet ([a-z]+)", README, re.MULTILINE):

@@ -142,7 +142,9 @@ def test_messages_name_the_fault(tmp_path: Path) -> None:
         (b"", "not a packed model"),
         (good[:100], "truncated"),
         (good[:-1], "truncated"),
-        (oversized, "over the limit"),
+        (oversized, "is not a packed model, or a damaged one: .* over the limit"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "is not a packed model but a picture; .* FILE comes before IMAGE"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "is not a packed model but a picture"),
         (plain, "not a packed model"),
         (future, "version '9'"),
         (good[:-1] + bytes([good[-1] ^ 1]), "checksum"),
@@ -244,7 +246,7 @@ def test_what_json_lets_pass_is_refused() -> None:
             format.loads(data)
 
 
-@pytest.mark.parametrize("path", ["a\0b.safetensors", Path("a\0b")])
+@pytest.mark.parametrize("path", ["", "a\0b.safetensors", Path("a\0b")])
 def test_a_path_that_no_file_can_have(path: str | Path) -> None:
     with pytest.raises(FormatError, match="no name of a file"):
         format.read(path)

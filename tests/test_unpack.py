@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xnornet import UnsupportedError, format
+from xnornet import DataError, UnsupportedError, format
 from xnornet.ops import Threshold
 
 from .training import TINY
@@ -189,8 +191,12 @@ def test_another_network_is_refused():
 def test_a_packed_file_becomes_a_checkpoint_to_begin_with_and_to_teach(chosen, tiny_data, tmp_path):
     first = train(f"fashion-{chosen}", out=tmp_path / "first", overrides={**TINY, "epochs": 3, "model.width": 8})
     packed = pack_checkpoint(first.checkpoint, tmp_path / "m.safetensors")
-    record = unpack_checkpoint(packed, tmp_path / "again.ckpt", tiny_data.split("train"))
-    assert (record.test_top1, record.epoch) == (first.test_top1, 3)
+    record, images = unpack_checkpoint(packed, tmp_path / "again.ckpt", tiny_data)
+    assert (record.test_top1, record.epoch, images) == (first.test_top1, 3, len(tiny_data.split("train")))
+    others = dataclasses.replace(tiny_data, class_names=tuple("abcdefghij"))
+    with pytest.raises(DataError, match="class 0 is 'a' in the data.*give the data that the model was trained on"):
+        unpack_checkpoint(packed, tmp_path / "other.ckpt", others)
+    assert not (tmp_path / "other.ckpt").exists()
     again = pack_checkpoint(tmp_path / "again.ckpt", tmp_path / "again.safetensors")
     assert again.provenance == packed.provenance
     for op, other in zip(packed.ops, again.ops, strict=True):
@@ -217,7 +223,7 @@ def test_files_of_other_modules_are_refused(tiny_data, tmp_path):
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
     packed = lower(module, torch.zeros(1, 3, 4, 4))
     with pytest.raises(UnsupportedError, match="does not say which network it was packed from"):
-        unpack_checkpoint(packed, tmp_path / "m.ckpt", tiny_data.split("train"))
+        unpack_checkpoint(packed, tmp_path / "m.ckpt", tiny_data)
     assert not (tmp_path / "m.ckpt").exists()
 
 

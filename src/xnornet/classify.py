@@ -57,17 +57,23 @@ def classify(model: Model, names: Iterable[str], top: int) -> Iterator[Classifie
     images = _images(names)
     with ThreadPoolExecutor(cores()) as pool:  # Pillow decodes outside Python's lock
         while batch := list(islice(images, _BATCH)):
-            found = list(pool.map(lambda name: _pixels(model, name), batch))
+            found = list(pool.map(lambda image: image[1] or _pixels(model, image[0]), batch))
             pixels = [item for item in found if not isinstance(item, str)]
             classes = iter(model.top_classes(np.stack(pixels), top) if pixels else ())
-            for name, item in zip(batch, found, strict=True):
+            for (name, _), item in zip(batch, found, strict=True):
                 yield Classified(name, None, item) if isinstance(item, str) else Classified(name, next(classes))
 
 
-def _images(names: Iterable[str]) -> Iterator[str]:
+def _images(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Images, and folders that there are none of, with why not; images have no such text."""
     for name in names:
-        below = list_images(Path(name))[0] if name != STANDARD_INPUT and os.path.isdir(name) else []
-        yield from (os.path.join(name, os.fsdecode(image)) for image in below) if below else (name,)
+        if name == STANDARD_INPUT or not os.path.isdir(name):
+            yield name, ""
+            continue
+        faults: list[tuple[str, str]] = []
+        below, _ = list_images(Path(name), faults=faults)
+        yield from ((os.path.join(name, os.fsdecode(image)), "") for image in below)
+        yield from faults if below or faults else [(name, f"{name}: a folder without images")]
 
 
 def _pixels(model: Model, name: str) -> npt.NDArray[np.uint8] | str:
@@ -76,8 +82,6 @@ def _pixels(model: Model, name: str) -> npt.NDArray[np.uint8] | str:
     try:
         if name == STANDARD_INPUT:
             image = open_named(io.BytesIO(sys.stdin.buffer.read()), "standard input")
-        elif os.path.isdir(name):
-            raise DataError(f"{name}: a folder without images")
         return model.preprocess.pixels(image)
     except DataError as error:
         return str(error)

@@ -29,6 +29,7 @@ __all__ = ["MAX_HEADER", "dumps", "loads", "read", "write"]
 _READABLE = ("1", "2", "3", "4")
 _PLAIN, _WITH_FLOAT16 = "3", "4"  # that are written: files without such weights are for older releases too
 MAX_HEADER = 16 << 20  # bytes
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin
 _NO_DIGEST = "0" * 64
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
@@ -63,7 +64,7 @@ def read(path: str | Path) -> PackedModel:
         FormatError: it is missing, truncated, damaged, of another version, describes an impossible model, or does not
             fit into memory.
     """
-    if "\0" in str(path):
+    if not str(path) or "\0" in str(path):
         raise FormatError(f"{path!r}: no name of a file")
     try:
         return loads(_bytes(Path(path)))
@@ -154,8 +155,12 @@ def _header(data: bytes, size: float) -> tuple[dict[str, Any], dict[str, Any]]:
         raise FormatError("is a checkpoint, not a packed model; make one of it with `xnornet pack`")
     if len(data) < 8 or length < 2:
         raise FormatError("is not a packed model; make one with `xnornet pack`")
+    if data.startswith(_PICTURES):
+        raise FormatError("is not a packed model but a picture; on the command line FILE comes before IMAGE")
     if length > MAX_HEADER:
-        raise FormatError(f"header of {length} bytes is over the limit of {MAX_HEADER}; not a packed model, or damaged")
+        raise FormatError(
+            f"is not a packed model, or a damaged one: a header of {length} bytes is over the limit of {MAX_HEADER}"
+        )
     if 8 + length > len(data):
         raise FormatError(f"is truncated: the header takes {8 + length} bytes, the file has {len(data)}")
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from .bits import BitArray
@@ -15,7 +14,7 @@ from .codes import CodeArray
 from .format import dumps
 from .graph import PackedModel
 from .ops import Op
-from .terminal import visible
+from .terminal import FittedTable, visible
 
 __all__ = ["Row", "Summary", "summarise"]
 
@@ -81,13 +80,18 @@ class Summary:
             "float_macs": self.total(16, "macs") + self.total(32, "macs"),
         }
 
-    def table(self) -> Table:
-        """For people: one row an op, then the totals. Fits 80 columns: texts are folded, numbers never."""
+    def table(self) -> FittedTable:
+        """For people: one row an op, then the totals. Fits 80 columns: texts are folded, numbers never.
+
+        In fewer, each row has lines of its own.
+        """
         ratio = f"{self.float_bytes / self.file_bytes:.1f}x less than {self.float_bytes:,} in float32"
         title = f"Packed model: {self.file_bytes:,} bytes, {ratio}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        table = FittedTable(
+            title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+        )
         for heading in ("layer", "op", "output"):
-            table.add_column(heading, overflow="fold", min_width=10)
+            table.add_column(heading, min_width=10)
         for heading in ("bits", "weights", "weight\nbytes", "other\nbytes", "MACs"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in self.rows:
@@ -103,8 +107,9 @@ class Summary:
         table.add_section()
         for bits in sorted({1, 32, *(row.weight_bits for row in self.rows if row.weight_bits)}):
             weights, taken, macs = (self.total(bits, what) for what in ("weights", "weight_bytes", "macs"))
-            note = f"{4 * weights / taken:.3g}x less" if bits < 32 and taken else ""
-            table.add_row(f"{bits}-bit weights", note, "", str(bits), _short(weights), f"{taken:,}", "", _short(macs))
+            note = f", {4 * weights / taken:.3g}x less" if bits < 32 and taken else ""
+            numbers = (str(bits), _short(weights), f"{taken:,}", "", _short(macs))
+            table.add_row(f"{bits}-bit weights{note}", "", "", *numbers)
         other = sum(row.other_bytes for row in self.rows)
         table.add_row("scales, biases, thresholds", "", "", "", "", "", f"{other:,}", "")
         table.add_row("header", "", "", "", "", "", f"{self.header_bytes:,}", "")

@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from .errors import UsageError, XnornetError
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from .evaluate import Progress
 
 __all__ = [
+    "FittedTable",
     "PlainConsole",
     "console",
     "located",
@@ -53,6 +58,42 @@ class PlainConsole(Console):
 
 
 console = PlainConsole()
+
+
+class FittedTable(Table):
+    """A table that loses nothing on a narrow terminal: where its columns do not fit, each row has lines of its own."""
+
+    def add_column(self, header: Any = "", *args: Any, overflow: Any = "fold", **options: Any) -> None:
+        super().add_column(header, *args, overflow=overflow, **options)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self._least(console, options) <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        yield Text(str(self.title), style="italic", overflow="fold")
+        columns = [list(column.cells) for column in self.columns]
+        headings = [" ".join(str(column.header).split()) for column in self.columns]
+        for first, *cells in zip(*columns, strict=True):
+            yield Text(visible(str(first)), overflow="fold")
+            told = [f"{heading}: {cell}" for heading, cell in zip(headings[1:], cells, strict=True) if str(cell)]
+            lines: list[str] = []  # broken between values first
+            for item in map(visible, told):
+                if lines and cell_len(f"{lines[-1]}; {item};") <= options.max_width - 4:
+                    lines[-1] += f"; {item}"
+                else:
+                    lines = [*lines[:-1], *(f"{line};" for line in lines[-1:]), item]
+            yield Padding(Text("\n".join(lines), overflow="fold"), (0, 0, 0, 4), expand=False)
+
+    def _least(self, console: Console, options: ConsoleOptions) -> int:
+        """The width in which no column is narrower than a word of it, or than its `min_width`, or `no_wrap` lets it."""
+        wide = options.update(width=sum(len(str(cell)) + 8 for column in self.columns for cell in column.cells) + 999)
+        least = Measurement.get(console, wide, self).maximum
+        for column in self.columns:
+            if not column.no_wrap:
+                sizes = [Measurement.get(console, wide, cell) for cell in (column.header, *column.cells)]
+                widest = max(max(size.maximum for size in sizes), column.min_width or 0)
+                least -= widest - (column.min_width or max(size.minimum for size in sizes))
+        return least
 
 
 def show(table: tuple[Any, list[dict[str, Any]]], as_json: bool) -> None:

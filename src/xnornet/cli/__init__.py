@@ -1,27 +1,17 @@
-"""The `xnornet` command, verb by verb."""
+"""The `xnornet` command. Its verbs are imported late, so that Ctrl-C ends it quietly from the first moment on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 
-from . import inference, measuring, training
-from .app import app, main
+__all__ = ["main"]
 
-__all__ = ["app", "main"]
 
-_VERBS: dict[str, Callable[..., object]] = {  # in the order of the help
-    "train": training.train,
-    "recipes": training.recipes,
-    "models": training.models,
-    "pack": training.pack,
-    "unpack": training.unpack,
-    "inspect": inference.inspect,
-    "zoo": inference.zoo,
-    "classify": inference.classify,
-    "data": inference.data_,
-    "eval": inference.eval_,
-    "bench": measuring.bench,
-    "reproduce": measuring.reproduce,
-}
-for name, verb in _VERBS.items():
-    app.command(name=name)(verb)
+def main() -> None:
+    """Entry point: run a verb, and end with its status."""
+    try:
+        from .verbs import run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)

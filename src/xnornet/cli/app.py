@@ -33,8 +33,8 @@ __all__ = [
     "app",
     "complain",
     "given_words",
-    "main",
     "refuse",
+    "run",
 ]
 
 
@@ -71,8 +71,8 @@ FILE = typer.Argument(metavar="FILE", help="A packed model (.safetensors), or th
 PackedFile = Annotated[Path, FILE]
 
 
-def main() -> None:
-    """Entry point: run a verb, turn errors into one line and a status."""
+def run() -> None:
+    """Run a verb, turn errors into one line and a status."""
     for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -82,11 +82,12 @@ def main() -> None:
         log.handlers[0].setFormatter(_LogLine())
     warnings.filterwarnings("ignore", module="PIL")  # odd but readable images; the unreadable are reported by us
     try:
+        _refuse_empty(sys.argv[1:])
         status = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except typer.TyperException as error:
-        complain(error.format_message())
+        complain(error.format_message() + _value_of(error))
         sys.exit(2)
     except (XnornetError, OSError, MemoryError) as error:
         if os.environ.get("XNORNET_DEBUG"):
@@ -113,6 +114,26 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory ({' '.join(str(error).split()) or 'it ran out'}); give less at once, or free some"
     return " ".join(str(error).split())
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """Raises UsageError: an empty word would be taken for the current folder, say."""
+    for number, word in enumerate(words, 1):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            what = word if word else f"word {number} of the command"
+            raise UsageError(f"{what} is empty; is a variable of the shell not set? Leave it out, or give a value")
+
+
+def _value_of(error: typer.TyperException) -> str:
+    """What was given for an option that is refused, where the message does not say so."""
+    names = getattr(getattr(error, "param", None), "opts", ())
+    given = ""
+    for word, following in zip(sys.argv[1:], [*sys.argv[2:], ""], strict=True):
+        if word in names:
+            given = following
+        elif word.partition("=")[0] in names:
+            given = word.partition("=")[2]
+    return f", got '{given}'" if given and given not in error.format_message() else ""
 
 
 @app.callback(invoke_without_command=True)

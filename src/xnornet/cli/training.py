@@ -103,6 +103,8 @@ def pack(
 ) -> None:
     """Turn a trained network into one small file that runs without torch.
 
+    A module of your own is packed in Python: `xnornet.convert.pack(module, example_input, path)`.
+
     Example: `xnornet pack runs/fashion-xnor/last.ckpt -o fashion.safetensors`
     """
     need_training_extra()
@@ -133,11 +135,11 @@ def unpack(
     from ..format import read
 
     packed = read(located(file))
-    split = data_of(file, packed, data).split("train")
+    source = data_of(file, packed, data)
     try:
         with progress_bar("batch norms") as progress:
-            record = unpack_checkpoint(packed, output, split, progress=progress)
+            record, images = unpack_checkpoint(packed, output, source, progress=progress)
     except UnsupportedError as error:
         raise UnsupportedError(f"{file}: {error}") from error
-    what = f"{record.model}, method {record.method}"
+    what = f"{record.model}, method {record.method}, shown {images:,} images of {source.name}"
     console.print(f"{output}: {what}; train on with init_from={output}", soft_wrap=True)

@@ -9,6 +9,7 @@ import torch
 from ..graph import PackedModel
 from ..train.checkpoint import load_module
 from .from_torch import pack
+from .target import refuse_checkpoint
 
 __all__ = ["pack_checkpoint"]
 
@@ -25,10 +26,12 @@ def pack_checkpoint(checkpoint: str | Path, path: str | Path, *, float16: bool =
         What was written.
 
     Raises:
+        UsageError: a checkpoint lies at `path`.
         FormatError: the checkpoint is missing, damaged or foreign.
         UnsupportedError: as `pack`.
         OSError: the file cannot be written; nothing is left behind.
     """
+    refuse_checkpoint(path, checkpoint)
     module, record = load_module(checkpoint)
     height, width, channels = record.preprocess.output_shape
     plain = record.to_plain()

@@ -9,11 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..data import Split, Unreadable
-from ..errors import UnsupportedError
-from ..evaluate import Progress, batches
+from ..data import ImageData, Split, Unreadable
+from ..errors import DataError, UnsupportedError
+from ..evaluate import Progress, batches, other_classes
 from ..graph import PackedModel
 from ..train.checkpoint import AtomicCheckpoints, Record, build, weights_checkpoint
+from .target import refuse_packed
 from .unpack import settle, unpack
 
 __all__ = ["unpack_checkpoint"]
@@ -22,8 +23,8 @@ _SETTLE_IMAGES = 2048  # a norm of CIFAR-10's last layers sees one number of eac
 
 
 def unpack_checkpoint(
-    model: PackedModel, checkpoint: str | Path, images: Split, *, progress: Progress | None = None
-) -> Record:
+    model: PackedModel, checkpoint: str | Path, data: ImageData, *, progress: Progress | None = None
+) -> tuple[Record, int]:
     """Write a checkpoint that computes what a packed model of `xnornet pack` does: for `init_from` and `teacher`.
 
     What is not in the file, magnitudes of latent weights and what batch norms see, is drawn and measured: see `unpack`
@@ -32,19 +33,24 @@ def unpack_checkpoint(
     Args:
         model: what was packed.
         checkpoint: to write.
-        images: that the norms are shown, some 2,000 of them: those the network was trained on.
+        data: what the network was trained on: some 2,000 images of the training split are shown to the norms.
         progress: told of them.
 
     Returns:
-        What the checkpoint says of itself.
+        What the checkpoint says of itself, and how many images the norms were shown.
 
     Raises:
+        UsageError: a packed model lies where the checkpoint is to be.
         UnsupportedError: it was packed from another module than a network of `xnornet train`, or by an older release
             that built it otherwise.
-        DataError: the images cannot be read.
+        DataError: the data's classes are not the model's, or the images cannot be read.
         TrainingError: the checkpoint cannot be written; nothing is left behind.
     """
+    refuse_packed(checkpoint)
     record = _record(model)
+    if other := other_classes(data.class_names, model.labels, "data"):
+        raise DataError(f"{other}; give the data that the model was trained on")
+    images = data.split("train")
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the same file gives the same checkpoint
@@ -52,9 +58,11 @@ def unpack_checkpoint(
     except (ValueError, TypeError) as error:
         raise UnsupportedError(f"its network cannot be built here ({error})") from error
     unpack(model, network)
-    settle(network, _some(images, model, progress))
+    few = _Every(images, max(1, len(images) // _SETTLE_IMAGES))
+    unreadable = Unreadable(len(few))
+    settle(network, _inputs(few, model, unreadable, progress))
     AtomicCheckpoints().save_checkpoint(weights_checkpoint(network, record), checkpoint)
-    return record
+    return record, len(few) - len(unreadable)
 
 
 def _record(model: PackedModel) -> Record:
@@ -82,15 +90,14 @@ def _record(model: PackedModel) -> Record:
         ) from error
 
 
-def _some(split: Split, model: PackedModel, progress: Progress | None) -> Iterator[Tensor]:
-    """Images from all over the split, as the network takes them."""
-    few = _Every(split, max(1, len(split) // _SETTLE_IMAGES))
-    for pixels, _, _ in batches(few, model.preprocess, 64, Unreadable(len(few)), progress):
+def _inputs(images: Split, model: PackedModel, unreadable: Unreadable, progress: Progress | None) -> Iterator[Tensor]:
+    """Images as the network takes them."""
+    for pixels, _, _ in batches(images, model.preprocess, 64, unreadable, progress):
         yield torch.from_numpy(model.preprocess.normalise(pixels)).permute(0, 3, 1, 2).contiguous()
 
 
 class _Every:
-    """Every nth image of a split."""
+    """Every nth image of a split, so from all over it."""
 
     def __init__(self, split: Split, n: int) -> None:
         self.split, self.n = split, n

@@ -108,22 +108,51 @@ def _difference(splits: dict[str, Path], classes: dict[str, tuple[str, ...]]) ->
     return f"{' and '.join(lacking)}; the splits must have the same classes"
 
 
-def list_images(folder: Path, part: str = "") -> tuple[list[bytes], list[str]]:
-    """The images in a folder, or in a part of it, and the other files, as paths from `folder`, sorted."""
+def list_images(
+    folder: Path, part: str = "", faults: list[tuple[str, str]] | None = None
+) -> tuple[list[bytes], list[str]]:
+    """The images in a folder, or in a part of it, and the other files, as paths from `folder`, sorted.
+
+    Links are followed, but for those that lead back into the tree, and each folder that they lead to once.
+
+    Args:
+        faults: takes the folders that cannot be read and why; None: the first of them is an error.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
     images, others, waiting = [], [], [part]
+    linked = {os.path.realpath(folder / part)}
     extensions = Image.registered_extensions().items()
     endings = tuple(ending for ending, kind in extensions if kind in Image.OPEN and kind not in DRAWINGS)
     while waiting:
         below = waiting.pop()
-        with _scan(folder / below) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                path = os.path.join(below, entry.name)
-                if entry.is_dir():
-                    waiting.append(path)
-                elif entry.name.lower().endswith(endings):
-                    images.append(os.fsencode(path))
-                else:
-                    others.append(path)
+        try:
+            with _scan(folder / below) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    path = os.path.join(below, entry.name)
+                    if entry.is_symlink() and os.path.isdir(entry.path):
+                        if _is_new(os.path.realpath(entry.path), linked):
+                            waiting.append(path)
+                    elif entry.is_dir(follow_symlinks=False):
+                        waiting.append(path)
+                    elif entry.name.lower().endswith(endings):
+                        images.append(os.fsencode(path))
+                    else:
+                        others.append(path)
+        except DataError as error:
+            if faults is None:
+                raise
+            faults.append((os.path.join(folder, below), str(error)))
     return sorted(images), sorted(others)
+
+
+def _is_new(target: str, known: set[str]) -> bool:
+    """Whether a link's target lies outside of known trees, nor holds one; it is known from now on."""
+    path = Path(target)
+    if any(path.is_relative_to(tree) or Path(tree).is_relative_to(path) for tree in known):
+        return False
+    known.add(target)
+    return True

@@ -40,6 +40,8 @@ def open_dataset(spec: str | Path) -> ImageData:
         UnsupportedError: `datasets` is needed and not installed.
     """
     name = str(spec)
+    if not name:
+        raise DataError(f"data '': the name is empty; give {_FORMS}")
     if name in BUNDLED:
         return open_idx_folder(Path(__file__).with_name(name), name)
     if name.startswith("hf:"):

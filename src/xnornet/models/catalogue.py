@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-
 from ..nn import Method
+from ..terminal import FittedTable
 from .registry import MODELS, default_classes, image_size, options
 from .sizes import size_of
 
 __all__ = ["catalogue"]
 
 
-def catalogue(method: str | Method = "xnor") -> tuple[Table, list[dict[str, Any]]]:
+def catalogue(method: str | Method = "xnor") -> tuple[FittedTable, list[dict[str, Any]]]:
     """Every architecture as built by this method, for as many classes and pixels as it was published with.
 
     Returns:
@@ -25,7 +24,7 @@ def catalogue(method: str | Method = "xnor") -> tuple[Table, list[dict[str, Any]
         ValueError: an unknown method.
     """
     records: list[dict[str, Any]] = []
-    table = Table(title=f"Architectures, method {method if isinstance(method, str) else method.name}")
+    table = FittedTable(title=f"Architectures, method {method if isinstance(method, str) else method.name}")
     table.add_column("name", no_wrap=True)
     for heading in ("pixels", "classes", "parameters", "quantized", "MACs"):
         table.add_column(heading, justify="right", no_wrap=True)

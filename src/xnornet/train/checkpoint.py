@@ -30,6 +30,8 @@ __all__ = [
     "Record",
     "build",
     "fingerprint",
+    "is_packed",
+    "is_zip",
     "load_module",
     "load_record",
     "load_weights",
@@ -41,6 +43,7 @@ KEY = "xnornet"  # of the record among Lightning's own entries
 TALLY_KEY = "xnornet_tally"  # of the sums over the unfinished epoch
 TO_RESUME = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", TALLY_KEY)
 RECORD_VERSION = 1
+_PACK = "xnornet.convert.pack(module, example_input, path)"  # what packs a module of one's own
 NETWORK_PREFIX = "network."  # `Classifier.network` in the state dict
 
 
@@ -202,25 +205,49 @@ def load_record(path: str | Path) -> Record:
 def _load(path: Path) -> tuple[dict[str, Any], Record]:
     if not path.is_file():
         raise FormatError(f"{path}: no such checkpoint")
+    if is_packed(path):
+        raise FormatError(f"{path}: a packed model, not a checkpoint; `xnornet unpack` makes one of it")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything at damaged bytes
-        raise FormatError(
-            f"{path}: not a checkpoint, or a damaged one ({_first_line(error)}); train again, or fetch it again"
-        ) from error
-    if _is_packed(path):
-        raise FormatError(f"{path}: a packed model, not a checkpoint; `xnornet unpack` makes one of it")
+        raise FormatError(f"{path}: {_why_not(path)}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
-        raise FormatError(f"{path}: a checkpoint, but not one that xnornet wrote; make one with `xnornet train`")
+        raise FormatError(
+            f"{path}: a checkpoint, but not one that xnornet wrote; make one with `xnornet train`, or load these "
+            f"weights into your own module, then {_PACK}"
+        )
     try:
         return checkpoint, Record.from_plain(checkpoint[KEY])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FormatError(f"{path}: its record cannot be read: {_first_line(error)}") from error
 
 
-def _is_packed(path: Path) -> bool:
+def is_packed(path: Path) -> bool:
+    """Whether a file begins as a packed model does."""
     with path.open("rb") as file:
         return b'{"__metadata__":{"format":"xnornet"' in file.read(64)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as torch.save has it."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _why_not(path: Path) -> str:
+    """Why torch does not load a file as data: in our words, since its own advise to run the code in it."""
+    if not is_zip(path):
+        return "not a checkpoint; make one with `xnornet train`"
+    try:
+        objects = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # as torch.load
+        objects = []
+    if objects:
+        return (
+            "not a checkpoint that xnornet wrote: it holds a pickled module or other objects, which may run code when "
+            f"they are loaded; where you trust it load it yourself, then {_PACK}"
+        )
+    return "a checkpoint that is truncated or damaged; copy it again, or train again"
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from rich.markdown import Markdown
-from rich.table import Table
 
-from ..terminal import console, print_json, show
+from ..terminal import FittedTable, console, print_json, show
 from .index import entries, named
 from .locate import where
 
@@ -20,10 +19,10 @@ def print_models(as_json: bool) -> None:
     if not models and not as_json:
         console.print("no models are published yet")
         return
-    table = Table(title="Published models; every verb takes their names", title_justify="left")
+    table = FittedTable(title="Published models; every verb takes their names", title_justify="left")
     for heading in ("name", "task", "top-1", "bytes", "where", "what"):
         right = heading in ("top-1", "bytes")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=heading == "name", overflow="fold")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading == "name")
     records = []
     for entry in models:
         place, top1 = where(entry), f"{entry.test_top1:.2%}"

@@ -54,13 +54,11 @@ def _pad(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
     amount = [*args["pad"], 0, 0, 0, 0][:4]
     value = float(args["value"] or 0)
-    if (
-        args.get("mode", "constant") != "constant"
-        or len(args["pad"]) > 4
-        or min(amount) < 0
-        or x.padding
-        or x.rank != 4
-    ):
+    if not any(args["pad"]):
+        return x
+    if (mode := args.get("mode", "constant")) != "constant":
+        raise Refusal(f"padding of mode '{mode}'", "pad with zeros (padding_mode='zeros')")
+    if len(args["pad"]) > 4 or min(amount) < 0 or x.padding or x.rank != 4:
         raise Refusal(f"padding {args['pad']}", "pad height and width once, by a constant, before a convolution")
     if value not in ((-1.0, 0.0, 1.0) if x.is_bits else (0.0,)):
         raise Refusal(f"padding with {value}", "signs are padded with -1, 0 or 1, real values with 0")

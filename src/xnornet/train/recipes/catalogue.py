@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-
+from ...terminal import FittedTable
 from . import RECIPES, Recipe, recipe
 
 __all__ = ["catalogue", "meanings", "values"]
 
+# What the docstring says in terms of Python.
+_IN_A_SHELL = {
+    "model": "a name that `xnornet models` lists.",
+    "method": 'as --method: "float", "bwn", "xnor", "dorefa:1,2", ... (docs/methods.md).',
+    "data": "as --data: a bundled name, a folder, or hf:NAME.",
+    "image_size": "side of the network's input in pixels; sizes of images before the crop keep their proportion to it.",
+}
 
-def catalogue() -> tuple[Table, list[dict[str, Any]]]:
+
+def catalogue() -> tuple[FittedTable, list[dict[str, Any]]]:
     """Every recipe in a line: a table, and the same as records."""
-    table = Table(title="Recipes; `xnornet recipes NAME` shows one, KEY=VALUE changes it")
+    table = FittedTable(title="Recipes; `xnornet recipes NAME` shows one, KEY=VALUE changes it")
     for heading in ("name", "model", "method", "data", "pixels", "epochs", "batch", "optimiser", "lr"):
         table.add_column(heading, no_wrap=heading == "name")
     records = []
@@ -38,27 +45,39 @@ def catalogue() -> tuple[Table, list[dict[str, Any]]]:
     return table, records
 
 
-def values(name: str) -> tuple[Table, list[dict[str, Any]]]:
-    """Every KEY of a recipe with its value there and what it means: a table, and the same as records.
+def values(name: str) -> tuple[FittedTable, list[dict[str, Any]]]:
+    """Every KEY that `train` takes for a recipe, its value there and what it means: a table, and the same as records.
 
     Raises:
         UsageError: an unknown recipe.
     """
     chosen = recipe(name)
-    means = meanings()
-    table = Table(
-        title=f"{name}: each KEY and its value; besides, image_size=N and model.OPTION=VALUE (xnornet models)"
-    )
+    means = {**meanings(), **_IN_A_SHELL}
+    # How images are normalised is the recipe's own; of its record only the size can be changed.
+    held = {**asdict(chosen), "image_size": min(chosen.preprocess.size)}
+    held |= {f"model.{option}": value for option, value in chosen.model_options.items()}
+    means |= {key: "an option of the model." for key in held if key.startswith("model.")}
+    records = [
+        {"key": key, "value": value, "meaning": means[key]}
+        for key, value in held.items()
+        if key not in ("name", "preprocess", "model_options")
+    ]
+    table = FittedTable(title=f"{name}: each KEY and its value; besides, model.OPTION=VALUE (xnornet models)")
     table.add_column("KEY", no_wrap=True)
     table.add_column("value")
     table.add_column("what it means")
-    plain = asdict(chosen)
-    records = [{"key": f.name, "value": plain[f.name], "meaning": means[f.name]} for f in fields(Recipe)]
     for record in records:
-        value = getattr(chosen, record["key"])
-        shown = f"{value:g}" if isinstance(value, float) else str(value) if value != "" else "(none)"
-        table.add_row(record["key"], shown, record["meaning"])
+        table.add_row(record["key"], _written(record["value"]) or "(none)", record["meaning"])
     return table, records
+
+
+def _written(value: Any) -> str:
+    """As a command line gives it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(":".join(map(_written, part)) if isinstance(part, tuple) else _written(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def meanings() -> dict[str, str]:
