@@ -102,8 +102,8 @@ def _windows_wheel(python: Path, target: str, out: Path) -> Path:
     shutil.copy(ROOT / "cmake" / "windows" / "pyconfig.h", here / "include")
     # What python3.dll has under these names is found when the module is loaded; here only the names are needed, and
     # nanobind comes with a list of them.
-    folder = Path(_run([str(python), "-c", "import nanobind; print(nanobind.cmake_dir())"]).strip())
-    names = [line.removeprefix("-U _") for line in (folder / "darwin-ld-cpython.sym").read_text().splitlines()]
+    nanobind = Path(_run([str(python), "-c", "import nanobind; print(nanobind.cmake_dir())"]).strip())
+    names = [line.removeprefix("-U _") for line in (nanobind / "darwin-ld-cpython.sym").read_text().splitlines()]
     (here / "python3.def").write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *names, ""]))
     _run([_zig(), "dlltool", "-m", "i386:x86-64", "-d", str(here / "python3.def"), "-l", str(here / "python3.lib")])
     library = "python{}{}.lib".format(*_version(python))  # CMake wants one whose name says the version
@@ -113,8 +113,8 @@ def _windows_wheel(python: Path, target: str, out: Path) -> Path:
         "Python_LIBRARY": here / library,
         "Python_SABI_LIBRARY": here / "python3.lib",
     }
-    with tempfile.TemporaryDirectory() as folder_of_raw:
-        raw = _compiled(python, target, "x86_64-windows-gnu", Path(folder_of_raw), {}, defines)
+    with tempfile.TemporaryDirectory() as folder:
+        raw = _compiled(python, target, "x86_64-windows-gnu", Path(folder), {}, defines)
         tags = ["--python-tag", "cp{}{}".format(*STABLE), "--abi-tag", "abi3", "--platform-tag", "win_amd64"]
         name = _run([sys.executable, "-m", "wheel", "tags", "--remove", *tags, str(raw)]).split()[-1]
         return Path(shutil.move(raw.with_name(name), out / name))
