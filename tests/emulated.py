@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 EMULATOR = "qemu-aarch64"
 TOOLS = ("apt-get", "dpkg-deb", EMULATOR)
@@ -71,6 +70,6 @@ def packages(wheels: Path, site: Path, minor: str, platforms: list[str], *versio
         zipfile.ZipFile(wheel).extractall(site)
 
 
-def run(*command: str | Path, **options: Any) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, **options)
+def run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
