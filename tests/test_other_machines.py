@@ -102,6 +102,13 @@ def test_aarch64(tmp_path: Path) -> None:
     run_engine_tests(python, site, "--deselect", "tests/test_engine_runtime.py::test_fork")
 
 
+def example(folder: Path) -> tuple[Path, Path, list[str]]:
+    """A model, a picture, made in `folder`, and what examples/classify.c is to say of it after its name."""
+    model, picture = locate("cifar10-xnor"), folder / "picture.ppm"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(picture)
+    return model, picture, [f"  {100 * p:5.1f} %  {label}" for label, p in load(model).classify(picture, top=5)[0]]
+
+
 @pytest.mark.arm
 @needs_builders
 @needs_emulator
@@ -111,14 +118,10 @@ def test_the_c_library_for_aarch64(tmp_path: Path) -> None:
     build_by_the_page("### For another machine")
     for built in ("classify", "installed/lib/libxnornet.so.0"):
         shutil.copy(ROOT / "build" / "c-arm" / built, tmp_path)
-    picture = tmp_path / "picture.ppm"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(picture)
-    model = locate("cifar10-xnor")
+    model, picture, lines = example(tmp_path)
     program = [EMULATOR, "-cpu", PROCESSOR, "-L", ARM / "root", tmp_path / "classify", model, picture]
     done = subprocess.run(program, capture_output=True, text=True)
-    best = load(model).classify(picture, top=5)[0]
-    expected = [str(picture), *(f"  {100 * p:5.1f} %  {label}" for label, p in best)]
-    assert done.stdout.splitlines() == expected, done.stderr
+    assert done.stdout.splitlines() == [str(picture), *lines], done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +177,9 @@ def test_the_c_library_for_windows(windows: Windows, tmp_path: Path) -> None:
     build_by_the_page("### For Windows")
     for built in ("classify.exe", "installed/bin/xnornet.dll"):
         shutil.copy(ROOT / "build" / "c-windows" / built, tmp_path)
-    picture = tmp_path / "picture.ppm"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(picture)
-    model = locate("cifar10-xnor")
+    model, picture, lines = example(tmp_path)
     done = windows.run(tmp_path / "classify.exe", drive(model), drive(picture))
-    best = load(model).classify(picture, top=5)[0]
-    expected = [drive(picture), *(f"  {100 * p:5.1f} %  {label}" for label, p in best)]
-    assert done.stdout.splitlines() == expected, done.stderr
+    assert done.stdout.splitlines() == [drive(picture), *lines], done.stderr
 
     shutil.copy(model, tmp_path / "größe.safetensors")
     code = (
