@@ -94,8 +94,8 @@ sanitize: install
 	$(BIN)/cmake --install build/sanitize/address,undefined --prefix build/sanitize/c > /dev/null
 	XNORNET_TEST_C=build/sanitize/c $(SANITIZER) $(BIN)/pytest -q tests/test_c.py
 
-# What a release uploads, in dist/: the sources, and wheels for Linux on x86-64 and ARM and for Windows, for each Python
-# that is on the PATH of 3.10, 3.11 and 3.12 (the last one's is for all later ones too).
+# What a release uploads, in dist/: the sources, and wheels for Linux on x86-64 and ARM, for Windows and for macOS, for
+# each Python that is on the PATH of 3.10, 3.11 and 3.12 (the last one's is for all later ones too).
 wheels: $(VENV)/.release
 	$(BIN)/python scripts/build_wheels.py --out dist
 

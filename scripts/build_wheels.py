@@ -1,4 +1,4 @@
-"""Build what a release uploads: wheels for Linux on x86-64 and ARM and for 64-bit Windows, and the sources.
+"""Build what a release uploads: wheels for Linux on x86-64 and ARM, for 64-bit Windows and for macOS, and the sources.
 
     python scripts/build_wheels.py [--out dist] [--target TARGET ...] [PYTHON ...]
 
@@ -6,7 +6,8 @@ PYTHON are interpreters, as `python3.12`; one of 3.12 or newer makes the wheel o
 interface), older ones that of their own version. None given: those of 3.10, 3.11 and 3.12 that are on the PATH, or else
 the running one. All are compiled by Zig's clang (PyPI: ziglang) against glibc 2.17, so that any Linux with that or a
 newer one runs them, whatever machine they were made on; auditwheel checks that, and names them manylinux. For Windows
-there is the wheel of 3.12 and later alone, which is linked against a list of names in place of Python's own library.
+and macOS (11 and later, on Apple silicon) there is the wheel of 3.12 and later alone; that of Windows is linked against
+a list of names in place of Python's own library. That these wheels keep to the stable interface, abi3audit checks.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = ("x86_64", "aarch64", "windows")
+TARGETS = ("x86_64", "aarch64", "windows", "macos")
 GLIBC = "2.17"  # the oldest that NumPy's and torch's wheels take is newer
+MACOS = "11.0"  # the first on Apple silicon
 STABLE = (3, 12)  # the version from which on one wheel is for all
 WANTED = ("python3.10", "python3.11", "python3.12")
+NEEDS = ("abi3audit", "auditwheel", "build", "wheel", "ziglang")
 BUILD_NEEDS = ("scikit-build-core", "nanobind", "cmake", "ninja")
 
 
@@ -35,7 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("dist"), help="folder of the results; default: dist")
     parser.add_argument("--target", choices=TARGETS, action="append", help="only for these; default: all")
     arguments = parser.parse_args()
-    if missing := [name for name in ("auditwheel", "build", "wheel", "ziglang") if not find_spec(name)]:
+    if missing := [name for name in NEEDS if not find_spec(name)]:
         raise SystemExit(f"build_wheels: needs {', '.join(missing)}: pip install '.[release]'")
     try:
         for made in build(arguments.pythons, arguments.target or TARGETS, arguments.out):
@@ -56,10 +59,14 @@ def build(pythons: Sequence[str], targets: Sequence[str], out: Path) -> Iterator
         environment = _environment(python)
         version = _version(environment)
         for target in targets:
-            if target == "windows" and version < STABLE:
+            make = {"windows": _windows_wheel, "macos": _macos_wheel}.get(target, _linux_wheel)
+            if make is not _linux_wheel and version < STABLE:
                 continue
             print(f"building for {python} on {target}", file=sys.stderr)
-            yield (_windows_wheel if target == "windows" else _linux_wheel)(environment, target, out)
+            wheel = make(environment, target, out)
+            if version >= STABLE:
+                _run(["abi3audit", "--strict", str(wheel)])
+            yield wheel
 
 
 def _environment(python: str) -> Path:
@@ -115,9 +122,21 @@ def _windows_wheel(python: Path, target: str, out: Path) -> Path:
     }
     with tempfile.TemporaryDirectory() as folder:
         raw = _compiled(python, target, "x86_64-windows-gnu", Path(folder), {}, defines)
-        tags = ["--python-tag", "cp{}{}".format(*STABLE), "--abi-tag", "abi3", "--platform-tag", "win_amd64"]
-        name = _run([sys.executable, "-m", "wheel", "tags", "--remove", *tags, str(raw)]).split()[-1]
-        return Path(shutil.move(raw.with_name(name), out / name))
+        return _named_stable(raw, "win_amd64", out)
+
+
+def _macos_wheel(python: Path, target: str, out: Path) -> Path:
+    # Python's headers are those of Linux, whose types are as wide; what differs, the stable interface does not show.
+    with tempfile.TemporaryDirectory() as folder:
+        raw = _compiled(python, target, f"aarch64-macos.{MACOS}", Path(folder), {}, {})
+        return _named_stable(raw, f"macosx_{MACOS.replace('.', '_')}_arm64", out)
+
+
+def _named_stable(wheel: Path, platform: str, out: Path) -> Path:
+    """The wheel in `out`, named as one of all Python versions from STABLE on, for a platform."""
+    tags = ["--python-tag", "cp{}{}".format(*STABLE), "--abi-tag", "abi3", "--platform-tag", platform]
+    name = _run([sys.executable, "-m", "wheel", "tags", "--remove", *tags, str(wheel)]).split()[-1]
+    return Path(shutil.move(wheel.with_name(name), out / name))
 
 
 def _compiled(

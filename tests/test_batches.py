@@ -13,6 +13,7 @@ from xnornet.data import ImageData
 from xnornet.errors import UsageError
 from xnornet.preprocess import Preprocess
 from xnornet.train import data as train_data
+from xnornet.train import loaders
 from xnornet.train.augment import Augmentation, cut_out, pad_crop_flip
 from xnornet.train.data import ImageDataModule
 from xnornet.train.loaders import MemoryLoader, StreamLoader
@@ -281,20 +282,24 @@ def test_batches_are_normalised_as_the_packed_network_does_it(tiny_data):
     assert labels.tolist() == [split[i][1] for i in range(len(labels))]
 
 
-@pytest.mark.parametrize(("workers", "cutout"), [(0, 0), (2, 0), (0, 8)])
-def test_streamed_batches_equal_those_from_memory(tiny_data, monkeypatch, workers, cutout):
+@pytest.mark.parametrize(
+    ("workers", "start", "cutout"), [(0, "fork", 0), (2, "fork", 0), (2, "spawn", 0), (0, "fork", 8)]
+)
+def test_streamed_batches_equal_those_from_memory(tiny_data, monkeypatch, workers, start, cutout):
     """Augmentation included: it is a function of (seed, epoch, place), not of who computes it."""
     chosen = replace(recipe("fashion-float"), batch_size=16, cutout=cutout)
     module = ImageDataModule(tiny_data, chosen)
     in_memory = [list(module.train_dataloader()), list(module.val_dataloader())]
     monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(train_data, "cores", lambda: workers)
+    monkeypatch.setattr(loaders, "_START", start)
     streamed = [list(module.train_dataloader()), list(module.val_dataloader())]
     for here, there in zip(in_memory, streamed, strict=True):
         assert len(here) == len(there) > 1
         for (pixels, labels), (pixels2, labels2) in zip(here, there, strict=True):
             assert torch.equal(pixels, pixels2)
             assert torch.equal(labels, labels2)
+    module.close()
 
 
 def photos(sizes):

@@ -1,4 +1,6 @@
-"""What is made for other machines than this one, run there or under an emulator: wheels, and the C library for ARM."""
+"""What is made for other machines than this one, run there or under an emulator: wheels, and the C library. Of macOS
+there is no emulator: there the file is looked at.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scripts.build_wheels import NEEDS
 
 from xnornet.engine import available_isas, load
 from xnornet.zoo import locate
 
 from .emulated import EMULATOR, PROCESSOR, TOOLS, arm_python
+from .macho import MachO
 from .wine import WINE, Windows, drive
 
 ROOT = Path(__file__).parent.parent
 ARM = ROOT / "build" / "arm-python"
-MISSING = [name for name in ("ziglang", "auditwheel", "build", "wheel") if not importlib.util.find_spec(name)]
+MISSING = [name for name in NEEDS if not importlib.util.find_spec(name)]
+PLATFORMS = {"windows": "win_amd64", "macos": "macosx_11_0_arm64"}
 needs_emulator = pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason=f"needs {', '.join(TOOLS)}")
 needs_wine = pytest.mark.skipif(not WINE, reason="needs Wine: apt-get install wine64")
 needs_builders = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}: pip install 'xnornet[release]'")
@@ -35,7 +40,7 @@ def wheel_of(target: str, folder: Path, python: str = sys.executable) -> Path:
     done = subprocess.run(build, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob("*.whl")
-    assert ("win_amd64" if target == "windows" else f"manylinux_2_17_{target}") in wheel.name
+    assert PLATFORMS.get(target, f"manylinux_2_17_{target}") in wheel.name
     return wheel
 
 
@@ -124,6 +129,19 @@ def test_the_c_library_for_aarch64(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [str(picture), *lines], done.stderr
 
 
+@pytest.mark.slow
+@needs_builders
+def test_macos(tmp_path: Path) -> None:
+    """Names of Python are checked by the script that makes it. Of other libraries it needs the system's alone, of
+    macOS 11, and its signature, without which nothing is run there, is whole."""
+    wheel = wheel_of("macos", tmp_path, stable_python())
+    library = MachO(zipfile.ZipFile(wheel).read("xnornet/_core.abi3.so"))
+    assert library.is_arm64
+    assert library.needs == ["/usr/lib/libSystem.B.dylib"]
+    assert library.oldest_macos == (11, 0)
+    assert library.is_signed()
+
+
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory: pytest.TempPathFactory) -> Windows:
     return Windows(ROOT / "build" / "windows-python", tmp_path_factory.mktemp("wine"))
@@ -166,7 +184,7 @@ def stable_python() -> str:
         done = subprocess.run([python, "-c", "import sys; print(sys.version_info >= (3, 12))"], capture_output=True)
         if done.stdout.strip() == b"True":
             return python
-    pytest.skip("the wheel for Windows is made by Python 3.12 or later, and there is none on the PATH")
+    pytest.skip("wheels for Windows and macOS are made by Python 3.12 or later, and there is none on the PATH")
 
 
 @pytest.mark.windows

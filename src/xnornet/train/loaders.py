@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sized
 from functools import partial
 from multiprocessing import get_context
@@ -30,6 +31,9 @@ Image = tuple[npt.NDArray[np.uint8], int]  # (H, W, C) and its label
 Faults = list[tuple[int, str]]  # indices of images that cannot be read, and why
 
 _PIECE = 1024  # images that a process decodes at a time
+# Workers share the listing instead of copying it. They use Pillow and NumPy: a fork does them no harm, but on macOS,
+# whose libraries start threads of their own.
+_START = "fork" if sys.platform == "linux" else "spawn"
 _work_here: Callable[[range], tuple[list[int], Faults]] | None = None  # what a process of `decode` does
 
 
@@ -101,8 +105,7 @@ class StreamLoader(Sized):
             num_workers=workers,
             worker_init_fn=_ignore_interrupts,
             persistent_workers=workers > 0,
-            # Workers share the listing instead of copying it. They use Pillow and NumPy: a fork does them no harm.
-            multiprocessing_context="fork" if workers else None,
+            multiprocessing_context=_START if workers else None,
             pin_memory=torch.cuda.is_available(),
             # Its own, so that starting workers draws nothing from the generator that training uses.
             generator=torch.Generator(),
@@ -184,9 +187,9 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
         return labels, faults
 
     pieces = [range(start, min(start + _PIECE, count)) for start in range(0, count, _PIECE)]
-    if min(workers, len(pieces)) < 2:
+    if min(workers, len(pieces)) < 2 or _START != "fork":
         done = [some(piece) for piece in pieces]
-    else:  # a fork as in `StreamLoader`; the function reaches the processes by it, not by pickling
+    else:  # the function reaches the processes by the fork, not by pickling
         # The signal that ends a process is held back until `_begin`: one that is not needed any more before it has
         # begun would give it to Lightning's handler, inherited, and the pool would wait for the process forever.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -178,7 +178,7 @@ def _run(
     with _quiet(), _refusals(chosen), ending, contextlib.closing(batches):
         trainer = L.Trainer(
             max_epochs=chosen.epochs,
-            accelerator="auto",
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",  # "auto" would take Apple's, never tried
             devices=devices,
             num_nodes=num_nodes,
             strategy="ddp" if devices * num_nodes > 1 else "auto",
