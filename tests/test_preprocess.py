@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from xnornet import DataError, Preprocess
 from xnornet.preprocess import upright_size
@@ -175,10 +177,87 @@ def test_drawings_start_no_other_program(tmp_path: Path) -> None:
         GREY.pixels(drawing)
 
 
-def test_floating_point_pixels_are_not_called_corrupt(tmp_path: Path) -> None:
-    Image.new("F", (8, 8)).save(tmp_path / "float.tif")
-    with pytest.raises(DataError, match="float.tif: its pixels are floating-point numbers"):
-        GREY.pixels(tmp_path / "float.tif")
+@pytest.mark.parametrize(("mode", "kind"), [("F", "floating-point numbers"), ("I", "32-bit integers")])
+def test_pixels_without_a_range_are_not_called_corrupt(mode: str, kind: str, tmp_path: Path) -> None:
+    Image.new(mode, (8, 8)).save(tmp_path / "range.tif")
+    with pytest.raises(DataError, match=f"range.tif: its pixels are {kind}"):
+        GREY.pixels(tmp_path / "range.tif")
+
+
+def grey_tiff(bits: int, photometric: int, pixels: bytes) -> io.BytesIO:
+    """4 x 4, as it lies in the file."""
+    values = {256: 4, 257: 4, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 4, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in values.items())
+    directory = struct.pack("<H", len(values)) + entries + bytes(4)
+    return io.BytesIO(b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory)
+
+
+def test_more_than_8_bits_keep_the_upper_8() -> None:
+    assert set(GREY.pixels(grey_tiff(16, 1, b"\x34\xc0" * 16)).ravel()) == {0xC0}
+    assert set(GREY.pixels(grey_tiff(16, 0, b"\x34\xc0" * 16)).ravel()) == {0x3F}  # where white is 0
+    assert set(GREY.pixels(grey_tiff(12, 1, b"\xc0\x3c\x03" * 8)).ravel()) == {0xC0}
+    for kind in ("PNG", "PPM"):
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((12, 12), 0xC034, np.uint16)).save(buffer, kind)
+        assert set(GREY.pixels(buffer).ravel()) == {0xC0}
+
+
+def test_a_name_is_not_where_pixels_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow maps some files by their names."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (12, 12), 10).save("upload.bmp")
+    upload = io.BytesIO()
+    Image.new("L", (12, 12), 200).save(upload, "BMP")
+    upload.name = "upload.bmp"
+    assert set(GREY.pixels(upload).ravel()) == {200}
+    cut = io.BytesIO(upload.getvalue()[:-20])
+    cut.name = "upload.bmp"
+    with pytest.raises(DataError, match=r"upload\.bmp: corrupt"):
+        GREY.pixels(cut)
+
+
+def test_exif_that_cannot_be_written_again_turns_all_the_same(tmp_path: Path) -> None:
+    tags = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack(
+        "<HHI4s", 0x011A, 2, 4, b"abc\0"
+    )  # a resolution of letters
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + tags + bytes(4)
+    Image.new("L", (12, 10)).save(tmp_path / "odd.jpg", exif=exif)
+    assert upright_size(tmp_path / "odd.jpg") == (10, 12)
+    np.testing.assert_array_equal(GREY.pixels(tmp_path / "odd.jpg"), GREY.pixels(Image.new("L", (10, 12))))
+    Image.new("L", (12, 10)).save(tmp_path / "garbage.webp", exif=b"garbage")
+    assert upright_size(tmp_path / "garbage.webp") == (12, 10)
+    GREY.pixels(tmp_path / "garbage.webp")
+
+
+def test_a_turned_jpeg_is_decoded_no_larger_than_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = np.arange(640, dtype=np.int64)
+    pixels = np.stack(
+        [np.add.outer(steps[:320] // 4, steps // 4), *np.broadcast_arrays(steps[:320, None] // 2, steps // 4)], 2
+    )
+    upright = Image.fromarray(pixels.astype(np.uint8))
+    exif = Image.Exif()
+    exif[274] = 6
+    upright.save(tmp_path / "upright.jpg", quality=95)
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    sizes = []
+    draft = JpegImageFile.draft
+
+    def spy(picture: JpegImageFile, mode: str, size: tuple[int, int]) -> object:
+        made = draft(picture, mode, size)
+        sizes.append(picture.size)
+        return made
+
+    monkeypatch.setattr(JpegImageFile, "draft", spy)
+    small = Preprocess("RGB", (20, 40), mean=(0.0,) * 3, std=(1.0,) * 3)
+    parts = [small.patch(tmp_path / f"{name}.jpg", lambda *_: (0, 0, 640, 320)) for name in ("upright", "turned")]
+    assert sizes == [(80, 40), (40, 80)]
+    assert np.abs(parts[0].astype(int) - parts[1]).max() <= 4
+
+
+def test_to_know_the_size_of_a_png_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (40, 20)).save(tmp_path / "a.png")
+    monkeypatch.setattr(PngImageFile, "load", None)
+    assert upright_size(tmp_path / "a.png") == (40, 20)
 
 
 def test_files_and_paths_of_all_kinds_are_images(tmp_path: Path) -> None:

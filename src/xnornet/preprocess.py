@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .errors import DataError
 
@@ -38,7 +38,20 @@ DRAWINGS = ("EPS", "WMF")  # formats whose pixels Pillow has other programs make
 MAX_SIDE = 1 << 14  # pixels
 _MAX_SCALED = 1 << 25  # pixels of an image that is scaled whole before its centre is cut out
 
-_ORIENTATION = 0x0112  # the Exif tag
+# The Exif tag, and what undoes each of its values but 1; from 5 on width and height change places.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# TIFF's tags.
+_BITS, _PHOTOMETRIC = 258, 262
+_WHITE_IS_ZERO = 0
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -53,7 +66,7 @@ class Preprocess:
 
     Attributes:
         mode: "RGB" (3 channels) or "L" (1 channel); images of another mode are converted: grey, palette and CMYK by
-            Pillow, 16 bits to the upper 8, transparency dropped. First of all photos are turned upright (Exif).
+            Pillow, 9 to 16 bits to the upper 8, transparency dropped. First of all photos are turned upright (Exif).
         size: (height, width) of the network's input: what `crop` leaves.
         resize: the shorter side is brought to this many pixels, keeping the aspect ratio, before a centre
             crop of `size`; None: the image is resized to `size` exactly, whatever its shape.
@@ -108,7 +121,7 @@ class Preprocess:
         """
         picture = open_image(image)
         try:
-            picture = self._fit(_convert(_upright(picture), self.mode))
+            picture = self._fit(_convert(picture, self.mode))
         except Exception as error:  # Pillow decodes here, and damaged bytes make it raise nearly anything
             raise _undecoded(image, error) from error
         return self._array(picture)
@@ -126,12 +139,13 @@ class Preprocess:
         """
         picture = open_image(image)
         try:
-            picture = _upright(picture)
-            width, height = picture.size
+            orientation = _orientation(picture)
+            width, height = _upright_size(picture, orientation)
             left, top, right, bottom = box(width, height)
             needed = max(self.size[1] / (right - left), self.size[0] / (bottom - top))
             if needed < 1:
-                picture.draft("RGB", (math.ceil(width * needed), math.ceil(height * needed)))
+                enough = (math.ceil(width * needed), math.ceil(height * needed))
+                picture.draft("RGB", enough[::-1] if orientation >= 5 else enough)
             picture = _convert(picture, self.mode)
             x, y = picture.width / width, picture.height / height
             part = (left * x, top * y, min(right * x, picture.width), min(bottom * y, picture.height))
@@ -183,7 +197,8 @@ def is_image(value: object) -> bool:
 
 
 def _name(image: Any) -> str:
-    name = getattr(image, "filename", "") or getattr(image, "name", "")  # of a Pillow image, of an open file
+    # As given to `open_named`; of a Pillow image, of an open file.
+    name = next((found for key in ("xnornet_name", "filename", "name") if (found := getattr(image, key, ""))), "")
     if isinstance(image, str | os.PathLike):
         name = os.fsdecode(image)
     return name if isinstance(name, str) and name else f"<{type(image).__name__}>"
@@ -203,32 +218,63 @@ class _NoPicture(ValueError):
     """A sound file whose values cannot be taken for what one sees."""
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Turned as its camera was held. Decodes only where it must."""
-    if picture.getexif().get(_ORIENTATION, 1) == 1:
-        return picture
-    return ImageOps.exif_transpose(picture)
+def _orientation(picture: Image.Image) -> int:
+    """How the picture lies, 1 to 8; damaged or foreign Exif data says nothing: 1. Raises what Pillow does at damaged
+    pixels."""
+    if _exif_is_behind(picture):
+        picture.load()
+    try:
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+        return int(orientation) if orientation in _TURNS else 1
+    except Exception:  # Pillow raises nearly anything
+        return 1
+
+
+def _exif_is_behind(picture: Image.Image) -> bool:
+    """Whether Exif data, if any, comes after the pixels, and is known once they are decoded."""
+    return picture.format == "PNG" and "exif" not in picture.info
+
+
+def _upright_size(picture: Image.Image, orientation: int) -> tuple[int, int]:
+    size = picture.size
+    if picture.format == "TIFF":  # whose size Pillow turns before it turns the pixels, in some versions
+        size = picture.tag_v2[256], picture.tag_v2[257]  # type: ignore[attr-defined]
+    return size[::-1] if orientation >= 5 else size
 
 
 def upright_size(image: ImageLike) -> tuple[int, int]:
-    """(width, height) in pixels, turned as its camera was held; not decoded. Raises DataError as `open_image`."""
+    """(width, height) in pixels, turned as its camera was held; not decoded, for which of PNG only such Exif data is
+    looked at as comes before the pixels. Raises DataError as `open_image`."""
     picture = open_image(image)
-    width, height = picture.size
     try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)  # of any type: files say what they like
-        if picture.format == "TIFF":  # whose size Pillow turns, in some versions
-            width, height = picture.tag_v2[256], picture.tag_v2[257]  # type: ignore[attr-defined]
+        return _upright_size(picture, 1 if _exif_is_behind(picture) else _orientation(picture))
     except Exception as error:  # as in `pixels`
         raise _undecoded(image, error) from error
-    return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
 def _convert(picture: Image.Image, mode: str) -> Image.Image:
-    if picture.mode == "I" or picture.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255
-        picture = Image.fromarray((np.clip(np.asarray(picture), 0, 65535) >> 8).astype(np.uint8))
-    elif picture.mode == "F":
-        raise _NoPicture("its pixels are floating-point numbers, whose range nothing says; save it with 8 or 16 bits")
-    return picture.convert(mode)
+    """To 8 bits and a mode, turned as its camera was held."""
+    picture.load()
+    turn = _orientation(picture)  # not before: a TIFF turns itself when it is decoded
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
+        eight = _upper_bits(picture)
+    elif picture.mode in ("I", "F"):
+        kind = "32-bit integers" if picture.mode == "I" else "floating-point numbers"
+        raise _NoPicture(f"its pixels are {kind}, whose range nothing says; save it with 8 or 16 bits")
+    else:
+        eight = picture
+    eight = eight.convert(mode)
+    return eight.transpose(_TURNS[turn]) if turn in _TURNS else eight
+
+
+def _upper_bits(picture: Image.Image) -> Image.Image:
+    """Of pixels of up to 16 bits their upper 8, which Pillow would clip at 255."""
+    bits, inverted = 16, False
+    if picture.format == "TIFF":  # where Pillow leaves them as they lie in the file
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        bits, inverted = tags[_BITS][0], tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    upper = (np.clip(np.asarray(picture), 0, (1 << bits) - 1) >> (bits - 8)).astype(np.uint8)
+    return Image.fromarray(255 - upper if inverted else upper)
 
 
 def open_image(image: ImageLike) -> Image.Image:
@@ -271,5 +317,6 @@ def open_named(file: Any, name: str) -> ImageFile.ImageFile:
         raise DataError(f"{name}: cannot be read ({_one_line(error)})") from error
     if picture.format in DRAWINGS:
         raise DataError(f"{name}: a drawing ({picture.format}), not pixels; save it as PNG")
-    picture.filename = name  # so that a fault in its pixels is reported by name
+    # So that a fault in its pixels is reported by name. Not `filename`, by which Pillow would read pixels.
+    picture.xnornet_name = name  # type: ignore[attr-defined]
     return picture
