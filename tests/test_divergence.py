@@ -1,12 +1,14 @@
-"""Several processes of which one loses a number: all end, one says why."""
+"""Several processes of which one loses a number, or cannot read its images: all end, one says why."""
 
 import os
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from xnornet.train.checkpoint import load_record
@@ -26,6 +28,12 @@ def lost(self, batch, batch_idx):
             self.network.classifier.weight.register_hook(lambda g: g * float("inf"))
     return step(self, batch, batch_idx)
 Classifier.training_step = lost
+from xnornet.cli import main
+main()
+"""
+STREAMED = """
+from xnornet.train import data
+data.IN_MEMORY_BYTES = 0
 from xnornet.cli import main
 main()
 """
@@ -53,6 +61,35 @@ def test_what_one_process_loses_ends_all(lost, synchronised, found, tiny_data, t
     assert done.returncode == 1
     assert re.fullmatch(rf"xnornet: training diverged in epoch 2, step 1: in process 1 .*{found}.*\n", done.stderr)
     assert load_record(run / "last.ckpt").epoch == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", [4, 40])
+def test_images_that_several_processes_cannot_read_are_counted_together(bad, tiny_data, tmp_path):
+    """Of 300 three may be bad: four, of which each finds some, are known after an epoch; of forty one has enough."""
+    folder = tmp_path / "data"
+    split = tiny_data.split("train")
+    for index in range(300):
+        image, _ = split[index % len(split)]
+        for which in ("train", "test")[: 2 if index < 20 else 1]:
+            path = folder / which / str(index % 10) / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.asarray(image)).save(path)
+            if which == "train" and index >= 300 - bad:
+                path.write_bytes(b"?")
+    script = tmp_path / "streamed.py"
+    script.write_text(STREAMED)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, script, *WORDS, "--data", str(folder), "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=120)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if not line.endswith(("left out", "there may be more"))]
+    refused = r"xnornet: 4 images of the first ones read cannot be, more than 1 in 100 of 300 .*"
+    assert sum(bool(re.fullmatch(refused, line)) for line in said) >= 1, done.stderr
+    ended = "xnornet: another of the processes that train together ended, and says why"
+    assert all(line == ended or re.fullmatch(refused, line) for line in said), done.stderr
+    assert bad > 4 or len(said) == 1
+    assert not (tmp_path / "run" / "metrics.csv").exists()
 
 
 def test_norms_of_all_processes_become_those_of_one():

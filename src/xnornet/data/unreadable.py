@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from ..errors import DataError
 
@@ -39,6 +40,19 @@ class Unreadable:
         self._found[index] = reason
         if len(self) <= NAMED:
             log.warning("%s: left out%s", reason, "; there may be more" if len(self) == NAMED else "")
+        self._check()
+
+    @property
+    def found(self) -> dict[int, str]:
+        """The reason of each."""
+        return dict(self._found)
+
+    def merge(self, found: Mapping[int, str]) -> None:
+        """Add what another process found, and warned of. Raises DataError as `add`."""
+        self._found = {**found, **self._found}
+        self._check()
+
+    def _check(self) -> None:
         if len(self) > max(1, self.images // TOLERATED):
             raise DataError(
                 f"{len(self)} images of the first ones read cannot be, more than 1 in {TOLERATED} of {self.images:,} "

@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from ..cpus import cores
 from ..data import ImageData, Split, Subset, Unreadable
@@ -22,6 +22,7 @@ from ..preprocess import Preprocess, upright_size
 from .augment import Augmentation
 from .loaders import Batch, MemoryLoader, StreamLoader, decode
 from .order import BatchOrder, EpochOrder, EvaluationOrder
+from .processes import is_first_process
 from .recipes import Recipe
 
 __all__ = ["ImageDataModule"]
@@ -96,6 +97,26 @@ class ImageDataModule(L.LightningDataModule):
         """End the processes that decode images, if any."""
         while self._streams:
             self._streams.pop().close()
+
+    def share_unreadable(self) -> None:
+        """Of several processes, which each read other images, let each know all that cannot be read; all must call it.
+
+        Raises:
+            DataError: these are too many.
+            SystemExit: the same in all processes but the first.
+        """
+        if self._processes["world"] == 1:
+            return
+        found: list[dict[str, dict[int, str]]] = [{} for _ in range(self._processes["world"])]
+        distributed.all_gather_object(found, {which: unreadable.found for which, unreadable in self.unreadable.items()})
+        try:
+            for of_process in found:
+                for which, reasons in of_process.items():
+                    self._note(self.data.split(which), which).merge(reasons)
+        except DataError:
+            if not is_first_process():
+                raise SystemExit(0) from None  # as in `Divergence`
+            raise
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Tensor, Tensor]:
         pixels, labels = batch  # uint8 (N, H, W, C)

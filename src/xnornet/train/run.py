@@ -320,11 +320,19 @@ def _refusals(recipe: Recipe) -> Iterator[None]:
                 f"{f' ({size[1]} more were needed)' if size else ''}; give a larger accumulate, a smaller batch_size, "
                 "image_size or model.width, or precision=bf16-mixed"
             ) from error
+        if _another_ended(error):
+            raise TrainingError("another of the processes that train together ended, and says why") from error
         if recipe.compile and any(said in str(error) for said in WITHOUT_COMPILER):
             raise UsageError(
                 "compile=true: torch.compile finds no working C++ compiler; install one (g++), or leave it out"
             ) from error
         raise
+
+
+def _another_ended(error: Exception) -> bool:
+    """The way it shows in the processes that wait for what it was to send."""
+    lost = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in lost)
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -87,6 +87,7 @@ class RunFolder(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         pl_module.divergence.check()
+        trainer.datamodule.share_unreadable()  # type: ignore[attr-defined]
         now = time.perf_counter()
         seconds, whole = now - self._began, self.record.epoch_seconds == 0
         self._began = now
