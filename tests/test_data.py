@@ -112,6 +112,11 @@ def test_class_names_of_an_idx_folder(idx_folder):
     (idx_folder / "classes.txt").write_text("cat\ndog\n")
     with pytest.raises(DataError, match="2 class names, but the labels go up to 2"):
         open_dataset(idx_folder)
+    (idx_folder / "classes.txt").write_text("hot dog \n\tcat\nbird\n \n")
+    assert open_dataset(idx_folder).class_names == ("hot dog", "cat", "bird")
+    (idx_folder / "classes.txt").write_text("cat\ndog\ncat \n")
+    with pytest.raises(DataError, match="classes.txt: lines 1 and 3 are both 'cat'; give every class its own name"):
+        open_dataset(idx_folder)
 
 
 def test_an_idx_folder_of_one_split(idx_folder):
@@ -175,6 +180,13 @@ def test_class_folders(tmp_path, test_name):
     assert listing(root) == before, "nothing may be written beside the user's data"
 
 
+def test_splits_may_be_in_capital_letters(tmp_path):
+    class_folders(tmp_path / "images", "Train", "VAL")
+    data = open_dataset(tmp_path / "images")
+    assert {which: split.folder.name for which, split in data.splits.items()} == {"train": "Train", "test": "VAL"}
+    assert data.class_names == ("ant", "bee")
+
+
 def test_class_folders_of_one_level_are_a_test_split(tmp_path):
     class_folders(tmp_path / "images", ".")
     data = open_dataset(tmp_path / "images")
@@ -230,7 +242,7 @@ def write_parquet(path, pictures, labels, names=("ant", "bee"), *, damaged=None)
 
 
 @pytest.mark.parametrize("test_name", ["test", "validation"])
-@pytest.mark.parametrize("below", [".", "data"])
+@pytest.mark.parametrize("below", [".", "data", "plain_text"])
 def test_parquet_shards(tmp_path, own_cache, test_name, below):
     root = tmp_path / "set"
     for shard in range(2):
@@ -255,6 +267,36 @@ def test_a_folder_of_shards_may_have_any_name(tmp_path, own_cache):
     assert open_dataset(root).split("train").labels == [1]
 
 
+@pytest.mark.parametrize("folder", ["file:x", "a:b"])
+def test_a_colon_in_a_relative_folder_makes_it_no_address(tmp_path, own_cache, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    write_parquet(tmp_path / folder / "train-0.parquet", [picture(5)], [1])
+    assert open_dataset(folder).split("train").labels == [1]
+
+
+def test_splits_may_lie_in_folders_of_their_own(tmp_path, own_cache):
+    for split in ("train", "test"):
+        write_parquet(tmp_path / "set" / split / f"{split}-0.parquet", [picture(5)], [1])
+    assert open_dataset(tmp_path / "set").split("test").labels == [1]
+
+
+def test_numbered_shards_may_count_from_one_and_have_a_hash(tmp_path, own_cache):
+    for number in (1, 2):
+        write_parquet(tmp_path / "set" / f"train-0000{number}-of-00002.parquet", [picture(5)], [1])
+    write_parquet(tmp_path / "set" / "test-00000-of-00001-b42a775f407cee45.parquet", [picture(5)], [0])
+    data = open_dataset(tmp_path / "set")
+    assert (data.split("train").labels, data.split("test").labels) == ([1, 1], [0])
+
+
+def test_a_table_among_images_does_not_hide_them(tmp_path):
+    class_folders(tmp_path / "images", "train", "val")
+    class_folders(tmp_path / "flat", ".")
+    for table in ("images/train/metadata.parquet", "images/labels.parquet", "flat/bee/metadata.parquet"):
+        (tmp_path / table).write_bytes(b"PAR1")
+    assert len(open_dataset(tmp_path / "images").split("train")) == 4
+    assert len(open_dataset(tmp_path / "flat").split("test")) == 4
+
+
 def test_a_damaged_picture_in_a_shard_is_named(tmp_path, own_cache):
     write_parquet(tmp_path / "set" / "test-0.parquet", [picture(1), picture(2)], [0, 1], damaged=1)
     split = open_dataset(tmp_path / "set").split("test")
@@ -270,8 +312,9 @@ def test_shards_without_images_or_class_names_are_refused(tmp_path, own_cache):
     with pytest.raises(DataError, match="has columns x, label; needed are an image column"):
         open_dataset(tmp_path / "set")
     (tmp_path / "set" / "train-0.parquet").rename(tmp_path / "set" / "other-0.parquet")
-    with pytest.raises(DataError, match=r"no train-\*.parquet and no test-\*.parquet among other-"):
-        open_dataset(tmp_path / "set")
+    for folder in (tmp_path / "set", tmp_path):
+        with pytest.raises(DataError, match=r"no train-\*.parquet and no test-\*.parquet among other-"):
+            open_dataset(folder)
 
 
 def test_a_damaged_shard_is_refused(tmp_path, own_cache):

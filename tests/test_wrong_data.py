@@ -244,6 +244,47 @@ def test_splits_with_other_classes_are_refused(tmp_path):
         open_dataset(root)
 
 
+def test_a_split_that_is_there_twice_is_refused(tmp_path):
+    root = folders(tmp_path, each=2)
+    shutil.copytree(root / "train", root / "Train")
+    with pytest.raises(DataError, match="Train and train are the same split; rename or remove one"):
+        open_dataset(root)
+
+
+def test_a_class_folder_whose_name_is_not_utf8_is_refused(tmp_path):
+    root = folders(tmp_path, each=2, classes=("ant", os.fsdecode(b"caf\xe9")))
+    with pytest.raises(DataError, match=r"class folder 'caf\\xe9': its name is not UTF-8; rename it$"):
+        open_dataset(root)
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_class_folder_that_leads_back_is_refused(tmp_path, target):
+    root = folders(tmp_path / "set", each=2)
+    for part in ("train", "val"):
+        (root / part / "again").symlink_to(target)
+    with pytest.raises(DataError, match="train/again: a class folder that leads back to /.*; remove the link"):
+        open_dataset(root)
+
+
+@pytest.mark.parametrize("target", ["bee", "bee/below"])
+def test_an_image_of_two_classes_by_a_link_is_refused(tmp_path, target):
+    root = folders(tmp_path, each=2)
+    for part in ("train", "val"):
+        (root / part / "bee" / "below").mkdir()
+        picture(5).save(root / part / "bee" / "below" / "5.png")
+        (root / part / "wasp").symlink_to(target)
+    with pytest.raises(DataError, match="train: class folders bee and wasp show the same images; remove the link"):
+        open_dataset(root)
+
+
+def test_class_folders_may_be_links(tmp_path):
+    folders(tmp_path / "set", each=2)
+    (tmp_path / "links").mkdir()
+    for name in ("ant", "bee"):
+        (tmp_path / "links" / name).symlink_to(tmp_path / "set" / "train" / name)
+    assert open_dataset(tmp_path / "links").split("test").labels == [0, 0, 1, 1]
+
+
 def test_files_that_are_no_images_by_their_names_are_counted(tmp_path, caplog):
     root = folders(tmp_path, each=2)
     for name in ("Thumbs.db", "list.txt", "drawing.eps", "paper.pdf"):
@@ -288,6 +329,42 @@ def test_shards_with_other_class_names_are_refused(tmp_path, own_cache):  # noqa
     write_parquet(tmp_path / "set" / "test-0.parquet", [picture(1)], [0], names=("bee", "ant"))
     with pytest.raises(DataError, match="train-0.parquet has other class names than test-0.parquet"):
         open_dataset(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("places", "shown"), [(("full_size", "160px", "320px"), "160px, 320px, full_size"), ((".", "data"), "., data")]
+)
+def test_shards_in_several_folders_are_refused(tmp_path, own_cache, places, shown):  # noqa: F811
+    for place in places:
+        for split in ("train", "validation"):
+            write_parquet(tmp_path / "set" / place / f"{split}-00000-of-00001.parquet", [picture(1)], [0])
+    refused = f"set': train shards in {shown}; give one of these folders, or keep all shards in one"
+    with pytest.raises(DataError, match=refused):
+        open_dataset(tmp_path / "set")
+    assert open_dataset(tmp_path / "set" / places[1]).split("train").labels == [0]
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        (["0-of-2"], "shard 00001 of 00002 is missing; fetch it"),
+        (["1-of-4"], "shard 00000 of 00004 and 2 more are missing; fetch them"),
+        (["0-of-1", "0-of-2", "1-of-2"], "shards of 00001 and of 00002; keep those of one version"),
+    ],
+)
+def test_shards_that_are_not_all_of_one_version_are_refused(tmp_path, own_cache, there, message):  # noqa: F811
+    for numbers in there:
+        number, total = numbers.split("-of-")
+        write_parquet(tmp_path / "set" / f"train-{number:0>5}-of-{total:0>5}.parquet", [picture(1)], [0])
+    with pytest.raises(DataError, match=f"set': train: {message}$"):
+        open_dataset(tmp_path / "set")
+
+
+def test_shards_that_the_library_would_take_for_an_address_are_refused(tmp_path, own_cache):  # noqa: F811
+    write_parquet(tmp_path / "set" / "train-0.parquet", [picture(1)], [0])
+    (tmp_path / "set").rename(tmp_path / "we::ird")
+    with pytest.raises(DataError, match=r"we::ird/train-0.parquet: .* reads no path with '::'; rename the file or its"):
+        open_dataset(tmp_path / "we::ird")
 
 
 def test_unlabelled_test_images_are_passed_over(tmp_path, own_cache):  # noqa: F811

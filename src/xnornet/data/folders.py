@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from ..errors import DataError
 from ..preprocess import DRAWINGS, ImageLike
-from .splits import SPLIT_NAMES, ImageData, our_splits
+from .splits import THEIR_NAMES, ImageData, our_splits
 
 __all__ = ["FolderSplit", "list_images", "open_image_folder"]
 
@@ -62,21 +63,21 @@ class FolderSplit:
 
 
 def open_image_folder(folder: Path, name: str) -> ImageData:
-    """`train/CLASS/*` and `val/CLASS/*` (or `test`, ...), or `CLASS/*`, which is then the test split.
+    """`train/CLASS/*` and `val/CLASS/*` (or `test`, `Test`, ...), or `CLASS/*`, which is then the test split.
 
     The classes are the names of the folders, sorted; folders below them count to them.
 
     Raises:
-        DataError: a class folder is empty, or the splits have other classes.
+        DataError: a class folder is empty, has no name in UTF-8 or shows what another one does, a split is there
+            twice, or the splits have other classes.
     """
-    # ImageNet's own `test` is a folder of images without classes: not a split that anything can be measured on.
-    parts = {part: folder / part for part in _folders(folder) if _folders(folder / part)}
-    splits = our_splits(parts) or {"test": folder}
+    splits = _splits(folder, name) or {"test": folder}
     classes = {split: tuple(_folders(path)) for split, path in splits.items()}
-    if splits == {"test": folder}:
-        parts_of_others = {name for names in SPLIT_NAMES.values() for name in names}
-        if flat := [name for name in classes["test"] if name.lower() in parts_of_others]:
-            raise DataError(f"data '{name}': {flat[0]} holds no class folders; put its images into {flat[0]}/CLASS/")
+    if splits == {"test": folder} and (flat := [part for part in classes["test"] if part.lower() in THEIR_NAMES]):
+        raise DataError(f"data '{name}': {flat[0]} holds no class folders; put its images into {flat[0]}/CLASS/")
+    for split, path in splits.items():
+        _check_names(classes[split], name)
+        _check_places(path, classes[split])
     if len(set(classes.values())) > 1:
         raise DataError(f"data '{name}': {_difference(splits, classes)}")
     class_names = next(iter(classes.values()))
@@ -96,6 +97,40 @@ def _scan(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
 def _folders(folder: Path) -> list[str]:
     with _scan(folder) as entries:
         return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def _splits(folder: Path, name: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for part in _folders(folder):
+        split = part.lower()
+        # ImageNet's own `test` is a folder of images without classes: not a split that anything can be measured on.
+        if split not in THEIR_NAMES or not _folders(folder / part):
+            continue
+        if split in found:
+            raise DataError(f"data '{name}': {found[split].name} and {part} are the same split; rename or remove one")
+        found[split] = folder / part
+    return our_splits(found)
+
+
+def _check_names(class_names: tuple[str, ...], name: str) -> None:
+    for class_name in class_names:
+        try:
+            class_name.encode()
+        except UnicodeEncodeError as error:  # no packed file could hold it
+            shown = os.fsencode(class_name).decode(errors="backslashreplace")
+            raise DataError(f"data '{name}': class folder '{shown}': its name is not UTF-8; rename it") from error
+
+
+def _check_places(folder: Path, class_names: tuple[str, ...]) -> None:
+    """Links may not make images be of two classes."""
+    here = Path(os.path.realpath(folder)).parts
+    places = sorted((Path(os.path.realpath(folder / class_name)).parts, class_name) for class_name in class_names)
+    for place, class_name in places:
+        if here[: len(place)] == place:
+            raise DataError(f"{folder / class_name}: a class folder that leads back to {Path(*place)}; remove the link")
+    for (upper, first), (lower, second) in pairwise(places):  # what lies in a folder is sorted right behind it
+        if lower[: len(upper)] == upper:
+            raise DataError(f"{folder}: class folders {first} and {second} show the same images; remove the link")
 
 
 def _difference(splits: dict[str, Path], classes: dict[str, tuple[str, ...]]) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 
 from ..errors import DataError, UnsupportedError
 from ..preprocess import ImageLike, open_named
-from .splits import SPLIT_NAMES, ImageData, our_splits
+from .shards import find_shards
+from .splits import ImageData, our_splits
 
 __all__ = ["ArrowSplit", "open_hub", "open_parquet_folder"]
 
@@ -78,12 +79,11 @@ class ArrowSplit:
 
 def open_parquet_folder(folder: Path, name: str) -> ImageData:
     """`train-*.parquet` and `test-*.parquet` or `validation-*.parquet`, in the folder or one below (`data/`)."""
-    found: dict[str, list[str]] = {}
-    for path in sorted([*folder.glob("*.parquet"), *folder.glob("*/*.parquet")]):
-        found.setdefault(path.name.split("-")[0].removesuffix(".parquet"), []).append(str(path))
-    files = {split: paths for split, paths in found.items() if any(split in names for names in SPLIT_NAMES.values())}
-    if not files:
-        raise DataError(f"data '{name}': no train-*.parquet and no test-*.parquet among {', '.join(found)}-*.parquet")
+    # Arrow takes a relative `file:x/...` for an address, the library any path with `::`, absolute or not.
+    shards = find_shards(folder.absolute(), name)
+    files = {split: [str(path) for path in paths] for split, paths in shards.items()}
+    if address := next((path for paths in files.values() for path in paths if "::" in path), None):
+        raise DataError(f"{address}: Hugging Face datasets reads no path with '::'; rename the file or its folder")
     _check_same_classes(files, name)
     # The library takes paths for patterns.
     return _open(name, "parquet", data_files={split: [glob.escape(path) for path in files[split]] for split in files})

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import DataError
-from .folders import open_image_folder
+from .folders import list_images, open_image_folder
 from .idx import is_idx_folder, open_idx_folder
+from .shards import parquet_files, split_of
 from .splits import ImageData
 
 __all__ = ["BUNDLED", "open_dataset"]
@@ -55,7 +56,9 @@ def open_dataset(spec: str | Path) -> ImageData:
         raise DataError(f"data '{name}' is a file; give {_FORMS}")
     if is_idx_folder(folder):
         return open_idx_folder(folder, name)
-    if next(folder.glob("*.parquet"), None) or next(folder.glob("*/*.parquet"), None):
+    parquet = parquet_files(folder)
+    # Tables of something else may lie among images.
+    if any(map(split_of, parquet)) or (parquet and not any(list_images(below)[0] for below in _subfolders(folder))):
         from .huggingface import open_parquet_folder
 
         return open_parquet_folder(folder, name)

@@ -9,10 +9,11 @@ from typing import Protocol, TypeVar
 from ..errors import DataError
 from ..preprocess import ImageLike
 
-__all__ = ["SPLIT_NAMES", "ImageData", "Split", "our_splits"]
+__all__ = ["SPLIT_NAMES", "THEIR_NAMES", "ImageData", "Split", "our_splits"]
 
 # Other people's names of the splits, best first.
 SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation", "eval")}
+THEIR_NAMES = frozenset(name for names in SPLIT_NAMES.values() for name in names)
 Found = TypeVar("Found")
 
 
