@@ -278,6 +278,16 @@ def test_weights_begin_as_published(name: str) -> None:
         assert layer.bias is None or not layer.bias.any()
 
 
+@pytest.mark.parametrize("name", ["birealnet18", "reactnet18"])
+def test_latent_weights_of_shortcut_networks_begin_small(name: str) -> None:
+    """As published: even in [0, 0.001]. Float ones, and those of real inputs, begin as torch's own."""
+    for key in ("xnor", "bireal", "reactnet", "bwn", "float"):
+        small = [0 <= m.weight.min() and m.weight.max() <= 0.001 for m in layers_of(create(name, key, width=16))]
+        inner = [quantized(m) and key != "bwn" for m in layers_of(create(name, key, width=16))]
+        assert small == inner
+        assert sum(small) == (16 if key in ("xnor", "bireal", "reactnet") else 0)
+
+
 def test_methods_that_draw_their_own_latent_weights_do() -> None:
     network = create("alexnet", "bnn", width=12)
     inner = [m for m in layers_of(network) if quantized(m)]

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..nn import Method, RPReLU
 from .blocks import classifier
+from .initial import small_latent_
 from .registry import register
 from .resnet import Stem, residual_stem
 
@@ -31,6 +32,8 @@ class _ShortcutNet18(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = classifier(method, channels, num_classes)
+        if method.quantized_inputs:
+            small_latent_(self)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.pool(self.blocks(self.stem(x))).flatten(1))

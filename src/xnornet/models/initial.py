@@ -8,7 +8,7 @@ from torch import nn
 
 from ..nn import BinaryConv2d, BinaryLinear
 
-__all__ = ["normal_"]
+__all__ = ["normal_", "small_latent_"]
 
 
 def normal_(
@@ -30,3 +30,16 @@ def normal_(
                 nn.init.zeros_(layer.bias)
             if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:
                 layer.weight_quantizer.initialise_(layer.weight)
+
+
+def small_latent_(network: nn.Module, largest: float = 0.001) -> None:
+    """Draw the latent weights of binary layers evenly from [0, largest], as Bi-Real Net and ReActNet do.
+
+    All signs begin at +1, and turn within few steps: what moves a latent weight is Adam's step, of the size of the
+    learning rate, beside which torch's own first weights are tens of times as large. A weight quantizer that has an
+    initialisation of its own has the last word.
+    """
+    for layer in network.modules():
+        if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:
+            nn.init.uniform_(layer.weight, 0.0, largest)
+            layer.weight_quantizer.initialise_(layer.weight)

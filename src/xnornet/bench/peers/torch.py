@@ -18,7 +18,8 @@ __all__ = ["Compiled", "Eager", "Int8"]
 
 
 class _Torch(Peer):
-    """A network travels as an exported program, PyTorch's own form of deployment.
+    """A network is a plain module, as people run it. An exported program, PyTorch's form of deployment, checks its inputs
+    at every call, for which a small network took a fifth longer (by hand).
 
     Convolutions that see their whole input are dense layers (PyTorch would repack AlexNet's 6 x 6 weights on every run)
     and norms are folded. The input is channels-last beforehand.
@@ -31,19 +32,22 @@ class _Torch(Peer):
         torch = _torch()
         from ...convert.to_torch import module_of
 
-        x = torch.from_numpy(case.x)
         with torch.no_grad():
-            program = torch.export.export(self._prepare(module_of(fold_norms(case.models["float"])), x), (x,))
-        torch.export.save(program, path := folder / "model.pt2")
+            self._save(
+                module_of(fold_norms(case.models["float"])), torch.from_numpy(case.x), path := folder / "model.pt"
+            )
         return path
 
-    def _prepare(self, module: Any, x: Any) -> Any:
-        return module
+    def _save(self, module: Any, x: Any, path: Path) -> None:
+        _torch().save(module, path)
+
+    def _open(self, path: Path) -> Any:
+        return _torch().load(path, weights_only=False)  # our own, of a moment ago
 
     def load(self, path: Path, x: npt.NDArray[Any], threads: int) -> Loaded:
         torch = _torch()
         torch.set_num_threads(threads)
-        module = torch.export.load(path).module()
+        module = self._open(path)
         image = torch.from_numpy(x)
         network, note = self._ready(module, image)
         image = image.contiguous(memory_format=torch.channels_last)
@@ -74,7 +78,10 @@ class Compiled(_Torch):
 
 
 class Int8(_Torch):
-    """Weights and inputs of 8 bits, by torchao's quantizer for x86, calibrated on the input itself; then compiled."""
+    """Weights and inputs of 8 bits, by torchao's quantizer for x86, calibrated on the input itself; then compiled.
+
+    It quantizes exported programs.
+    """
 
     weight_bits = 8
     precision: ClassVar[Precision | None] = "int8"
@@ -85,7 +92,7 @@ class Int8(_Torch):
             raise PeerUnavailable("torchao is not installed; pip install 'xnornet[bench]'")
         import torchao.quantization.pt2e  # noqa: F401 (an exported program needs the operators it registers)
 
-    def _prepare(self, module: Any, x: Any) -> Any:
+    def _save(self, module: Any, x: Any, path: Path) -> None:
         self.start()
         torch = _torch()
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -95,7 +102,10 @@ class Int8(_Torch):
         quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
         prepared = prepare_pt2e(torch.export.export(module, (x,)).module(), quantizer)
         prepared(x)
-        return convert_pt2e(prepared)
+        torch.export.save(torch.export.export(convert_pt2e(prepared), (x,)), path)
+
+    def _open(self, path: Path) -> Any:
+        return _torch().export.load(path).module()
 
     def _ready(self, module: Any, image: Any) -> tuple[Callable[[Any], Any], str]:
         import torchao
