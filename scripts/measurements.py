@@ -98,7 +98,10 @@ def times_of(threads: str, batch: str) -> str:
 def held_back(isa: str) -> str:
     if isa != "avx2":
         return ""
-    return "On the CPU named below, a Zen 4, with our kernels and oneDNN's (PyTorch, OpenVINO) held back to AVX2."
+    return (
+        "On the CPU named below, a Zen 4, with our kernels and oneDNN's (PyTorch, OpenVINO) held back to AVX2; "
+        "OpenVINO's binary convolution is not, and keeps its AVX-512 (`jit_avx512_u1` in its notes)."
+    )
 
 
 def where(rows: Iterable[Row]) -> str:

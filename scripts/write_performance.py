@@ -98,19 +98,28 @@ Written by `scripts/write_performance.py` from the CSV files in [benchmarks/resu
 the quartiles, versions, notes and commands too; `make bench-docs` writes it anew and a test compares the two.
 
 How it is measured (`xnornet bench`): every implementation converts the network to its own format in one process and
-loads and runs it in another. These take turns of a quarter of a second; one in which the rest of the machine used more
-than a tenth of a core is thrown away and taken again; where no quiet moment came, the least disturbed ones stand, and
-the time has a star. The first and last image's outputs are compared with the NumPy reference before anything is timed;
-a wrong one is reported instead of timed. Times are medians of all runs. Float peers get their input as they like it
-best (channels-last, normalised, norms folded, dense layers as such); ours gets uint8 pixels for networks and channels-
-first floats for layers. int8 is calibrated on random data: it tells speed, not accuracy. Multiply-accumulates (MACs)
-count padded taps, and a Winograd convolution counts as the direct one.
+loads and runs it in another. These take turns of a quarter of a second or less; one in which the rest of the machine
+used more than a tenth of a core is thrown away and taken again; where no quiet moment came, the least disturbed ones
+stand, and the time has a star. The first and last image's outputs are compared with the NumPy reference before anything
+is timed; a wrong one is reported instead of timed. Times are medians of all runs. Float peers get their input as they
+like it best (channels-last, normalised, norms folded, dense layers as such); ours gets uint8 pixels for networks and
+channels-first floats for layers. int8 is calibrated on random data: it tells speed, not accuracy. Multiply-accumulates
+(MACs) count padded taps, and a Winograd convolution counts as the direct one.
+
+Rows "fixed-point stem" and "integer stem" are of the same files: the first convolution, the stem, in whole numbers.
+That is asked for (`stem=`), as results then differ from PyTorch's by more than the order of sums
+([engine.md](engine.md)).
+
+A time whose quartiles lie far apart (in the CSV) is one to take for its size only: on the shared Xeon most, elsewhere
+depthwise layers and some rows of figure 4, whose 3x3:256x14x14:256 is slower than figure 1 of the same layer.
 
 "AMD EPYC" without a family is a CPU whose model was not recorded; it carries out more 512-bit instructions a cycle than
 Zen 4 can, as Zen 5 does. Larq Compute Engine was not timed: its files are converted by TensorFlow, which we had not.
 
 Each table names the commit that it is of; none is of the newest. The first convolution and the max pool behind it have
-been one step since dc65362, and 1-bit weights of real inputs have had other kernels since 85bafa0.
+been one step since dc65362, and 1-bit weights of real inputs have had other kernels since 85bafa0. PyTorch runs a plain
+module since 62ff446, no exported program, whose calls took a fraction of a millisecond more: nothing beside AlexNet.
+Systems in a virtual machine may name another model than the CPU's: 167 is that of a Xeon without AMX.
 """
 
 
@@ -401,7 +410,10 @@ def instructions() -> str:
 
 def training() -> str:
     return table_of(
-        "training_cost.csv", "## Cost of training", "A training step of binary layers beside the float ones."
+        "training_cost.csv",
+        "## Cost of training",
+        "A training step of binary layers beside the float ones. `kept_bytes` is what the forward pass keeps for the "
+        "backward one, `kept_vs_float` its share of what float layers keep.",
     )
 
 
