@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
+from torch.nn.utils import prune  # noqa: E402
 
 from xnornet.convert import lower, pack  # noqa: E402
 from xnornet.nn import BinaryConv2d, BinaryLinear, RPReLU, SteSign  # noqa: E402
@@ -293,6 +294,26 @@ def test_module_is_left_as_it_was() -> None:
         assert torch.equal(value, before[key])
 
 
+@pytest.mark.parametrize("left", ["a tensor", "a list", "a pruned layer", "a pruned binary layer"])
+def test_a_module_that_keeps_what_a_pass_computed(left: str) -> None:
+    """Copying refuses such tensors."""
+
+    class Net(Residual):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x * 1.5
+            if left.startswith("a pruned"):
+                return super().forward(x)
+            self.kept = [self.stem(x)] if left == "a list" else self.stem(x)
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    net = Net()
+    if left.startswith("a pruned"):
+        prune.l1_unstructured(net.conv1 if "binary" in left else net.stem, "weight", 0.5)
+    settle(net, (3, 8, 8))(torch.randn(2, 3, 8, 8))
+    assert "binary_conv2d" in check(net, (3, 8, 8))
+
+
 class Refused(nn.Module):
     """A module whose `block.inner` does what the test wants."""
 
@@ -340,6 +361,17 @@ class Refused(nn.Module):
         (lambda x: x.amax(1, keepdim=True), "amax over dimensions"),
         (lambda x: torch.cat([x, x], 2), "concatenation along dimension 2"),
         (lambda x: torch.cat([x, torch.ones(2, 1, 8, 8)], 1), "concatenation with a constant"),
+        (lambda x: F.conv2d(x.flatten(2), torch.ones(1, 2, 1, 1)), "convolution of a flattened map"),
+        (lambda x: F.adaptive_avg_pool2d(x.flatten(2), 1), "pool before flattening"),
+        (
+            lambda x: x / x.size(0),
+            r"aten.div.Tensor with \[2\] for two images, .* with \[3\] for three .*x.size.0. out",
+        ),
+        (lambda x: (x + 1) * (1 / len(x)), r"aten.mul.Tensor with \[0.5\] for two images"),
+        (
+            lambda x: x.relu() + 1 if len(x) == 2 else x + 1,
+            r"aten.relu.default with \[\] for two images, aten.add",
+        ),
     ],
 )
 def test_refusals_name_module_operator_and_remedy(function: Callable[[torch.Tensor], torch.Tensor], words: str) -> None:
@@ -428,6 +460,14 @@ def test_a_network_that_diverged_is_refused(where: str) -> None:
         lambda x: x.float().to(torch.float32).to("cpu").to(memory_format=torch.channels_last),
         lambda x: x.amax((2, 3), keepdim=True),
         lambda x: x.amax((2, 3), keepdim=True).squeeze(),
+        lambda x: F.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(-1),
+        lambda x: x.view(x.size(0), x.size(1), -1).mean(2),
+        lambda x: x.flatten(2).amax(-1, keepdim=True),
+        lambda x: x.mean(3).mean(2),
+        lambda x: x.mean(2).relu() + x.flatten(2).view(x.shape).mean(2),
+        lambda x: x.clip(-0.5).clip(max=0.5) - torch.clip(x.clone().clip_(0, 1), 0.1, 0.2),
+        lambda x: torch.concatenate([torch.multiply(x, 3).multiply_(0.7), torch.negative(x).negative_()], 1),
+        lambda x: torch.subtract(x.divide(4).divide_(2), torch.true_divide(x, 2).true_divide_(2)).subtract_(1),
     ],
 )
 def test_ways_to_write_it(function: Callable[[torch.Tensor], torch.Tensor]) -> None:

@@ -163,6 +163,23 @@ def test_a_name_may_take_first_and_last_layers_in():
         method("bnn+middle")
 
 
+@pytest.mark.parametrize("name", ["reactnet", "xnor-learned", "kbit:2,2"])
+def test_a_network_without_memory_of_its_own_is_drawn_anew(name):
+    """As frameworks that shard do it: on the meta device first, then memory, then `reset_parameters`."""
+    with torch.device("meta"):
+        network = create("reactnet18", name, width=8, stem="cifar")
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.fill_(float("nan") if tensor.is_floating_point() else 7)
+    network.apply(lambda part: part.reset_parameters() if hasattr(part, "reset_parameters") else None)
+    fresh = create("reactnet18", name, width=8, stem="cifar").state_dict()
+    for key, tensor in network.state_dict().items():
+        assert tensor.isfinite().all(), key
+        if key.endswith(("shift", "slope", "offset")):
+            assert torch.equal(tensor, fresh[key]), key
+
+
 def test_all_names_are_listed():
     assert set(method_names()) == {*METHODS, "dorefa:W,A", "dorefa:W,A,G", "kbit:W,A"}
 

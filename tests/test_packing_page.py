@@ -42,10 +42,12 @@ def network(middle: nn.Module, channels: int = 4) -> nn.Sequential:
     [
         *((module, 4) for module in (nn.ReLU(), nn.ReLU6(), nn.Hardtanh(), nn.LeakyReLU(), nn.PReLU(4))),
         *((module, 4) for module in (nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(4))),
-        *((module, 4) for module in (nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout(), nn.Identity())),
+        *((kind(), 4) for kind in (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity)),
+        *((kind(inplace=True), 4) for kind in (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)),
         (Call(lambda x: x.clamp(-0.5, 0.25)), 4),
         (Call(lambda x: 1 - (x + x) * 3 / 2 - x), 4),
         (Call(lambda x: -x.float().contiguous().clone().detach()), 4),
+        (Call(lambda x: nn.functional.alpha_dropout(x, training=False, inplace=True)), 4),
         (Call(lambda x: torch.cat([x, x], 1)), 8),
         (Call(lambda x: x.mean((2, 3), keepdim=True)), 4),
         (Call(lambda x: x.amax((2, 3), keepdim=True)), 4),
@@ -100,6 +102,16 @@ def test_what_is_no_network_of_these_inputs(capfd: pytest.CaptureFixture[str]) -
             network(Call(lambda x: x if x.sum() > 0 else -x)),
             (1, 3, 8, 8),
             "Sequential cannot be exported by torch.export .*; take data-dependent Python control flow out",
+        ),
+        (
+            network(Call(lambda x: x.data.relu())),
+            (1, 3, 8, 8),
+            r"^Sequential cannot be exported by torch.export \(a tensor .* x.data is\); use x.detach\(\) for x.data",
+        ),
+        (
+            torch.jit.trace(net, torch.zeros(1, 3, 8, 8)),
+            (1, 3, 8, 8),
+            "a TopLevelTracedModule is compiled by torch.jit; give the module it was made from",
         ),
     ):
         with pytest.raises(UnsupportedError, match=said):

@@ -67,6 +67,9 @@ def test_rsign_shifts_each_channel():
     layer = BinaryConv2d(3, 2, 3, input_quantizer="rsign")
     assert layer.input_quantizer.shift.shape == (3,)
     assert BinaryLinear(5, 2, input_quantizer="rsign").input_quantizer.shift.shape == (5,)
+    torch.nn.init.normal_(layer.input_quantizer.shift)
+    layer.reset_parameters()
+    assert not layer.input_quantizer.shift.any()
     with pytest.raises(ValueError, match=r"RSign\(channels\)"):
         RSign()(x)
     with pytest.raises(ValueError, match="RSign has 4 shifts, the layer 3"):

@@ -22,7 +22,7 @@ from xnornet.convert import lower, settle, unpack  # noqa: E402
 from xnornet.convert.from_checkpoint import pack_checkpoint  # noqa: E402
 from xnornet.convert.to_checkpoint import unpack_checkpoint  # noqa: E402
 from xnornet.models import create  # noqa: E402
-from xnornet.nn import BinaryConv2d, BinaryLinear, method  # noqa: E402
+from xnornet.nn import BinaryConv2d, BinaryLinear, RPReLU, method  # noqa: E402
 from xnornet.nn.quantizers import LearnedSign, weight_quantizer  # noqa: E402
 from xnornet.train import train  # noqa: E402
 from xnornet.train.checkpoint import load_module  # noqa: E402
@@ -169,6 +169,51 @@ def test_settled_norms_hold_what_they_see_and_compute_the_same(chosen):
             if isinstance(layer, BinaryConv2d | BinaryLinear):
                 layer.eval()
         assert torch.allclose(network(x), before, rtol=1e-2, atol=1e-2 * float(before.abs().max()))
+
+
+def test_norms_that_nothing_comes_by_stay_as_they_are():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.head = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.head(self.norm(x)) if self.training else self.norm(x)
+
+    net = Net().eval()
+    settle(net, [torch.randn(0, 3, 2, 2), 1 + torch.randn(8, 3, 2, 2)])
+    assert all(tensor.isfinite().all() for tensor in net.state_dict().values())
+    assert (net.norm.running_mean != 0).all()
+    assert (net.head.running_mean == 0).all()
+    spent = iter(())
+    with pytest.raises(DataError, match=r"no image came for the batch norms .* generator not yet used$"):
+        settle(net, spent)
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        lambda: [nn.Conv2d(3, 6, 3), nn.Flatten(), nn.BatchNorm1d(24), BinaryLinear(24, 8)],
+        lambda: [nn.Conv2d(3, 6, 3), nn.Flatten(), RPReLU(24), BinaryLinear(24, 8, input_quantizer="rsign")],
+        lambda: [nn.Conv2d(3, 6, 3), nn.Flatten(), nn.PReLU(24), BinaryLinear(24, 8)],
+        lambda: [
+            BinaryConv2d(3, 6, 3, weight_quantizer="sign", bias=False),
+            *(nn.Flatten(), nn.BatchNorm1d(24), BinaryLinear(24, 8)),
+        ],
+    ],
+    ids=["norm", "shifts", "slopes", "threshold"],
+)
+def test_numbers_behind_a_flatten_come_back_in_torchs_order(middle):
+    nets = []
+    for seed in (1, 3):
+        torch.manual_seed(seed)
+        nets.append(nn.Sequential(*middle(), nn.Linear(8, 2)))
+    trained, again = nets
+    packed = lower(lived_in(trained, seed=2), torch.zeros(1, 3, 4, 4))
+    unpack(packed, again)
+    x = torch.randn(64, 3, 4, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(again(x), trained(x), rtol=1e-4, atol=1e-4)
 
 
 def test_another_network_is_refused():

@@ -40,7 +40,7 @@ class Symbol:
     Attributes:
         name: of the value in the packed model.
         value: its type there; height x width x channels.
-        rank: torch's: 4 for (N, C, H, W), 2 for (N, features).
+        rank: torch's: 4 for (N, C, H, W), 3 for (N, C, H * W), 2 for (N, features).
         order: for features that torch counts in another order: features[i] here is torch's features[order[i]].
         padding: a pad not yet applied.
         is_scale_map: whether it is a K map, (N, groups, H, W) or (N, 1).
@@ -64,7 +64,9 @@ class Symbol:
         if self.padding is not None:
             top, bottom, left, right = self.padding.amount
             height, width = top + height + bottom, left + width + right
-        return (batch, channels) if self.rank == 2 else (batch, channels, height, width)
+        if self.rank == 2:
+            return batch, channels
+        return (batch, channels, height * width) if self.rank == 3 else (batch, channels, height, width)
 
     def same_layout(self, other: Symbol) -> bool:
         """Whether element-wise operations of the two mean the same here and in torch."""

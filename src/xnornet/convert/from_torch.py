@@ -27,7 +27,7 @@ from ..ops import Op, Value
 from ..preprocess import Preprocess
 from .builder import Builder, Refusal, Symbol
 from .fold import fold_thresholds
-from .lowerings import ALIASES, LOWERINGS, remedy
+from .lowerings import ALIASES, ARITHMETIC, LOWERINGS, remedy
 
 __all__ = ["lower", "operators", "pack"]
 
@@ -145,8 +145,13 @@ def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPr
     """Export a copy in float32 and eval mode on the CPU. Two images, so that a reshape that mixes images is seen."""
     if not isinstance(module, nn.Module):
         raise UnsupportedError(f"a {type(module).__name__} is no torch.nn.Module; give the network itself")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UnsupportedError(f"a {type(module).__name__} is compiled by torch.jit; give the module it was made from")
     try:
-        frozen = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+        # What a forward pass computed and left in an attribute, which torch refuses to copy.
+        held = [t for part in module.modules() for t in _leaves(vars(part)) if isinstance(t, Tensor)]
+        memo = {id(tensor): tensor.detach().clone() for tensor in held if not tensor.is_leaf}
+        frozen = copy.deepcopy(module, memo).cpu().float().eval().requires_grad_(False)
     except Exception as error:  # of the module's own
         raise UnsupportedError(f"{type(module).__name__} cannot be copied ({_first_line(error)})") from error
     example = torch.zeros(2, *example_input.shape[1:])
@@ -159,15 +164,42 @@ def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPr
             f"{type(module).__name__} does not take an input of shape {list(example.shape)} ({_first_line(error)}); "
             "give another example_input"
         ) from error
+    program = _trace(frozen, example)
+    if any(node.target in ARITHMETIC and numbers for node, numbers in _numbers(program)):
+        _check_batch(program, _trace(frozen, torch.zeros(3, *example.shape[1:])))
+    return program
+
+
+def _trace(frozen: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """`torch.export`, whose complaints are of itself, as one line of the network. Raises UnsupportedError."""
     try:
         with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")  # torch prints the whole graph where it fails
             return torch.export.export(frozen, (example,))
     except Exception as error:  # torch.export raises what the traced code raises, and much of its own
+        said, told = _first_line(error), "take data-dependent Python control flow out of forward()"
+        if "fake tensor" in said:
+            said = "a tensor that it cannot follow, as x.data is"
+            told = "use x.detach() for x.data, and torch functions that do not write to it, in forward()"
         raise UnsupportedError(
-            f"{type(module).__name__} cannot be exported by torch.export ({_first_line(error)}); "
-            "take data-dependent Python control flow out of forward()"
+            f"{type(frozen).__name__} cannot be exported by torch.export ({said}); {told}"
         ) from error
+
+
+def _numbers(program: torch.export.ExportedProgram) -> list[tuple[fx.Node, list[float]]]:
+    """Every operator with the numbers it computes with; those of shapes stand in lists."""
+    calls = [node for node in program.graph.nodes if node.op == "call_function"]
+    return [(node, [a for a in node.args if isinstance(a, int | float)]) for node in calls]
+
+
+def _check_batch(two: torch.export.ExportedProgram, three: torch.export.ExportedProgram) -> None:
+    """A trace holds x.size(0) as a number like any other; of more images it is another. Raises UnsupportedError."""
+    for (node, numbers), (other, others) in zip(_numbers(two), _numbers(three), strict=False):
+        if (node.target, numbers) != (other.target, others):
+            raise UnsupportedError(
+                f"{_where(node)}, operator {node.target} with {numbers} for two images, {other.target} with {others} "
+                "for three cannot be packed; keep x.size(0) out of the arithmetic in forward()"
+            )
 
 
 def _first_line(error: Exception) -> str:
@@ -236,8 +268,7 @@ def _lower_node(node: fx.Node, known: dict[fx.Node, Any], builder: Builder) -> A
             raise Refusal(f"a result of shape {list(expected)}", "only (N, C, H, W) and (N, features) can be")
         return result
     except (Refusal, FormatError) as refusal:
-        where = f"module '{builder.module_path}'" if builder.module_path else "the module's forward()"
-        raise UnsupportedError(f"{where}, operator {node.target}: {refusal}") from refusal
+        raise UnsupportedError(f"{_where(node)}, operator {node.target}: {refusal}") from refusal
 
 
 def _check_in_place(node: fx.Node) -> None:
@@ -288,6 +319,11 @@ def _bind(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[
     bound = {argument.name: argument.default_value for argument in schema}
     bound.update(zip((argument.name for argument in schema), args, strict=False))
     return {**bound, **kwargs}
+
+
+def _where(node: fx.Node) -> str:
+    path = _module_path(node)
+    return f"module '{path}'" if path else "the module's forward()"
 
 
 def _module_path(node: fx.Node) -> str:

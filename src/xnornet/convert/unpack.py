@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from .. import ops, reference
 from ..bits import BitArray
 from ..codes import CodeArray
-from ..errors import UnsupportedError
+from ..errors import DataError, UnsupportedError
 from ..graph import PackedModel
 from ..nn import RPReLU
 from ..nn.quantizers import RSign
@@ -68,9 +69,9 @@ def unpack(model: PackedModel, network: nn.Module) -> None:
         found = packed.get(op.name)
         threshold = next((t for n in (op.name, f"{op.name}.threshold") if _is_threshold(t := packed.get(n))), None)
         if isinstance(found, ops.Affine | ops.PRelu):
-            _fill_vectors(modules, found)
+            _fill_vectors(modules, found, model)
         elif isinstance(op, ops.Sign) and threshold is not None and (chain := chain_to(op, own, values)):
-            _fill_before_sign(modules, chain, threshold)
+            _fill_before_sign(modules, chain, threshold, model)
     _check_same(model, lower(network, example, preprocess=model.preprocess, labels=model.labels))
 
 
@@ -81,26 +82,37 @@ def settle(network: nn.Module, images: Iterable[Tensor]) -> None:
     Afterwards training, which goes by the statistics of each batch, begins where the network is.
 
     Args:
-        network: in eval mode.
+        network: in eval mode; norms that it does not come by, as in a head for training, stay as they are.
         images: batches (N, C, H, W).
+
+    Raises:
+        DataError: there is no image.
     """
     norms: list[Any] = [module for module in network.modules() if isinstance(module, _NORMS)]
     sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
 
     def count(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]
+        if not x.numel():  # of which the mean is NaN
+            return
         variance, mean = torch.var_mean(x, dim=[0, *range(2, x.dim())], correction=0)
         squares = variance.double() + mean.double().square()
         sums[norm] += torch.stack([torch.ones_like(squares), mean.double(), squares]) * (x.numel() / x.shape[1])
 
     hooks = [norm.register_forward_pre_hook(count) for norm in sums]
+    shown = 0
     try:
         for batch in images:
             network(batch)
+            shown += len(batch)
     finally:
         for hook in hooks:
             hook.remove()
+    if not shown:
+        raise DataError("no image came for the batch norms to see; give a list of batches, or a generator not yet used")
     for norm, (numbers, total, squares) in sums.items():
+        if not numbers.any():
+            continue
         mean = total / numbers
         variance = (squares / numbers - mean.square()).clamp(min=0)
         scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
@@ -128,11 +140,8 @@ def _fill_weight(layer: nn.Module, op: Any, model: PackedModel, scale: Op | None
         raise UnsupportedError(f"op '{op.name}' ({op.kind}): the network has no layer of this name")
     quantized = not isinstance(op.weight, np.ndarray)
     array: Array = op.weight if not quantized else _values(op.weight)
-    if array.ndim == 4:
-        array = array.transpose(0, 3, 1, 2)  # out, kh, kw, in -> out, in, kh, kw
-    elif (order := _order(op, model)) is not None:
-        array, packed = np.empty_like(array), array
-        array[:, order] = packed
+    # out, kh, kw, in -> out, in, kh, kw
+    array = array.transpose(0, 3, 1, 2) if array.ndim == 4 else _as_torch(array, op, model)
     if array.shape != tuple(own.shape):
         raise UnsupportedError(
             f"op '{op.name}' ({op.kind}): weights of {list(array.shape)}, the network's are {list(own.shape)}"
@@ -154,7 +163,7 @@ def _values(weight: BitArray | CodeArray) -> Array:
 
 
 def _order(op: Op, model: PackedModel) -> Array | None:
-    """Where torch has each feature that a dense layer takes; None where it counts them as the packed model does."""
+    """Where torch has each feature that an op takes; None where it counts them as the packed model does."""
     packed = {op.name: op for op in model.ops}
     while (before := packed.get(op.inputs[0])) is not None and not hasattr(before, "weight"):
         if isinstance(before, ops.Flatten):
@@ -164,8 +173,19 @@ def _order(op: Op, model: PackedModel) -> Array | None:
     return None
 
 
-def _fill_vectors(modules: Mapping[str, nn.Module], op: Any) -> None:
+def _as_torch(array: Array, op: Op, model: PackedModel) -> Array:
+    """An array whose last axis counts the features that an op takes, in torch's order."""
+    if (order := _order(op, model)) is None:
+        return array
+    out = np.empty_like(array)
+    out[..., order] = array
+    return out
+
+
+def _fill_vectors(modules: Mapping[str, nn.Module], op: Any, model: PackedModel) -> None:
     """Norms, biases, learned shifts and slopes, by the layer and the suffix of its op."""
+    vectors = {key: _as_torch(value, op, model) for key, value in vars(op).items() if isinstance(value, np.ndarray)}
+    op = replace(op, **vectors)
     layer = _at(modules, op.name)
     suffix = next((op.name.removeprefix(f"{path}.") for path, m in modules.items() if m is layer and path), op.name)
     if isinstance(layer, _NORMS):
@@ -198,7 +218,7 @@ def _fill_norm(norm: Any, scale: Array, shift: Array) -> None:
     norm.bias.copy_(torch.from_numpy(np.array(shift, np.float32)))
 
 
-def _fill_before_sign(modules: Mapping[str, nn.Module], chain: Chain, op: Any) -> None:
+def _fill_before_sign(modules: Mapping[str, nn.Module], chain: Chain, op: Any, model: PackedModel) -> None:
     """Set the last norm between a binary layer's integer d and a sign so that the sign turns where the threshold is.
 
     With u(d) what the norm is given, which rises, and m the middle between the two u at which the sign differs: a
@@ -223,7 +243,8 @@ def _fill_before_sign(modules: Mapping[str, nn.Module], chain: Chain, op: Any) -
     middle = (given(threshold) + given(threshold + np.where(falls, 1, -1))) / 2
     direction = np.where(falls, -1.0, 1.0)
     scale = np.where(constant, 0.0, direction)
-    _fill_norm(norm, scale, np.where(constant, np.where(always, 1.0, -1.0), -middle * direction))
+    shift = np.where(constant, np.where(always, 1.0, -1.0), -middle * direction)
+    _fill_norm(norm, _as_torch(scale, op, model), _as_torch(shift, op, model))
 
 
 def _check_same(model: PackedModel, again: PackedModel) -> None:

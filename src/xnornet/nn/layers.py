@@ -102,11 +102,15 @@ class _BinaryLayer(nn.Module):
         layer.train(layer.training)
 
     def reset_parameters(self) -> None:
-        """Draw new weights, as torch does or, where the method has an initialisation of its own, as that says."""
+        """Draw new weights, as torch does or, where the method has an initialisation of its own, as that says; what the
+        input quantizer has learned begins anew."""
         super().reset_parameters()  # type: ignore[misc]
-        quantizer: WeightQuantizer | None = getattr(self, "weight_quantizer", None)  # torch calls this in __init__
-        if quantizer is not None:
-            quantizer.initialise_(self.weight)
+        weights: WeightQuantizer | None = getattr(self, "weight_quantizer", None)  # torch calls this in __init__
+        inputs: InputQuantizer | None = getattr(self, "input_quantizer", None)
+        if weights is not None:
+            weights.initialise_(self.weight)
+        if inputs is not None:
+            inputs.reset_parameters()
 
     @property
     def lr_scale(self) -> float:

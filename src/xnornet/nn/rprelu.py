@@ -22,9 +22,14 @@ class RPReLU(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.shift = nn.Parameter(torch.zeros(channels))
-        self.slope = nn.Parameter(torch.full((channels,), 0.25))
-        self.offset = nn.Parameter(torch.zeros(channels))
+        self.shift, self.slope, self.offset = (nn.Parameter(torch.empty(channels)) for _ in range(3))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Begin anew, as a PReLU."""
+        nn.init.zeros_(self.shift)
+        nn.init.constant_(self.slope, 0.25)
+        nn.init.zeros_(self.offset)
 
     def forward(self, x: Tensor) -> Tensor:
         shape = (-1, *[1] * (x.dim() - 2))

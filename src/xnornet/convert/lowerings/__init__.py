@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from . import elementwise, layers, pooling, scales, shapes
+from .elementwise import ARITHMETIC
 from .shapes import ALIASES
 from .table import LOWERINGS
 
-__all__ = ["ALIASES", "LOWERINGS", "elementwise", "layers", "pooling", "remedy", "scales", "shapes"]
+__all__ = ["ALIASES", "ARITHMETIC", "LOWERINGS", "elementwise", "layers", "pooling", "remedy", "scales", "shapes"]
 
 # What other operators stand for, or the export alone makes.
 _UNTOLD = {"alias", "clone", "concat", "constant_pad_nd", "contiguous", "detach", "feature_dropout", "lift_fresh_copy"}
-_UNTOLD |= {"log_softmax", "rsub", "softmax"}
+_UNTOLD |= {"log_softmax", "rsub", "softmax", "feature_alpha_dropout", "clip", "concatenate", "divide", "multiply"}
+_UNTOLD |= {"negative", "subtract", "true_divide"}
 
 
 # What to take instead of operators that networks often have, by how their names begin.

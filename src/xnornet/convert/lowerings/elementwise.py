@@ -12,7 +12,7 @@ from ...nn import functional
 from ...ops import Add, Affine, Clamp, Concat, Multiply, PRelu, Quantize, Sign
 from ...reference import fma
 from ..builder import Builder, Refusal, Symbol
-from .table import aten, lowers
+from .table import LOWERINGS, aten, lowers
 
 
 @lowers(functional.SIGN)
@@ -72,6 +72,7 @@ def _relu6(build: Builder, args: dict[str, Any]) -> Symbol:
     aten.clamp_.default,
     *(aten.clamp_min.default, aten.clamp_min_.default),
     *(aten.clamp_max.default, aten.clamp_max_.default),
+    *(aten.clip.default, aten.clip_.default),
 )
 def _clamp(build: Builder, args: dict[str, Any]) -> Symbol:
     low, high = args.get("min"), args.get("max")
@@ -109,7 +110,7 @@ def _add(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(Affine, [a], suffix="bias", bias=a.broadcast(b))
 
 
-@lowers(aten.cat.default, aten.concat.default)
+@lowers(aten.cat.default, aten.concat.default, aten.concatenate.default)
 def _cat(build: Builder, args: dict[str, Any]) -> Symbol:
     parts = args["tensors"]
     if not all(isinstance(part, Symbol) and not part.is_scale_map for part in parts):
@@ -126,7 +127,7 @@ def _cat(build: Builder, args: dict[str, Any]) -> Symbol:
     return out.marked(order=np.concatenate([order + begin for order, begin in zip(orders, begins, strict=True)]))
 
 
-@lowers(aten.sub.Tensor, aten.sub_.Tensor)
+@lowers(aten.sub.Tensor, aten.sub_.Tensor, aten.subtract.Tensor, aten.subtract_.Tensor)
 def _sub(build: Builder, args: dict[str, Any]) -> Symbol:
     a, b = args["self"], args["other"]
     if args["alpha"] != 1:
@@ -146,13 +147,17 @@ def _rsub(build: Builder, args: dict[str, Any]) -> Symbol:
     return _sub(build, {"self": args["other"], "other": args["self"], "alpha": args["alpha"]})
 
 
-@lowers(aten.neg.default, aten.neg_.default)
+@lowers(aten.neg.default, aten.neg_.default, aten.negative.default, aten.negative_.default)
 def _neg(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
     return build.add(Affine, [x], suffix="negative", scale=x.broadcast(-1.0))
 
 
-@lowers(aten.div.Tensor, aten.div_.Tensor)
+@lowers(
+    *(aten.div.Tensor, aten.div_.Tensor),
+    *(aten.divide.Tensor, aten.divide_.Tensor),
+    *(aten.true_divide.Tensor, aten.true_divide_.Tensor),
+)
 def _div(build: Builder, args: dict[str, Any]) -> Symbol:
     a, b = args["self"], args["other"]
     if not isinstance(a, Symbol) or isinstance(b, Symbol):
@@ -163,7 +168,7 @@ def _div(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(Affine, [a], suffix="scale", scale=1 / divisor)
 
 
-@lowers(aten.mul.Tensor, aten.mul_.Tensor)
+@lowers(aten.mul.Tensor, aten.mul_.Tensor, aten.multiply.Tensor, aten.multiply_.Tensor)
 def _mul(build: Builder, args: dict[str, Any]) -> Symbol:
     a, b = args["self"], args["other"]
     if not isinstance(a, Symbol):
@@ -172,6 +177,10 @@ def _mul(build: Builder, args: dict[str, Any]) -> Symbol:
         return build.add(Affine, [a], suffix="scale", scale=a.broadcast(b))
     if a.is_scale_map:
         a, b = b, a
-    if not b.is_scale_map:
+    if not b.is_scale_map or a.rank != b.rank:
         raise Refusal("the product of two computed tensors", "only the K map may multiply a value")
     return build.add(Multiply, [a, b], suffix="k")
+
+
+# What a number may be an operand of.
+ARITHMETIC = frozenset(operator for operator, made in LOWERINGS.items() if made in (_add, _sub, _rsub, _div, _mul))

@@ -28,6 +28,8 @@ from .table import aten, lowers, pair
 @lowers(aten.conv2d.default, aten.conv2d.padding)
 def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["input"]
+    if x.rank != 4:  # torch takes (N, C, H * W) for one image of N channels
+        raise Refusal("a convolution of a flattened map", "convolve before flattening")
     weight: Tensor = build.constant(args["weight"], "weight")
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
     stride, dilation = pair(args["stride"]), pair(args["dilation"])

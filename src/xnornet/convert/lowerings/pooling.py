@@ -13,9 +13,8 @@ from .table import aten, lowers, pair
 @lowers(aten.amax.default)
 def _amax(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
-    _over_height_and_width(x, args["dim"], "amax")
-    out = build.add(MaxPool2d, [x], window=Window((x.value.shape[0], x.value.shape[1])))
-    return out if args["keepdim"] else out.marked(rank=2)
+    out = build.add(MaxPool2d, [x], window=_axes_window(x, args["dim"], "amax"))
+    return out.marked(rank=len(build.output_shape))
 
 
 @lowers(aten.max_pool2d.default)
@@ -61,6 +60,8 @@ def _ceil_padding(size: int, kernel: int, stride: int, padding: int, dilation: i
 @lowers(aten.adaptive_avg_pool2d.default)
 def _adaptive_avg_pool2d(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = build.real(args["self"])
+    if x.rank != 4:
+        raise Refusal("pooling of features", "pool before flattening")
     height, width, _ = x.value.shape
     target = pair(args["output_size"])
     if height % target[0] or width % target[1]:
@@ -72,11 +73,14 @@ def _adaptive_avg_pool2d(build: Builder, args: dict[str, Any]) -> Symbol:
 @lowers(aten.mean.dim)
 def _mean(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = build.real(args["self"])
-    _over_height_and_width(x, args["dim"], "mean")
-    out = build.add(AvgPool2d, [x], window=Window((x.value.shape[0], x.value.shape[1])))
-    return out if args["keepdim"] else out.marked(rank=2)
+    out = build.add(AvgPool2d, [x], window=_axes_window(x, args["dim"], "mean"))
+    return out.marked(rank=len(build.output_shape))
 
 
-def _over_height_and_width(x: Symbol, dims: Sequence[int] | None, what: str) -> None:
-    if x.rank != 4 or sorted(d % 4 for d in dims or ()) != [2, 3]:
+def _axes_window(x: Symbol, dims: Sequence[int] | None, what: str) -> Window:
+    """All of the map, or of a row or a column of it."""
+    axes = {d % x.rank for d in dims or ()}
+    if not axes or not axes <= {2, 3}:
         raise Refusal(f"{what} over dimensions {dims}", f"only the {what} over height and width can be packed")
+    height, width, _ = x.value.shape
+    return Window((height if x.rank == 3 or 2 in axes else 1, width if x.rank == 3 or 3 in axes else 1))

@@ -18,20 +18,25 @@ ALIASES = frozenset(
         *(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default),
         *(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim),
         *(aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default),
+        aten.feature_alpha_dropout.default,
         *(aten.detach.default, aten.alias.default),
     }
 )
 
 
-@lowers(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default)
-def _flatten(build: Builder, args: dict[str, Any]) -> Symbol:
+@lowers(
+    *(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default),
+    *(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim),
+)
+def _reshape(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
-    if build.output_shape == x.torch_shape(build.output_shape[0]):
-        return x
+    same = x.marked(rank=len(build.output_shape))
+    if (x.rank > 2) == (same.rank > 2) and build.output_shape == same.torch_shape(build.output_shape[0]):
+        return same
     if len(build.output_shape) != 2 or build.output_shape[1] != math.prod(x.value.shape):
         raise Refusal(
             f"a change of shape to {list(build.output_shape)}",
-            "only flattening to (N, features) can be packed",
+            "only flattening to (N, features) or (N, C, H * W) can be packed",
         )
     height, width, channels = x.value.shape
     if height * width == 1:
@@ -39,14 +44,6 @@ def _flatten(build: Builder, args: dict[str, Any]) -> Symbol:
     # torch flattens channels first, a packed model channels last: features[i] here is torch's features[order[i]].
     order = np.arange(height * width * channels).reshape(channels, height, width).transpose(1, 2, 0).ravel()
     return build.add(Flatten, [x]).marked(rank=2, order=order)
-
-
-@lowers(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim)
-def _squeeze(build: Builder, args: dict[str, Any]) -> Symbol:
-    x: Symbol = args["self"]
-    if len(build.output_shape) != 2 or x.value.shape[:2] != (1, 1):
-        raise Refusal("squeeze", "only the 1 x 1 map behind global pooling can be squeezed; use flatten(1)")
-    return x.marked(rank=2)
 
 
 @lowers(aten.pad.default, aten.constant_pad_nd.default)
@@ -67,10 +64,10 @@ def _pad(build: Builder, args: dict[str, Any]) -> Symbol:
 
 
 @lowers(
-    aten.dropout.default,
-    aten.dropout_.default,
-    aten.feature_dropout.default,
-    aten.alpha_dropout.default,
+    *(aten.dropout.default, aten.dropout_.default),
+    *(aten.feature_dropout.default, aten.feature_dropout_.default),
+    *(aten.alpha_dropout.default, aten.alpha_dropout_.default),
+    *(aten.feature_alpha_dropout.default, aten.feature_alpha_dropout_.default),
     aten.detach.default,
     aten.detach_.default,
     aten.alias.default,

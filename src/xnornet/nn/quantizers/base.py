@@ -57,6 +57,9 @@ class InputQuantizer(nn.Module):
     def attach(self, channels: int) -> None:
         """Called once by the layer that takes this quantizer: make the parameters that there are for each channel."""
 
+    def reset_parameters(self) -> None:
+        """Begin anew what `attach` has made."""
+
     def codes(self, x: Tensor) -> Tensor:
         """The whole numbers that stand for the values, in x's dtype, with the quantizer's gradient."""
         raise NotImplementedError

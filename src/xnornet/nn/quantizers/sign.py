@@ -101,9 +101,14 @@ class RSign(ApproxSign):
 
     def attach(self, channels: int) -> None:
         if self.shift is None:
-            self.shift = nn.Parameter(torch.zeros(channels))
+            self.shift = nn.Parameter(torch.empty(channels))
+            self.reset_parameters()
         elif len(self.shift) != channels:
             raise ValueError(f"RSign has {len(self.shift)} shifts, the layer {channels} input channels")
+
+    def reset_parameters(self) -> None:
+        if self.shift is not None:
+            nn.init.zeros_(self.shift)
 
     def codes(self, x: Tensor) -> Tensor:
         if self.shift is None:
