@@ -1,6 +1,6 @@
 """Images a second that one core decodes and prepares, into results/decoding.csv.
 
-    python benchmarks/decoding.py DATA
+    python benchmarks/decoding.py DATA    # a minute or two
 
 DATA is any data set of photos (see `xnornet train --help`). Of its training images mosaics are made as large as most of
 ImageNet's, 500 x 375, and as large as a telephone's small ones, 2000 x 1500, and saved as JPEG, quality 95. With
@@ -10,24 +10,24 @@ five rounds, since other processes can only slow it down.
 
 from __future__ import annotations
 
-import csv
 import io
-import sys
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from arguments import run
 from PIL import Image, features
 
 from xnornet.bench.provenance import machine, revision
 from xnornet.data import open_dataset
+from xnornet.files import write_csv
 from xnornet.preprocess import Preprocess, open_image
 from xnornet.train.augment import Augmentation
 from xnornet.train.recipes import recipe
 
-RESULTS = Path(__file__).resolve().parent / "results" / "decoding.csv"
 PHOTOS = {(500, 375): 48, (2000, 1500): 6}  # width and height: how many of them
 TILE = 224
 ROUNDS = 5
@@ -42,10 +42,10 @@ class Whole(Preprocess):
         return super().patch(open_image(image).convert("RGB"), box)
 
 
-def main() -> None:
+def main(options: Namespace) -> None:
     rows = []
     for (width, height), count in PHOTOS.items():
-        photos = mosaics(sys.argv[1], width, height, count)
+        photos = mosaics(options.data, width, height, count)
         numbers = np.random.default_rng(0).random((count, Augmentation.DRAWS))
         for case, decoder, read in cases():
             row = {
@@ -56,14 +56,15 @@ def main() -> None:
                 "images_per_second_per_core": round(count / fastest(read, photos, numbers)),
                 "machine": machine(),
                 "commit": revision(),
-                "command": f"python benchmarks/decoding.py {Path(sys.argv[1]).name}",
+                "command": f"python benchmarks/decoding.py {Path(options.data).name}",
             }
             rows.append(row)
             print(f"{row['photo']:10}{case:44}{decoder:50}{row['images_per_second_per_core']:6} images/s", flush=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(options.results / "decoding.csv", rows)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="a data set of photos, as --data of `xnornet train`")
 
 
 def fastest(read: Read, photos: list[bytes], numbers: np.ndarray) -> float:
@@ -137,4 +138,4 @@ def mosaics(data: str, width: int, height: int, count: int) -> list[bytes]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__, arguments)

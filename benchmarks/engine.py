@@ -3,9 +3,9 @@
     python benchmarks/engine.py [PIECE...]
 
 The pieces are `layers`, `depthwise`, `avx2`, `networks`, `batch`, `more` (all by default), minutes each on an idle
-machine. What is in the files from this commit and this machine is not measured again, so an interrupted run goes on.
-Piece `avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back and are left
-out there.
+machine, half an hour in all. What is in the files from this commit and this machine is not measured again, so an
+interrupted run goes on. Piece `avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be
+held back and are left out there.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from arguments import run
 
 from xnornet.bench import bench_layer, bench_network
 from xnornet.bench.results import Results
 
-RESULTS = Path(__file__).resolve().parent / "results"
 LAYERS = (
     *("3x3:64x56x56:64", "3x3:128x28x28:128", "3x3:256x14x14:256", "3x3:512x7x7:512"),
     *("5x5:96x27x27:256", "3x3:256x13x13:384", "dense:4096:4096"),
@@ -46,59 +48,79 @@ FAST_PEERS = (
 NARROW_PEERS = ("torch", "openvino", "openvino-binary")
 
 
-def main() -> None:
-    pieces = sys.argv[1:] or ["layers", "depthwise", "avx2", "networks", "batch", "more"]
+def main(options: Namespace) -> None:
+    pieces = options.pieces or list(PIECES)
     if os.environ.get("XNORNET_ISA") is None and "avx2" in pieces and len(pieces) > 1:
         for piece in pieces:  # a process each, as the kernel set is chosen once
-            subprocess.run([sys.executable, __file__, piece], check=True)
+            subprocess.run([sys.executable, __file__, "--results", options.results, piece], check=True)
         return
     for piece in pieces:
-        globals()[f"piece_{piece}"]()
+        PIECES[piece](options.results)
 
 
-def piece_layers() -> None:
-    layers((*LAYERS, *WEAK_LAYERS), LAYER_PEERS)
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("pieces", metavar="PIECE", nargs="*", type=piece_named, help=f"of {', '.join(PIECES)}")
 
 
-def piece_depthwise() -> None:
-    layers(DEPTHWISE_LAYERS, LAYER_PEERS, "depthwise.csv")
+def piece_named(name: str) -> str:
+    if name not in PIECES:
+        raise ArgumentTypeError(f"unknown piece '{name}'; there are {', '.join(PIECES)}")
+    return name
 
 
-def piece_avx2() -> None:
+def piece_layers(results: Path) -> None:
+    layers(results / "layers.csv", (*LAYERS, *WEAK_LAYERS), LAYER_PEERS)
+
+
+def piece_depthwise(results: Path) -> None:
+    layers(results / "depthwise.csv", DEPTHWISE_LAYERS, LAYER_PEERS)
+
+
+def piece_avx2(results: Path) -> None:
     os.environ["XNORNET_ISA"] = "avx2"
-    layers(LAYERS, NARROW_PEERS)
+    layers(results / "layers.csv", LAYERS, NARROW_PEERS)
     for name in ("alexnet", "resnet18"):
-        network(name, peers=(*NARROW_PEERS, "openvino-int8", "xnornet-integer-stem"))
+        network(results, name, peers=(*NARROW_PEERS, "openvino-int8", "xnornet-integer-stem"))
 
 
-def piece_networks() -> None:
+def piece_networks(results: Path) -> None:
     for name in ("alexnet", "resnet18"):
-        network(name)
+        network(results, name)
     for name in ("alexnet", "resnet18"):
-        network(name, threads=2, peers=FAST_PEERS)
+        network(results, name, threads=2, peers=FAST_PEERS)
 
 
-def piece_batch() -> None:
+def piece_batch(results: Path) -> None:
     for name in ("alexnet", "resnet18"):
-        network(name, batch=32, peers=FAST_PEERS)
+        network(results, name, batch=32, peers=FAST_PEERS)
 
 
-def piece_more() -> None:
+def piece_more(results: Path) -> None:
     peers = ("xnornet-float", "torch", "onnxruntime", "openvino", "ncnn", "onnxruntime-int8", "openvino-int8")
     for name in ("googlenet", "vgg19"):
-        network(name, peers=(*peers, "openvino-binary"))
+        network(results, name, peers=(*peers, "openvino-binary"))
 
 
-def layers(specs: Sequence[str], peers: Sequence[str], file: str = "layers.csv") -> None:
-    results = Results(RESULTS / file, os.environ.get("XNORNET_ISA"))
+PIECES: dict[str, Callable[[Path], None]] = {
+    "layers": piece_layers,
+    "depthwise": piece_depthwise,
+    "avx2": piece_avx2,
+    "networks": piece_networks,
+    "batch": piece_batch,
+    "more": piece_more,
+}
+
+
+def layers(path: Path, specs: Sequence[str], peers: Sequence[str]) -> None:
+    results = Results(path, os.environ.get("XNORNET_ISA"))
     for spec in specs:
         if not results.has(spec, 1):
             records = bench_layer(spec, seconds=0.75, peers=peers, progress=say)
             results.add(records, command(results, f"--layer {spec} --seconds 0.75", peers))
 
 
-def network(name: str, *, threads: int = 1, batch: int = 1, peers: Sequence[str] | None = None) -> None:
-    results = Results(RESULTS / "networks.csv", os.environ.get("XNORNET_ISA"))
+def network(folder: Path, name: str, *, threads: int = 1, batch: int = 1, peers: Sequence[str] | None = None) -> None:
+    results = Results(folder / "networks.csv", os.environ.get("XNORNET_ISA"))
     if not results.has(name, threads, batch):
         records = bench_network(name, threads=threads, batch=batch, seconds=1, peers=peers, progress=say)
         options = f"--net {name} --threads {threads} --batch {batch} --seconds 1"
@@ -118,4 +140,4 @@ def say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__, arguments)

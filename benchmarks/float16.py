@@ -1,6 +1,6 @@
 """What 16 bits for the weights of the last float layers change: bytes, times and classes, into results/float16.csv.
 
-    python benchmarks/float16.py MODEL=DATA ...
+    python benchmarks/float16.py MODEL=DATA ...    # ten seconds a network, and the test images of each DATA twice
 
 The paper's networks of 1,000 classes with random weights, and trained models: MODEL is a packed file or the name of a
 published one, DATA a data set of its classes (see `xnornet train --help`), whose test images are classified both ways.
@@ -10,13 +10,14 @@ Milliseconds an image: one thread, the two taking turns, medians.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import run
 
 from xnornet.bench.networks import network_case
 from xnornet.bench.provenance import machine, revision
@@ -29,20 +30,31 @@ from xnornet.format import dumps, read
 from xnornet.graph import PackedModel
 from xnornet.zoo import locate
 
-RESULTS = Path(__file__).resolve().parent / "results" / "float16.csv"
 SECONDS = 10.0  # of a network's turns
 UNTRAINED = dict.fromkeys(("data", "images", "top1_float32", "top1_float16", "other_class"), "")
 
 
-def main() -> None:
-    given = [argument.partition("=")[::2] for argument in sys.argv[1:]]
+def main(options: Namespace) -> None:
+    given = options.given
     command = " ".join(["python benchmarks/float16.py", *(f"{Path(m).name}={Path(d).name}" for m, d in given)])
     about = {"machine": machine(), "commit": revision(), "command": command}
     rows = []
     for row in measured(given):
         rows.append({**row, **about})
         print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    write_csv(RESULTS, rows)
+    write_csv(options.results / "float16.csv", rows)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    trained = "a packed file or a published model, and data of its classes, as --data of `xnornet train`"
+    parser.add_argument("given", metavar="MODEL=DATA", nargs="*", type=model_and_data, help=trained)
+
+
+def model_and_data(text: str) -> tuple[str, str]:
+    model, equals, data = text.partition("=")
+    if not model or not equals or not data:
+        raise ArgumentTypeError(f"'{text}' is not MODEL=DATA")
+    return model, data
 
 
 def measured(given: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
@@ -89,4 +101,4 @@ def classes(full: PackedModel, spec: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__, arguments)

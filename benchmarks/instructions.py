@@ -14,7 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from pathlib import Path
+
+from arguments import run
 
 from xnornet.bench.networks import network_case
 from xnornet.bench.provenance import machine, revision
@@ -22,7 +25,6 @@ from xnornet.files import write_csv
 from xnornet.format import write
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "instructions.csv"
 NETWORKS = ("alexnet", "resnet18")
 # By a function's name; the first that fits.
 PARTS = (
@@ -37,7 +39,7 @@ PARTS = (
 )
 
 
-def main() -> None:
+def main(options: Namespace) -> None:
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed: apt-get install valgrind")
     rows = []
@@ -63,7 +65,7 @@ def main() -> None:
                 for part, number in found.items()
             ]
             print(name, *(f"{part} {number / sum(found.values()):.1%}" for part, number in found.items()), sep="\n  ")
-    write_csv(RESULTS, rows)
+    write_csv(options.results / "instructions.csv", rows)
 
 
 def build(site: Path, work: Path) -> None:
@@ -104,4 +106,4 @@ def parts(counts: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

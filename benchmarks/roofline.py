@@ -1,6 +1,6 @@
 """How near each layer of AlexNet and ResNet-18 is to what the machine can do, into results/roofline.csv.
 
-    python benchmarks/roofline.py
+    python benchmarks/roofline.py    # needs a C++ compiler, c++ or $CXX; a minute or two
 
 The floor of a layer is the longer of two times: its multiply-accumulates at the rate of its kernel's inner loop with
 nothing in its way (peaks.cc measures that), and its bytes, weights included, at the rate at which a block as large as
@@ -19,20 +19,22 @@ import json
 import os
 import subprocess
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, get_args
+
+from arguments import run
 
 from xnornet.bench.networks import network_case
 from xnornet.bench.provenance import machine, revision
 from xnornet.engine import Model, Stem, StepRecord, available_isas
 from xnornet.files import write_csv
 
-RESULTS = Path(__file__).parent / "results" / "roofline.csv"
 NETWORKS = ("alexnet", "resnet18")
 SOURCE = Path(__file__).with_name("peaks.cc")
 
 
-def main() -> None:
+def main(options: Namespace) -> None:
     cases = {name: network_case(name) for name in NETWORKS}
     weights = {name: case.weight_bytes("xnor", 32) for name, case in cases.items()}
     peaks = measure(list(weights.values()))
@@ -47,7 +49,7 @@ def main() -> None:
                 what = {"isa": isa, "stem": stem, "network": name}
                 for step in net.profile(case.pixels, repeat=100):
                     rows.append({**what, **row(step, stem, peaks, peaks["read_gb_s"][str(weights[name])]), **about})
-    write_csv(RESULTS, rows)
+    write_csv(options.results / "roofline.csv", rows)
 
 
 def measure(sizes: list[int]) -> dict[str, Any]:
@@ -90,4 +92,4 @@ def row(step: StepRecord, stem: Stem, peaks: dict[str, Any], read_gb_s: float) -
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

@@ -1,6 +1,6 @@
 """What loading a network costs: time, first run, and memory, into results/startup.csv.
 
-    python benchmarks/startup.py
+    python benchmarks/startup.py    # half a minute
 
 AlexNet and ResNet-18 as XNOR networks with random weights, a fresh process for each repeat, the median of each column:
 
@@ -17,14 +17,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from pathlib import Path
+
+from arguments import run
 
 from xnornet.bench.networks import network_case
 from xnornet.bench.provenance import machine, revision
 from xnornet.files import write_csv
 from xnornet.format import write
 
-RESULTS = Path(__file__).parent / "results" / "startup.csv"
 NETWORKS = ("alexnet", "resnet18")
 REPEATS = 5
 PROCESS = """
@@ -51,7 +53,7 @@ print(json.dumps({
 """
 
 
-def main() -> None:
+def main(options: Namespace) -> None:
     about = {"machine": machine(), "commit": revision(), "command": "python benchmarks/startup.py"}
     rows: list[dict[str, object]] = []
     for name in NETWORKS:
@@ -68,8 +70,8 @@ def main() -> None:
         medians = {key: f"{statistics.median(run[key] for run in runs):.3f}" for key in runs[0] if key != "isa"}
         rows.append({"network": name, "isa": runs[0]["isa"], "file_bytes": size, **medians, **about})
         print(rows[-1], flush=True)
-    write_csv(RESULTS, rows)
+    write_csv(options.results / "startup.csv", rows)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

@@ -1,6 +1,6 @@
 """The first layer of AlexNet and ResNet-18 on 8-bit pixels, by kernel set and stem, into results/stems.csv.
 
-    python benchmarks/stems.py
+    python benchmarks/stems.py    # a minute
 
 They take turns, as machines are slower now and then; one thread, batch 1. Kernels: `sgemm` floats, `ugemm` weights of
 8-bit digits (three where the stem is "fixed", two where "integer"), `pgemm` of 16 bits.
@@ -9,21 +9,21 @@ They take turns, as machines are slower now and then; one thread, batch 1. Kerne
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from argparse import Namespace
 from typing import get_args
 
 import numpy as np
+from arguments import run
 
 from xnornet.bench.networks import network_case
 from xnornet.bench.provenance import machine, revision
 from xnornet.engine import Model, Stem, available_isas
 from xnornet.files import write_csv
 
-RESULTS = Path(__file__).parent / "results" / "stems.csv"
 SECONDS = 30.0  # of a network
 
 
-def main() -> None:
+def main(options: Namespace) -> None:
     about = {"machine": machine(), "commit": revision(), "command": "python benchmarks/stems.py"}
     rows = []
     for name in ("alexnet", "resnet18"):
@@ -41,8 +41,8 @@ def main() -> None:
             figures = {"median_ms": median, "q1_ms": q1, "q3_ms": q3, "min_ms": low}
             what = {"network": name, "isa": isa, "stem": stem, "kernel": kernel}
             rows.append({**what, **{key: f"{value:.4f}" for key, value in figures.items()}, "runs": len(ms), **about})
-    write_csv(RESULTS, rows)
+    write_csv(options.results / "stems.csv", rows)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

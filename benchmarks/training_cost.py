@@ -1,6 +1,6 @@
-"""What binary layers cost in training beside float ones: time of a step, bytes kept for the backward pass.
+"""What binary layers cost in training beside float ones, time of a step and bytes kept: results/training_cost.csv.
 
-    python benchmarks/training_cost.py    # writes benchmarks/results/training_cost.csv
+    python benchmarks/training_cost.py    # minutes
 
 A step is forward and backward in training mode; a block is batch norm, (sign,) convolution. Medians over interleaved
 repetitions, so that both meet the same machine. With a GPU, each case runs there too, compiled as well.
@@ -8,21 +8,21 @@ repetitions, so that both meet the same machine. With a GPU, each case runs ther
 
 from __future__ import annotations
 
-import csv
 import statistics
 import time
+from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from arguments import run
 from torch import Tensor, nn
 
 from xnornet.bench.provenance import machine, revision
+from xnornet.files import write_csv
 from xnornet.models import create
 from xnornet.nn import method
 
-RESULTS = Path(__file__).parent / "results" / "training_cost.csv"
 SHAPES = ((64, 56), (128, 28), (256, 14), (512, 7))  # channels, pixels: the 3 x 3 layers of ResNet-18
 METHODS = ("float", "bwn", "xnor")
 SECONDS = 3.0  # for each case and method
@@ -86,7 +86,7 @@ def cases() -> list[tuple[str, Callable[[str], nn.Module], tuple[int, ...]]]:
     return [*layers, network]
 
 
-def main() -> None:
+def main(options: Namespace) -> None:
     devices = [("cpu", False)] + ([("cuda", False), ("cuda", True)] if torch.cuda.is_available() else [])
     rows: list[dict[str, Any]] = []
     commit = revision()
@@ -119,11 +119,8 @@ def main() -> None:
                     }
                 )
                 print(*list(rows[-1].values())[:9], flush=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(options.results / "training_cost.csv", rows)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

@@ -5,6 +5,7 @@ A page shows a table between two comments: `<!-- written by ... benchmarks/resul
 
 from __future__ import annotations
 
+import argparse
 import csv
 import re
 from pathlib import Path
@@ -30,6 +31,7 @@ def table(of: Path) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
 
         def block(found: re.Match[str]) -> str:

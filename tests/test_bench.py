@@ -21,7 +21,7 @@ from xnornet.bench.peers import PEERS, choose, peer_class
 from xnornet.bench.processes import Worker
 from xnornet.bench.record import Record, Sample
 from xnornet.bench.run import Limits, bench_case
-from xnornet.bench.tables import _beside
+from xnornet.bench.tables import _beside, layers
 from xnornet.bench.turns import take_turns
 from xnornet.errors import UsageError
 from xnornet.float16 import to_float16
@@ -285,21 +285,58 @@ def test_weights_beyond_16_bits_are_noted(tmp_path: Path) -> None:
     assert records["xnornet"].median_ms is not None
 
 
-def test_the_table_says_who_is_slower_and_shows_texts_as_they_are() -> None:
+def record(name: str, ms: float | None, note: str = "", size: int | None = None) -> Record:
     numbers = dict.fromkeys((f.name for f in fields(Record)), None) | {"threads": 1, "batch": 1, "runs": 10, "macs": 1}
+    times = {f"{which}_ms": ms for which in ("median", "q1", "q3", "min", "max")}
+    return Record(**{**numbers, **times, "case": "", "implementation": name, "note": note, "bytes": size})
 
-    def record(name: str, ms: float | None, note: str = "") -> Record:
-        times = {f"{which}_ms": ms for which in ("median", "q1", "q3", "min", "max")}
-        return Record(**{**numbers, **times, "case": "", "implementation": name, "note": note})
 
+def printed(table: object, width: int) -> str:
+    console = PlainConsole(width=width, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+def test_the_table_says_who_is_slower_and_shows_texts_as_they_are() -> None:
     ours = record("xnornet", 2.0)
     others = record("xnornet-bits", 1.0), record("[red]torch", None, "pip install 'xnornet[train]'")
-    console = PlainConsole(width=200, record=True, file=io.StringIO())
-    console.print(_beside("f[v2].safetensors", [ours, *others, record("fast", 0.5), record("slow", 3.0)]))
-    text = console.export_text()
+    text = printed(_beside("f[v2].safetensors", [ours, *others, record("fast", 0.5), record("slow", 3.0)]), 200)
     for part in ("f[v2].safetensors", "[red]torch", "pip install 'xnornet[train]'", "4.00x slower", "1.5x faster"):
         assert part in text
     assert "faster" not in next(line for line in text.splitlines() if "xnornet-bits" in line)
+
+
+def test_the_table_is_readable_in_80_columns(tmp_path: Path) -> None:
+    """No name and no number is broken; notes stand below, each once, and beside the numbers where there is room."""
+    busy = "amx kernels, uint8 in; 6 turns taken again; beside busy processes"
+    table = _beside(
+        "alexnet.safetensors, batch 1, 1 thread",
+        [
+            record("xnornet", 5.387, busy, 23_803_008),
+            record("xnornet-integer-stem", 4.293, busy, 23_803_008),
+            record("torch-compiled", 34.95, "torch 2.13.0+cpu, compiled, weights frozen", 249_471_104),
+        ],
+    )
+    for width in (80, 100):
+        lines = printed(table, width).splitlines()
+        assert max(map(len, lines)) <= width
+        words = {word for line in lines for word in line.split()}
+        assert {"implementation", "xnornet-integer-stem", "249,471,104", "34.95", "load"} <= words
+        assert {"processes", "torch-compiled"} <= words
+        assert "\n".join(lines).count("beside") == 1
+        rows = [line for line in lines if "23,803,008" in line]
+        assert len(rows) == 2
+        assert not any("kernels" in row for row in rows)
+    wide = printed(table, 160).splitlines()
+    assert sum(busy in line and "23,803,008" in line for line in wide) == 2
+    file = tmp_path / "tiny.safetensors"
+    format.write(tiny_model(), file)
+    lines = printed(layers(file, threads=1, batch=1)[0], 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {"MACs/cycle", "binary_conv2d", "total"} <= {word for line in lines for word in line.split()}
+    narrow = printed(table, 40)
+    assert max(map(len, narrow.splitlines())) <= 40
+    assert "bytes: 249,471,104" in narrow
 
 
 @pytest.mark.slow

@@ -108,6 +108,7 @@ def test_inspect_is_readable_in_80_columns() -> None:
     words = {word for line in lines for word in line.split()}
     for row in summarise(model).rows:
         assert {f"{n:,}" for n in (row.weight_bytes, row.other_bytes) if n} <= words
+    assert {"binary_conv2d", "max_pool2d"} <= words
     numbers = {"weights": 56_128_440, "weight_bytes": 224_513_760, "macs": 123_456_789}
     large = dataclasses.replace(summarise(model).rows[0], name="blocks.13.conv.scale", kind="binary_conv2d", **numbers)
     with console.capture() as captured:
@@ -118,11 +119,12 @@ def test_inspect_is_readable_in_80_columns() -> None:
 def test_nothing_is_lost_on_a_narrow_terminal() -> None:
     """Each row has lines of its own where its columns do not fit; no value is cut."""
     pytest.importorskip("torch")
+    from xnornet.bench.tables import kernels
     from xnornet.models import catalogue as models
     from xnornet.train.recipes.catalogue import catalogue as recipes
     from xnornet.train.recipes.catalogue import values
 
-    tables = (recipes()[0], values("fashion-xnor")[0], models()[0], summarise(tiny_model()).table())
+    tables = (recipes()[0], values("fashion-xnor")[0], models()[0], summarise(tiny_model()).table(), kernels()[0])
     for table, width in itertools.product(tables, (40, 60, 80, 100, 160)):
         console = PlainConsole(width=width)
         with console.capture() as captured:
@@ -345,6 +347,21 @@ def test_options_that_would_be_ignored_or_are_too_large_are_refused(
     assert status == 2
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_table_of_no_runs_is_refused(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    status, _, err = run("reproduce", "cifar10", "--no-new", "--results", tmp_path / "typo")
+    assert status == 2
+    assert err.endswith(
+        "cifar10.csv does not exist; name by --results the folder that has it, or leave --no-new out to train\n"
+    )
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "typo").exists()
+    results = Path(__file__).parents[1] / "benchmarks" / "results"
+    status, _, err = run("reproduce", "cifar10", "--no-new", "--results", results, "--seeds", "99")
+    assert status == 2
+    assert "cifar10.csv holds no run of these lines and seeds; " in err
 
 
 @pytest.mark.parametrize(("missing", "what"), [("matplotlib", "fig1"), ("matplotlib", "fig4"), ("torch", "fig4")])

@@ -127,6 +127,64 @@ def test_times_beside_busy_processes_have_a_star(monkeypatch: pytest.MonkeyPatch
     assert page.endswith("\n\\* beside busy processes")
 
 
+def test_all_that_is_faster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import write_performance
+
+    times = {
+        "xnornet": 2.0,
+        "xnornet-integer-stem": 1.0,
+        "xnornet-bwn": 1.6,
+        "torch": 1.0,
+        "ncnn": 1.999,
+        "openvino": 3,
+    }
+    about = {"isa": "avx2", "case": POINT, "threads": "1", "batch": "1"}
+    rows = [{**about, "implementation": name, "median_ms": str(ms)} for name, ms in times.items()]
+    monkeypatch.setattr(write_performance, "read", lambda name: rows if name == "layers.csv" else [])
+    lines = [line for line in write_performance.limits().splitlines() if line.startswith("*")]
+    assert lines == [f"* {POINT} (batch 1, 1 thread, avx2): PyTorch, float32 by 2.00x, xnornet, BWN by 1.25x"]
+
+
+BENCHMARKS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text())
+
+
+def asked(script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, ROOT / script, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmarks_say_what_they_measure_and_measure_nothing(name: str) -> None:
+    pytest.importorskip("torch")
+    done = asked(f"benchmarks/{name}", "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"python benchmarks/{name}" in done.stdout
+    assert "--results FOLDER" in done.stdout
+    assert "minute" in done.stdout or "seconds" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "said"),
+    [
+        ("benchmarks/decoding.py", [], "the following arguments are required: DATA; see --help"),
+        ("benchmarks/engine.py", ["magic"], "unknown piece 'magic'; there are layers, "),
+        ("benchmarks/float16.py", ["model"], "'model' is not MODEL=DATA"),
+        ("benchmarks/stems.py", ["--result"], "expected one argument"),
+    ],
+)
+def test_benchmarks_say_in_one_line_what_is_wrong(script: str, words: list[str], said: str) -> None:
+    done = asked(script, *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("script", ["scripts/write_performance.py", "scripts/write_tables.py"])
+def test_words_that_a_script_does_not_know_write_nothing(script: str) -> None:
+    assert asked(script, "--help").returncode == 0
+    assert asked(script, "--magic").returncode == 2
+
+
 def test_every_figure_has_machine_commit_and_command() -> None:
     for name in ("fig1", "fig4", "fig4-memory", "layers", "networks"):
         with (RESULTS / f"{name}.csv").open(newline="") as file:

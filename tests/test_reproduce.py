@@ -27,7 +27,7 @@ from xnornet.nn import method
 from xnornet.reproduce import training
 from xnornet.reproduce.commands import changes_in, command_of
 from xnornet.reproduce.comparisons import COMPARISONS, Comparison, Line, comparison
-from xnornet.reproduce.report import _colours, _panels, markdown
+from xnornet.reproduce.report import _colours, _draw_panel, _panels, markdown
 from xnornet.reproduce.rows import Rows
 from xnornet.reproduce.table import make
 from xnornet.reproduce.training import make_run, reproduce
@@ -400,6 +400,46 @@ def test_curves_have_a_panel_a_network_or_method_and_a_colour_a_method() -> None
                     found.setdefault(recipe(line.recipe).method, set()).add(colour)
     assert {"float", "bwn", "xnor", "bnn", "binaryconnect"} <= found.keys()
     assert all(len(colours) == 1 for colours in found.values())
+
+
+def legend(
+    name: str, tops: dict[str, float], runs: list[dict[str, Any]], *, many: bool = False
+) -> tuple[list[str], Any]:
+    """The words in it, and the axes, of curves that end with these accuracies."""
+    from matplotlib.figure import Figure
+
+    curves = [
+        {"line": label, "seed": 0, "epoch": epoch, "train_top1": 0.9, "test_top1": top1 - 0.1 * (2 - epoch)}
+        for label, top1 in tops.items()
+        for epoch in (1, 2)
+    ]
+    axes = Figure().subplots()
+    lines = [line for line in comparison(name).lines if line.label in tops]
+    _draw_panel(axes, runs, curves, lines, "", many=many)
+    return [text.get_text() for text in axes.get_legend().get_texts()], axes
+
+
+def test_legends_have_the_accuracies_of_the_table() -> None:
+    """The engine's, in whose order the lines are; the curve's, measured by the trainer, where no run is through."""
+    pytest.importorskip("matplotlib")
+    runs = [{"line": "BWN", "seed": seed, "test_top1_engine": top1} for seed, top1 in ((0, "0.8395"), (1, "0.8405"))]
+    tops = {"BWN": 0.842, "BinaryConnect": 0.841}
+    words, axes = legend("table1", tops, runs)
+    assert words == ["BinaryConnect: 84.10", "BWN: 84.00"]
+    assert len(axes.get_lines()) == 4
+    assert len(legend("table1", tops, runs, many=True)[1].get_lines()) == 2
+
+
+def test_a_line_far_below_the_others_does_not_squeeze_them() -> None:
+    pytest.importorskip("matplotlib")
+    tops = {"XNOR-Net": 0.638, "with K": 0.608, "learned scale": 0.641, "gradients of one bit": 0.367}
+    words, axes = legend("ablation", tops, [])
+    assert words[-1] == "gradients of one bit: 36.70, below the axis"
+    assert 40 < axes.get_ylim()[0] < 51
+    tops["gradients of one bit"] = 0.58
+    words, axes = legend("ablation", tops, [])
+    assert words[-1] == "gradients of one bit: 58.00"
+    assert axes.get_ylim()[0] < 48
 
 
 def test_the_written_table_holds_what_there_is(tmp_path: Path) -> None:

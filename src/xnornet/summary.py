@@ -87,11 +87,9 @@ class Summary:
         """
         ratio = f"{self.float_bytes / self.file_bytes:.1f}x less than {self.float_bytes:,} in float32"
         title = f"Packed model: {self.file_bytes:,} bytes, {ratio}"
-        table = FittedTable(
-            title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
-        )
+        table = FittedTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
         for heading in ("layer", "op", "output"):
-            table.add_column(heading, min_width=10)
+            table.add_column(heading, min_width=10, no_wrap=heading == "op")
         for heading in ("bits", "weights", "weight\nbytes", "other\nbytes", "MACs"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in self.rows:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +62,26 @@ console = PlainConsole()
 
 
 class FittedTable(Table):
-    """A table that loses nothing on a narrow terminal: where its columns do not fit, each row has lines of its own."""
+    """A table that loses nothing on a narrow terminal: where its columns do not fit, each row has lines of its own.
+
+    Args:
+        notes: the last column holds notes, which stand below the others where they would be narrow beside them.
+    """
+
+    def __init__(self, *headers: Any, notes: bool = False, **options: Any) -> None:
+        super().__init__(*headers, **options)
+        self.notes = notes
 
     def add_column(self, header: Any = "", *args: Any, overflow: Any = "fold", **options: Any) -> None:
         super().add_column(header, *args, overflow=overflow, **options)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.notes and self._narrows_notes(console, options):
+            others = self._without_notes()
+            if others._least(console, options) <= options.max_width:
+                yield others
+                yield from self._notes_below()
+                return
         if self._least(console, options) <= options.max_width:
             yield from super().__rich_console__(console, options)
             return
@@ -84,9 +99,38 @@ class FittedTable(Table):
                     lines = [*lines[:-1], *(f"{line};" for line in lines[-1:]), item]
             yield Padding(Text("\n".join(lines), overflow="fold"), (0, 0, 0, 4), expand=False)
 
+    def _narrows_notes(self, console: Console, options: ConsoleOptions) -> bool:
+        """Whether less than half of 80 columns is left for notes beside the other columns."""
+        wide = self._wide(options)
+        whole, others = (Measurement.get(console, wide, table).maximum for table in (self, self._without_notes()))
+        return min(whole, others + 40) > options.max_width
+
+    def _without_notes(self) -> FittedTable:
+        others = copy(self)
+        others.columns, others.notes = self.columns[:-1], False
+        return others
+
+    def _notes_below(self) -> RenderResult:
+        """Each note once, behind the first cells of the rows that have it."""
+        rows_of: dict[str, list[str]] = {}
+        for first, note in zip(self.columns[0].cells, self.columns[-1].cells, strict=True):
+            if str(note):
+                rows_of.setdefault(str(note), []).append(str(first))
+        below = Table.grid(padding=(0, 2, 0, 0))
+        below.add_column(overflow="fold", max_width=26)
+        below.add_column(overflow="fold")
+        for note, rows in rows_of.items():
+            below.add_row(", ".join(rows), note)
+        yield Text("")
+        yield below
+
+    def _wide(self, options: ConsoleOptions) -> ConsoleOptions:
+        """With room for every column in one piece."""
+        return options.update(width=sum(len(str(cell)) + 8 for column in self.columns for cell in column.cells) + 999)
+
     def _least(self, console: Console, options: ConsoleOptions) -> int:
         """The width in which no column is narrower than a word of it, or than its `min_width`, or `no_wrap` lets it."""
-        wide = options.update(width=sum(len(str(cell)) + 8 for column in self.columns for cell in column.cells) + 999)
+        wide = self._wide(options)
         least = Measurement.get(console, wide, self).maximum
         for column in self.columns:
             if not column.no_wrap:

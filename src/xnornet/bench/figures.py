@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from ..errors import UsageError, XnornetError
 from ..files import write_csv
+from ..terminal import FittedTable
 from .efficiency import speedup
 from .layers import bench_layer
 from .networks import need_torch
 from .provenance import machine, revision
 from .results import Results, Row, read_rows
+from .tables import fitted
 
 __all__ = ["FIGURES", "Figure", "channel_case", "filter_case", "milliseconds", "reproduce"]
 
 Progress = Callable[[str], None]
-Rendered = tuple[Table, list[dict[str, Any]]]
+Rendered = tuple[FittedTable, list[dict[str, Any]]]
 
 CHANNELS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 FILTER_SIZES = (1, 2, 3, 5, 7, 9, 11, 13, 15, 17, 20)
@@ -107,17 +107,8 @@ def _table_1(results: Path) -> Rendered:
         notes = {row["implementation"]: row["note"] for row in rows if row["case"] == DEFAULT_CASE}
         raise XnornetError(f"{results / 'fig1.csv'}: no time of {missing[0]} ({notes.get(missing[0], 'not run')})")
     size = {row["implementation"]: int(row["bytes"]) for row in rows if row["bytes"]}
-    table = Table(title=f"Figure 1, for the layer {DEFAULT_CASE}", title_justify="left")
-    for heading in (
-        "method",
-        "operations",
-        "memory, paper",
-        "ours",
-        "faster, paper",
-        "than scalar C++",
-        "than PyTorch",
-    ):
-        table.add_column(heading, justify="left" if heading in ("method", "operations") else "right")
+    headings = ("method", "operations", "memory,\npaper", "ours", "faster,\npaper", "than\nscalar C++", "than\nPyTorch")
+    table = fitted(f"Figure 1, for the layer {DEFAULT_CASE}", headings)
     records: list[dict[str, Any]] = []
     for method, (operations, memory, faster, top1) in PAPER_FIGURE_1.items():
         name = OURS_FIGURE_1[method]
@@ -192,9 +183,8 @@ def _weights_and_biases(name: str) -> int:
 
 def _table_4(results: Path) -> Rendered:
     rows = read_rows(results / "fig4.csv")
-    table = Table(title="Figure 4: times faster than", title_justify="left")
-    for heading in ("layer", "the paper's model", "scalar C++", "OpenVINO float", "ONNX Runtime int8"):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    headings = ("layer", "the paper's\nmodel", "scalar C++", "OpenVINO\nfloat", "ONNX Runtime\nint8")
+    table = fitted("Figure 4: times faster than", headings)
     records: list[dict[str, Any]] = []
     points = [(channel_case(c), speedup(c, 9)) for c in CHANNELS] + [
         (filter_case(size), speedup(256, size**2)) for size in FILTER_SIZES if size != 3

@@ -8,19 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich import box
+from rich.console import Group, RenderableType
 
 from ..engine import Model, list_isas
 from ..errors import UsageError
 from ..format import read
+from ..terminal import FittedTable
 from .layers import bench_layer
 from .networks import bench_file, bench_network
 from .record import Record
 
-__all__ = ["architecture", "kernels", "layers", "networks", "single_layers"]
+__all__ = ["architecture", "fitted", "kernels", "layers", "networks", "single_layers"]
 
-Rendered = tuple[Table, list[dict[str, Any]]]
+Rendered = tuple[RenderableType, list[dict[str, Any]]]
 Progress = Callable[[str], None]
+
+# Headings; columns of others hold numbers. Texts may be folded.
+NAMES = ("implementation", "name", "layer", "method", "op", "kernel")
+TEXTS = ("step", "runs here", "kernels", "quartiles", "ours is", "operations", "fused", "note")
 
 
 def networks(
@@ -50,7 +56,8 @@ def layers(path: str | Path, *, threads: int, batch: int) -> Rendered:
         records = model.profile(np.zeros((batch, *model.input_shape), np.uint8))
     except MemoryError as error:
         raise UsageError(f"{Path(path).name} in batches of {batch} needs more memory than there is") from error
-    table = _table(f"{Path(path).name}, {model.isa}", ("step", "op", "kernel", "ms", "MACs/cycle", "bytes", "fused"))
+    headings = ("step", "op", "kernel", "ms", "MACs/cycle", "bytes", "fused")
+    table = fitted(f"{Path(path).name}, {model.isa}", headings, notes=True)
     for record in records:
         rate = f"{record.macs_per_cycle:.1f}" if record.macs else ""
         table.add_row(
@@ -86,32 +93,47 @@ def single_layers(
     progress: Progress = lambda _: None,
 ) -> Rendered:
     """Single layers beside the peers. Arguments as `bench_layer`."""
-    title = f"Batch {batch}, {threads} thread{'s' * (threads > 1)}"
-    headings = ("layer", "implementation", "weights", "median ms", "quartiles", "MACs/cycle", "ours is", "note")
-    table, records = _table(title, headings), []
+    tables: list[RenderableType] = []
+    records = []
     for spec in specs:
         taken = bench_layer(spec, threads=threads, batch=batch, seconds=seconds, peers=peers, progress=progress)
+        title = f"{spec}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
+        headings = ("implementation", "weights", "median\nms", "quartiles", "MACs/cycle", "ours is", "note")
+        table = fitted(title, headings, notes=True)
         for record in taken:
             rate = f"{record.macs_per_cycle:.1f}" if record.macs_per_cycle else ""
-            table.add_row(spec, *_shown(record), rate, _faster(taken[0], record), record.note)
-        table.add_section()
+            table.add_row(*_shown(record), rate, _faster(taken[0], record), record.note)
+        tables += ["", table] if tables else [table]
         records += [record.records() for record in taken]
-    return table, records
+    return Group(*tables), records
 
 
 def kernels() -> Rendered:
     """The kernel sets of this build, and whether this CPU runs them."""
     sets = list_isas()
-    table = _table("Kernel sets, best first; XNORNET_ISA=NAME forces one", ("name", "runs here", "kernels"))
+    table = fitted("Kernel sets, best first; XNORNET_ISA=NAME forces one", ("name", "runs here", "kernels"))
     for isa in sets:
         table.add_row(isa.name, "yes" if isa.available else f"no: lacks {isa.missing}", ", ".join(isa.kernels))
     return table, [{**asdict(isa), "available": isa.available} for isa in sets]
 
 
-def _beside(title: str, records: Sequence[Record]) -> Table:
+def fitted(title: str, headings: Sequence[str], *, notes: bool = False) -> FittedTable:
+    """A table without rows, in which names and numbers stay in one piece.
+
+    Args:
+        notes: of `FittedTable`.
+    """
+    table = FittedTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False, notes=notes)
+    for heading in headings:
+        left = heading in (*NAMES, *TEXTS) and heading != "quartiles"
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading not in TEXTS)
+    return table
+
+
+def _beside(title: str, records: Sequence[Record]) -> FittedTable:
     """Networks in several engines."""
-    headings = ("implementation", "bytes", "median ms", "quartiles", "ours is", "load ms", "MiB", "note")
-    table = _table(title, headings)
+    headings = ("implementation", "bytes", "median\nms", "quartiles", "ours is", "load\nms", "MiB", "note")
+    table = fitted(title, headings, notes=True)
     for record in records:
         of_process = (f"{n:.0f}" if n is not None else "" for n in (record.load_ms, record.peak_rss_mib))
         table.add_row(*_shown(record), _faster(records[0], record), *of_process, record.note)
@@ -135,11 +157,3 @@ def _faster(ours: Record, peer: Record) -> str:
     if peer.median_ms < ours.median_ms:
         return f"{ours.median_ms / peer.median_ms:.2f}x slower"
     return f"{peer.median_ms / ours.median_ms:.1f}x faster"
-
-
-def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading in headings:
-        right = heading in ("bytes", "weights", "ms", "median ms", "quartiles", "MACs/cycle", "load ms", "MiB")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
-    return table

@@ -95,7 +95,7 @@ COMPARISONS = {
         ),
         Comparison(
             "cifar10",
-            "CIFAR-10: the VGG-like network of BinaryConnect and BinaryNet, and ResNet-18",
+            "CIFAR-10",
             (
                 Line("VGG, float", "cifar10-vgg-float"),
                 Line("VGG, BWN", "cifar10-vgg-bwn", paper=(90.12, None)),

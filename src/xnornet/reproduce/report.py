@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..train.recipes import recipe
 from ..train.run import MAY_DIFFER
 from .commands import changes_in
 from .comparisons import Comparison, Line, Row
+from .rows import Rows
 
 __all__ = ["draw_curves", "markdown"]
 
@@ -83,9 +84,8 @@ def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
         f"{_agreement(rows)} Times are for one image on one thread."
     ]
     if rows:
-        settings = "; ".join(sorted({f"{row['data']}, {row['epochs']} epochs" for row in rows}))
         hardware = "; ".join(sorted({str(row["trained_on"]) for row in rows}))
-        notes.append(f"Trained on: {settings}. Hardware: {hardware}.")
+        notes.append(f"Trained on: {_settings(rows)}. Hardware: {hardware}.")
     if changed := _changed(rows):
         notes.append(f"Changed in all recipes: {' '.join(f'`{change}`' for change in changed)}.")
     if machines := sorted({str(row["times_machine"]) for row in rows if row.get("times_machine")}):
@@ -93,6 +93,11 @@ def _notes(compared: Comparison, rows: Sequence[Row]) -> list[str]:
     if any(line.paper for line in compared.lines):
         notes.append(f"The paper's column: {compared.paper_data}.")
     return notes
+
+
+def _settings(rows: Sequence[Row]) -> str:
+    """Data and length of the runs."""
+    return "; ".join(sorted({f"{row['data']}, {row['epochs']} epochs" for row in rows}))
 
 
 def _changed(rows: Sequence[Row]) -> list[str]:
@@ -137,39 +142,40 @@ def _median(rows: Sequence[Row], column: str) -> str:
     return f"{statistics.median(values):.3g}" if values else ""
 
 
-def draw_curves(compared: Comparison, curves: Path, picture: Path) -> None:
+def draw_curves(compared: Comparison, results: Path, picture: Path) -> None:
     """Accuracy against epoch, a panel a network or method: test solid, with a band from the least to the most of the
-    seeds; training dashed. The legend has the lines as they end, best first, with their last accuracy.
+    seeds; training dashed where lines are few. The legend has the lines best first, with the accuracy of the table.
+
+    Args:
+        results: folder of the comparison's rows and curves.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
     plt = pyplot()
-    rows = read_rows(curves)
-    drawn = {row["line"] for row in rows}
+    files = Rows(results, compared.name)
+    runs, curves = read_rows(files.table), read_rows(files.curves)
+    drawn = {row["line"] for row in curves}
     panels = _panels([line for line in compared.lines if line.label in drawn])
     most_lines = max(map(len, panels.values()))
-    below = most_lines > 5  # legends would lie on the curves
+    many = most_lines > 5  # legends would lie on the curves, and training ones on those of the test
     figure, axes = plt.subplots(
         1,
         len(panels),
-        figsize=(max(7, 5 * len(panels)), 4 + 0.2 * most_lines * below),
+        figsize=(max(7, 5 * len(panels)), 4 + 0.2 * most_lines * many),
         constrained_layout=True,
         squeeze=False,
-        sharey=True,
     )
-    lows, mosts = [], []
     for (name, lines), axis in zip(panels.items(), axes[0], strict=True):
         axis.set_title(name, fontsize=9)
-        low, most = _draw_panel(axis, rows, lines, name, below=below)
-        lows.append(low)
-        mosts.append(most)
-    axes[0][0].set(ylabel="top-1, %", ylim=(max(0, min(lows) - 5), min(100, max(mosts) + 2)))
-    seeds = sorted({len({row["seed"] for row in rows if row["line"] == label}) for label in drawn})
+        _draw_panel(axis, runs, curves, lines, name, many=many)
+    axes[0][0].set_ylabel("top-1, %")
+    seeds = sorted({len({row["seed"] for row in curves if row["line"] == label}) for label in drawn})
     count = " to ".join(map(str, sorted({seeds[0], seeds[-1]}))) if seeds else "0"
     band = "; band: least to most" if count != "1" else ""
-    shown = f"test (solid), training (dashed), {count} seed{'s' * bool(band)}{band}"
-    figure.suptitle(f"{compared.title}\n{shown}", fontsize=9)
+    parts = "test" if many else "test (solid), training (dashed)"
+    trained = f"{settings}; " if (settings := _settings([row for row in runs if row["line"] in drawn])) else ""
+    figure.suptitle(f"{compared.title}\n{trained}{parts}, {count} seed{'s' * bool(band)}{band}", fontsize=9)
     with replacing(picture) as temporary:
         figure.savefig(temporary, dpi=130, format="png")
     plt.close(figure)
@@ -205,14 +211,16 @@ def _colours(lines: Sequence[Line]) -> list[Any]:
 
 
 def _draw_panel(
-    axes: Any, rows: Sequence[Row], lines: Sequence[Line], name: str, *, below: bool
-) -> tuple[float, float]:
-    """Draw the curves of some lines; return where the vertical axis may begin, and the best accuracy."""
-    tests, ends, most = [], {}, 0.0
+    axes: Any, runs: Sequence[Row], curves: Sequence[Row], lines: Sequence[Line], name: str, *, many: bool
+) -> None:
+    """Draw the curves of some lines; where they are many, those of the test alone, and the legend below."""
+    ends = {}
+    tests: dict[str, list[float]] = {}
+    most = 0.0
     for line, colour in zip(lines, _colours(lines), strict=True):
-        for part, style in (("test_top1", "-"), ("train_top1", "--")):
+        for part, style in (("test_top1", "-"), *([] if many else [("train_top1", "--")])):
             found: dict[int, list[float]] = {}  # seeds' accuracies by epoch; not every epoch is tested
-            for row in rows:
+            for row in curves:
                 if row["line"] == line.label and row[part]:
                     found.setdefault(int(row["epoch"]), []).append(100 * float(row[part]))
             if not found:
@@ -223,18 +231,39 @@ def _draw_panel(
             most = max(most, *means)
             (drawn,) = axes.plot(epochs, means, style, color=colour, linewidth=1.6 if style == "-" else 0.7)
             if style == "-":
-                tests += means
-                ends[drawn] = (means[-1], line.label.removeprefix(f"{name}, "))
+                tests[line.label] = means
+                ends[line.label] = drawn
                 lows, highs = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
                 axes.fill_between(epochs, lows, highs, color=colour, alpha=0.12, linewidth=0)
-    axes.set(xlabel="epoch", xlim=(1, None))
+    below = _far_below({label: means[-1] for label, means in tests.items()})
+    low = _lowest([means for label, means in tests.items() if label != below])
+    axes.set(xlabel="epoch", xlim=(None if many else 1, None), ylim=(max(0, low - 5), min(100, most + 2)))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    best_first = sorted(ends, key=lambda drawn: ends[drawn], reverse=True)
-    labels = [f"{ends[drawn][1]}: {ends[drawn][0]:.1f}" for drawn in best_first]
-    place: dict[str, Any] = {"loc": "best"}
-    if below:
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
-    axes.legend(best_first, labels, fontsize=8, **place)
-    # The first epochs would squeeze the rest; where a curve ends is always seen.
-    lowest = min(value for value, _ in ends.values()) if ends else 0.0
-    return (min(sorted(tests)[len(tests) // 10], lowest) if tests else 0.0), most
+    shown = {label: _accuracy(runs, label, means[-1]) for label, means in tests.items()}
+    best_first = sorted(shown, key=lambda label: shown[label], reverse=True)
+    labels = [
+        f"{label.removeprefix(f'{name}, ')}: {shown[label]:.2f}{', below the axis' * (label == below)}"
+        for label in best_first
+    ]
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)} if many else {"loc": "best"}
+    axes.legend([ends[label] for label in best_first], labels, fontsize=8, **place)
+
+
+def _accuracy(runs: Sequence[Row], label: str, last: float) -> float:
+    """Per cent, as the table has it: the engine's. The curve's last where no run is through."""
+    return statistics.mean(_top1_by_seed(runs, label).values() or [last])
+
+
+def _far_below(ends: Mapping[str, float]) -> str | None:
+    """The line that would squeeze several others, all nearer to each other than to it."""
+    ordered = sorted(ends, key=lambda label: ends[label])
+    if len(ordered) < 4 or ends[ordered[1]] - ends[ordered[0]] <= ends[ordered[-1]] - ends[ordered[1]]:
+        return None
+    return ordered[0]
+
+
+def _lowest(tests: Sequence[Sequence[float]]) -> float:
+    """Where curves are once their first epochs, which would squeeze the rest, are over; their ends are always seen."""
+    values = sorted(value for means in tests for value in means)
+    return min(values[len(values) // 10], *(means[-1] for means in tests)) if tests else 0.0

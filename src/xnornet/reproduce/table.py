@@ -9,6 +9,7 @@ from typing import Any
 
 from ..bench.pyplot import need_matplotlib
 from ..bench.results import read_rows
+from ..errors import UsageError
 from ..files import replacing
 from .comparisons import Row, comparison
 from .report import draw_curves, markdown
@@ -32,7 +33,7 @@ def make(what: str, *, results: Path, pictures: Path, only: Sequence[str] = (), 
         The table of what is chosen, in Markdown, and its rows.
 
     Raises:
-        UsageError: matplotlib is not installed.
+        UsageError: matplotlib is not installed; or no new runs are to be made, and there are no old ones.
         UsageError, DataError, TrainingError: as `reproduce`.
     """
     whole = comparison(what)
@@ -44,6 +45,10 @@ def make(what: str, *, results: Path, pictures: Path, only: Sequence[str] = (), 
             found[row["line"], str(row["seed"])] = row
             with replacing(results / f"{what}.md") as temporary:
                 temporary.write_text(markdown(whole, read_rows(results / f"{what}.csv")))
-            draw_curves(whole, results / f"{what}-curves.csv", pictures / f"{what}.png")
+            draw_curves(whole, results, pictures / f"{what}.png")
+    if not found:
+        path = results / f"{what}.csv"
+        lacks = "holds no run of these lines and seeds" if path.exists() else "does not exist"
+        raise UsageError(f"{path} {lacks}; name by --results the folder that has it, or leave --no-new out to train")
     rows = list(found.values())
     return markdown(compared, rows), rows

@@ -18,8 +18,8 @@ __all__ = ["Compiled", "Eager", "Int8"]
 
 
 class _Torch(Peer):
-    """A network is a plain module, as people run it. An exported program, PyTorch's form of deployment, checks its inputs
-    at every call, for which a small network took a fifth longer (by hand).
+    """A network is a plain module, as people run it. An exported program, PyTorch's form of deployment, checks its
+    inputs at every call, for which a small network took a fifth longer (by hand).
 
     Convolutions that see their whole input are dense layers (PyTorch would repack AlexNet's 6 x 6 weights on every run)
     and norms are folded. The input is channels-last beforehand.
