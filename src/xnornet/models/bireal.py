@@ -50,8 +50,9 @@ class BiRealNet18(_ShortcutNet18):
     parameters for 1000 classes, of which 10,985,472 in 3 x 3 convolutions behind the stem.
 
     Args:
-        method: of the sixteen 3 x 3 convolutions behind the stem: "bireal" for its authors' gradients. The order of a
-            block is always sign, convolution, norm, sum.
+        method: of the sixteen 3 x 3 convolutions behind the stem: "bireal" for the gradients of its paper, which
+            are alpha times those of its code: to Adam the same. The order of a block is always sign, convolution, norm,
+            sum.
         num_classes: outputs.
         in_channels: 3 (RGB) or 1 (grey).
         width: channels of the first stage; the others have two, four and eight times as many.
