@@ -128,14 +128,24 @@ def top1_by_seed(path: Path) -> dict[tuple[str, str], float]:
     return {(row["line"], row["seed"]): 100 * float(row["test_top1_engine"]) for row in rows_of(path)}
 
 
-@pytest.mark.parametrize(("page", "name", "prefix"), [("imagenette", "table1", ""), ("cifar10", "cifar10", "VGG, ")])
-def test_what_faster_latent_weights_gain(page: str, name: str, prefix: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "folder", "name", "lines", "prefix"),
+    [
+        ("imagenette", "latent-lr-3", "table1", ("BWN", "XNOR-Net"), ""),
+        ("cifar10", "latent-lr-3", "cifar10", ("BWN", "XNOR-Net"), "VGG, "),
+        ("imagenette", "small-latent", "resnet18", ("Bi-Real Net", "ReActNet"), ""),
+    ],
+)
+def test_what_other_latent_weights_gain(page: str, folder: str, name: str, lines: tuple[str, ...], prefix: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text()
-    recipes, fast = (top1_by_seed(RESULTS / "reduced" / folder / f"{name}.csv") for folder in (".", "latent-lr-3"))
-    for line in ("BWN", "XNOR-Net"):
-        before, after = ([found[prefix + line, seed] for seed in "012"] for found in (recipes, fast))
+    recipes, changed = (top1_by_seed(RESULTS / "reduced" / where / f"{name}.csv") for where in (".", folder))
+    for line in lines:
+        before, after = ([found[prefix + line, seed] for seed in "012"] for found in (recipes, changed))
         gains = [new - old for old, new in zip(before, after, strict=True)]
         assert f"| {line} | {spread(before, '.2f')} | {spread(after, '.2f')} | {spread(gains, '+.2f')} |" in text
+        if name == "resnet18":
+            short = [new - recipes["full precision", seed] for new, seed in zip(after, "012", strict=True)]
+            assert f"| {line} less full precision | {spread(short, '+.2f')} |" in text
 
 
 def test_what_the_page_on_photos_says_of_latent_weights() -> None:
