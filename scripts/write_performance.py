@@ -113,16 +113,16 @@ Rows "fixed-point stem" and "integer stem" are of the same files: the first conv
 That is asked for (`stem=`), as results then differ from PyTorch's by more than the order of sums
 ([engine.md](engine.md)).
 
-A time whose quartiles lie far apart (in the CSV) is one to take for its size only: on the shared Xeon most, elsewhere
-depthwise layers and some rows of figure 4, whose 3x3:256x14x14:256 is slower than figure 1 of the same layer.
+A time whose quartiles lie far apart (in the CSV) is one to take for its size only: on the shared Xeon half of them,
+elsewhere most depthwise layers and some rows of figure 4, whose 3x3:256x14x14:256 is slower than figure 1's.
 
 "AMD EPYC" without a family is a CPU whose model was not recorded; it carries out more 512-bit instructions a cycle than
 Zen 4 can, as Zen 5 does. Larq Compute Engine was not timed: its files are converted by TensorFlow, which we had not.
 
 Each table names the commit that it is of; none is of the newest. The first convolution and the max pool behind it have
 been one step since dc65362, and 1-bit weights of real inputs have had other kernels since 85bafa0. PyTorch runs a plain
-module since 62ff446, no exported program, whose calls took a fraction of a millisecond more: nothing beside AlexNet.
-Systems in a virtual machine may name another model than the CPU's: 167 is that of a Xeon without AMX.
+module since 62ff446, and ran an exported program before, whose calls cost more: to small networks it matters. Systems
+in a virtual machine may name another model than the CPU's: 167 is that of a Xeon without AMX.
 """
 
 
@@ -448,7 +448,7 @@ def limits() -> str:
                 )
                 where_ = f"{NETWORKS.get(case, case)} ({times_of(threads, batch)}, {isa}{others.get(name, '')})"
                 found.append(f"* {where_}: {said}")
-    parts = ["## Where a peer is faster"]
+    parts = ["## Where something else is faster"]
     if found:
         said = "Every peer that is faster than our binary layer or network by a hundredth or more"
         parts += [

@@ -282,9 +282,9 @@ def test_weights_begin_as_published(name: str) -> None:
 def test_latent_weights_of_shortcut_networks_begin_small(name: str) -> None:
     """As published: even in [0, 0.001]. Float ones, and those of real inputs, begin as torch's own."""
     for key in ("xnor", "bireal", "reactnet", "bwn", "float"):
-        small = [m.weight.min() >= 0 and m.weight.max() <= 0.001 for m in layers_of(create(name, key, width=16))]
-        inner = [quantized(m) and key != "bwn" for m in layers_of(create(name, key, width=16))]
-        assert small == inner
+        layers = layers_of(create(name, key, width=16))
+        small = [bool(m.weight.min() >= 0 and m.weight.max() <= 0.001) for m in layers]
+        assert small == [quantized(m) and key != "bwn" for m in layers]
         assert sum(small) == (16 if key in ("xnor", "bireal", "reactnet") else 0)
 
 

@@ -35,8 +35,10 @@ def split(monkeypatch):
     return Faulty(pixels, list(range(50)))
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("replace", [False, True])
-def test_processes_decode_what_one_would(split, replace):
+def test_processes_decode_what_one_would(split, replace, start, monkeypatch):
+    monkeypatch.setattr(loaders, "_START", start)
     found, seen = [], []
     for workers in (1, 3):
         seen.append(Unreadable(1000))
