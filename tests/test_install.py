@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -65,13 +66,35 @@ def test_inference_without_torch(clean: Path, tmp_path: Path) -> None:
         assert _run(clean / "xnornet", *verb, cwd=tmp_path)
 
 
-def test_the_wheel_holds_the_published_models(clean: Path) -> None:
+def test_the_wheel_holds_the_whole_package(clean: Path) -> None:
     (wheel,) = clean.parents[1].glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if name.startswith("xnornet/zoo/")}
-    ours = {f"xnornet/zoo/{path.name}" for path in (ROOT / "src" / "xnornet" / "zoo").iterdir() if path.is_file()}
-    assert "xnornet/zoo/index.json" in ours
-    assert packed == ours
+        held = {name for name in archive.namelist() if name.startswith("xnornet/")}
+    extension = {name for name in held if Path(name).name.startswith("_core.") and not name.endswith(".pyi")}
+    assert len(extension) == 1
+    assert held - extension == _package()
+
+
+def test_the_source_archive_holds_what_a_build_takes(tmp_path: Path) -> None:
+    build = "import sys; from scikit_build_core.build import build_sdist; build_sdist(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], check=True, cwd=ROOT)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        held = {name.partition("/")[2] for name in tar.getnames()}
+    assert {f"src/{name}" for name in _package()} <= held
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "cpp").rglob("*.*")} <= held
+    assert {"CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE"} <= held
+    assert not [name for name in held if name.startswith(("models/", "benchmarks/"))]  # megabytes
+
+
+def _package() -> set[str]:
+    """The files of the package in the checkout, as a wheel names them."""
+    files = (path for path in (ROOT / "src" / "xnornet").rglob("*") if path.is_file())
+    return {
+        path.relative_to(ROOT / "src").as_posix()
+        for path in files
+        if path.parent.name != "__pycache__" and path.suffix != ".so" and not path.name.startswith(".")
+    }
 
 
 def test_models_by_name(clean: Path, tmp_path: Path) -> None:
