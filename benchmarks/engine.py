@@ -2,10 +2,11 @@
 
     python benchmarks/engine.py [PIECE...]
 
-The pieces are `layers`, `depthwise`, `avx2`, `networks`, `batch`, `more` (all by default), minutes each on an idle
-machine, half an hour in all. What is in the files from this commit and this machine is not measured again, so an
-interrupted run goes on. Piece `avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be
-held back and are left out there.
+The pieces are `layers`, `depthwise`, `avx2`, `networks`, `batch`, `more` (all of these by default), minutes each on an
+idle machine, half an hour in all; and `larq`, into results/larq.csv, in the environment that `larq_files.py` describes.
+What is in the files from this commit and this machine is not measured again, so an interrupted run goes on. Piece
+`avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back and are left out
+there.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ FAST_PEERS = (
     *("xnornet-fixed-stem", "xnornet-integer-stem", "xnornet-float16", "torch", "onnxruntime", "openvino", "ncnn"),
     *("onnxruntime-int8", "openvino-int8", "openvino-binary"),
 )
+NETWORKS = "networks.csv"
 NARROW_PEERS = ("torch", "openvino", "openvino-binary")
 
 
 def main(options: Namespace) -> None:
-    pieces = options.pieces or list(PIECES)
+    pieces = options.pieces or [piece for piece in PIECES if piece != "larq"]
     if os.environ.get("XNORNET_ISA") is None and "avx2" in pieces and len(pieces) > 1:
         for piece in pieces:  # a process each, as the kernel set is chosen once
             subprocess.run([sys.executable, __file__, "--results", options.results, piece], check=True)
@@ -80,25 +82,32 @@ def piece_avx2(results: Path) -> None:
     os.environ["XNORNET_ISA"] = "avx2"
     layers(results / "layers.csv", LAYERS, NARROW_PEERS)
     for name in ("alexnet", "resnet18"):
-        network(results, name, peers=(*NARROW_PEERS, "openvino-int8", "xnornet-integer-stem"))
+        network(results / NETWORKS, name, peers=(*NARROW_PEERS, "openvino-int8", "xnornet-integer-stem"))
 
 
 def piece_networks(results: Path) -> None:
     for name in ("alexnet", "resnet18"):
-        network(results, name)
+        network(results / NETWORKS, name)
     for name in ("alexnet", "resnet18"):
-        network(results, name, threads=2, peers=FAST_PEERS)
+        network(results / NETWORKS, name, threads=2, peers=FAST_PEERS)
 
 
 def piece_batch(results: Path) -> None:
     for name in ("alexnet", "resnet18"):
-        network(results, name, batch=32, peers=FAST_PEERS)
+        network(results / NETWORKS, name, batch=32, peers=FAST_PEERS)
 
 
 def piece_more(results: Path) -> None:
     peers = ("xnornet-float", "torch", "onnxruntime", "openvino", "ncnn", "onnxruntime-int8", "openvino-int8")
     for name in ("googlenet", "vgg19"):
-        network(results, name, peers=(*peers, "openvino-binary"))
+        network(results / NETWORKS, name, peers=(*peers, "openvino-binary"))
+
+
+def piece_larq(results: Path) -> None:
+    peers = ("openvino-binary", "larq")
+    layers(results / "larq.csv", LAYERS, peers)
+    for name in ("alexnet", "resnet18"):
+        network(results / "larq.csv", name, peers=peers)
 
 
 PIECES: dict[str, Callable[[Path], None]] = {
@@ -108,6 +117,7 @@ PIECES: dict[str, Callable[[Path], None]] = {
     "networks": piece_networks,
     "batch": piece_batch,
     "more": piece_more,
+    "larq": piece_larq,
 }
 
 
@@ -119,8 +129,8 @@ def layers(path: Path, specs: Sequence[str], peers: Sequence[str]) -> None:
             results.add(records, command(results, f"--layer {spec} --seconds 0.75", peers))
 
 
-def network(folder: Path, name: str, *, threads: int = 1, batch: int = 1, peers: Sequence[str] | None = None) -> None:
-    results = Results(folder / "networks.csv", os.environ.get("XNORNET_ISA"))
+def network(path: Path, name: str, *, threads: int = 1, batch: int = 1, peers: Sequence[str] | None = None) -> None:
+    results = Results(path, os.environ.get("XNORNET_ISA"))
     if not results.has(name, threads, batch):
         records = bench_network(name, threads=threads, batch=batch, seconds=1, peers=peers, progress=say)
         options = f"--net {name} --threads {threads} --batch {batch} --seconds 1"

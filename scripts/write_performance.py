@@ -82,6 +82,7 @@ def page() -> str:
         networks(),
         layers(),
         depthwise(),
+        larq(),
         limits(),
         again(),
         figures(),
@@ -117,7 +118,7 @@ A time whose quartiles lie far apart (in the CSV) is one to take for its size on
 elsewhere most depthwise layers and some rows of figure 4, whose 3x3:256x14x14:256 is slower than figure 1's.
 
 "AMD EPYC" without a family is a CPU whose model was not recorded; it carries out more 512-bit instructions a cycle than
-Zen 4 can, as Zen 5 does. Larq Compute Engine was not timed: its files are converted by TensorFlow, which we had not.
+Zen 4 can, as Zen 5 does.
 
 Each table names the commit that it is of; none is of the newest. The first convolution and the max pool behind it have
 been one step since dc65362, and 1-bit weights of real inputs have had other kernels since 85bafa0. PyTorch runs a plain
@@ -215,6 +216,33 @@ def depthwise() -> str:
         "One filter a channel (g: groups), as the float layers between binary ones often have it. A bit of the input "
         "meets nine bits here, not nine of each of hundreds of filters: making bits costs about what they save.",
     )
+
+
+def larq() -> str:
+    rows = read("larq.csv")
+    if not rows:
+        return ""
+    said = (
+        "The same networks and layers, converted by its own converter, on one thread. It is made for ARM, where it was "
+        "not timed: on x86-64 it has portable kernels alone, which its documentation calls not optimised, and the "
+        "better of its two is timed here. Zero padding keeps it from writing bits at once, and it has no dense layer "
+        "of bits: a 1 x 1 convolution stands for that."
+    )
+    plain = "Ours held back to plain C++ too, float layers with it, which Larq Compute Engine has in SIMD:"
+    parts = ["## Beside Larq Compute Engine", said]
+    names = ("openvino-binary", "larq")
+    for isa in unique(row["isa"] for row in rows):
+        chosen = [row for row in rows if row["isa"] == isa]
+        shown = [name for name in names if any(row["implementation"] == name for row in chosen)]
+        lines = [
+            heading(["ms", "**xnornet**, XNOR", *(cell for name in shown for cell in (NAMES[name], "times ours"))])
+        ]
+        for case in unique(row["case"] for row in chosen):
+            we, they = find(chosen, case, "xnornet"), [find(chosen, case, name) for name in shown]
+            cells = [cell for row in they for cell in (ms(row), faster(row, we))]
+            lines.append(line([NETWORKS.get(case, case), ms(we), *cells]))
+        parts += [plain if isa == "portable" else "", "\n".join(lines) + remarks(chosen), where(chosen)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def layers_of(name: str, title: str, said: str, of_isa: Callable[[str], str] = lambda isa: "") -> str:
@@ -433,7 +461,7 @@ def table_of(name: str, title: str, text: str) -> str:
 def limits() -> str:
     """Every case in which a peer, or another form of ours, is faster than our binary network or layer."""
     found = []
-    others = {"networks-zen4.csv": ", Zen 4", "networks-xeon.csv": ", Xeon"}
+    others = {"networks-zen4.csv": ", Zen 4", "networks-xeon.csv": ", Xeon", "larq.csv": ""}
     for name in ("networks.csv", *others, "layers.csv", "depthwise.csv", "fig4.csv"):
         rows = read(name)
         for isa, case, threads, batch in unique((r["isa"], r["case"], r["threads"], r["batch"]) for r in rows):
@@ -481,8 +509,16 @@ make bench-engine                              # layers, networks and figures, o
 `benchmarks/roofline.py`, `instructions.py`, `startup.py` and `training_cost.py` measure the rest; tables of other CPUs
 were made on those.
 
-Larq Compute Engine is timed where its runtime is installed and XNORNET_LARQ_FILES names a folder with `NAME.tflite`,
-converted from the same network. MNN is left out: its converter installs packages and sends usage logs.
+Larq Compute Engine has a converter that needs TensorFlow, and a runtime that needs an old NumPy, so it is timed in an
+environment of its own, of Python 3.10 or 3.11, on files made before:
+
+```
+pip install . torch openvino larq larq-compute-engine tensorflow-cpu==2.15.1
+python benchmarks/larq_files.py larq --net alexnet --layer 3x3:256x14x14:256
+XNORNET_LARQ_FILES=larq xnornet bench --net alexnet --peers openvino-binary,larq
+```
+
+MNN is left out: its converter installs packages and sends usage logs.
 """
 
 

@@ -155,6 +155,15 @@ def test_how_near_outputs_must_come() -> None:
     assert "shape" in str(difference(right.T, right, "float"))
 
 
+@pytest.mark.parametrize("spec", ["3x3:256x14x14:256", "3x3:32x112x112:32:g32", "dense:4096:4096"])
+def test_one_wrong_sum_of_a_layer_is_seen(spec: str) -> None:
+    case = layer_case(spec)
+    right = case.expected("xnor")
+    wrong = right.copy()
+    wrong.flat[right.size // 2] += 2
+    assert difference(wrong, right, case.binary_precision) is not None
+
+
 def test_layer_specs() -> None:
     assert Layer.parse("3x3:256x14x14:384") == Layer(3, 256, 14, 384, 1, 1)
     assert Layer.parse("5x5:96x27x27:256:s2:p0") == Layer(5, 96, 27, 256, 2, 0)
@@ -197,7 +206,7 @@ def test_layers_beside_peers(spec: str) -> None:
         record = records[name]
         if record.median_ms is None:  # missing here, or a layer it gets wrong
             assert "not installed" in record.note or "multiples of 8" in record.note, record.note
-    assert "no converted file" in records["larq"].note or "not installed" in records["larq"].note
+    assert any(reason in records["larq"].note for reason in ("no converted file", "not installed", "numpy<2"))
 
 
 def test_torch_runs_the_same_layer() -> None:
