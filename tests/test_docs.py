@@ -436,6 +436,15 @@ def test_first_layers_in_fixed_point() -> None:
     assert told in " ".join(README.split())
 
 
+def test_what_the_readme_says_of_larq_compute_engine() -> None:
+    with (RESULTS / "larq.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["isa"] == "amx"]
+    times = {(row["case"], row["implementation"]): float(row["median_ms"]) for row in rows}
+    alexnet, resnet = (f"{times[net, 'larq'] / times[net, 'xnornet']:.1f}" for net in ("alexnet", "resnet18"))
+    told = f"takes {alexnet} times as long for our AlexNet on the Xeon, {resnet} for ResNet-18"
+    assert told in " ".join(README.split())
+
+
 def test_the_code_about_inference_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "inference.md").read_text(), re.DOTALL)
     assert len(blocks) == 2
