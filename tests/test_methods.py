@@ -11,6 +11,7 @@ from xnornet import Model, format, reference
 from xnornet.convert import lower
 from xnornet.models import create
 from xnornet.nn import METHODS, BinaryConv2d, BinaryLinear, Method, clip_weights_, method, method_names
+from xnornet.nn.float_conv import FloatConv2d
 from xnornet.nn.quantizers import SteSign
 from xnornet.summary import summarise
 
@@ -150,7 +151,7 @@ def test_a_quantizer_that_knows_its_channels_may_stand_behind_a_convolution():
 
 def test_a_first_layer_of_real_weights_stays_float():
     """Its inputs are, and so it has no gradient to quantize."""
-    assert type(method("dorefa:32,2,6+first").first.conv2d(1, 1, 1)) is nn.Conv2d
+    assert type(method("dorefa:32,2,6+first").first.conv2d(1, 1, 1)) is FloatConv2d
     assert method("dorefa:2,32,6+first").first.gradient_quantizer == "dorefa:6"
 
 

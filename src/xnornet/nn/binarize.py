@@ -252,7 +252,7 @@ def _obstacle(layer: nn.Module) -> str | None:
         return "has no weights yet: run a batch through it first"
     if torch.nn.utils.parametrize.is_parametrized(layer):
         return "its weight is parametrized: remove that first"
-    if type(layer) not in (nn.Conv2d, nn.Linear):
+    if type(layer) not in (*BinaryConv2d.plain, *BinaryLinear.plain):
         return f"no quantized form of {type(layer).__name__}"
     if any(hasattr(layer, name) for name in ("weight_g", "weight_orig")):
         return "its weight is normalised by a hook: remove that first"

@@ -9,7 +9,7 @@ bit.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeGuard, TypeVar
+from typing import Any, ClassVar, Literal, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from . import functional as B
 from . import products
 from . import quantizers as Q
+from .float_conv import FloatConv2d
 from .products import Operands
 from .quantizers import GradientQuantizer, InputQuantizer, ScaledSign, SteSign, WeightQuantizer
 from .quantizers.base import per_filter
@@ -35,6 +36,7 @@ class _BinaryLayer(nn.Module):
     gradient_quantizer: GradientQuantizer | None
     input_scale: InputScale
     weight: Tensor  # latent
+    plain: ClassVar[tuple[type[nn.Module], ...]]  # layers whose place it can take
 
     def _configure(
         self,
@@ -78,23 +80,22 @@ class _BinaryLayer(nn.Module):
         where the method centres weights are they centred and clipped, as fresh ones are.
 
         Args:
-            layer: a plain `torch.nn.Conv2d` for `BinaryConv2d`, a plain `torch.nn.Linear` for `BinaryLinear`.
+            layer: one of `plain`: `torch.nn.Conv2d` itself, or a network's convolution of the method "float", for
+                `BinaryConv2d`, `torch.nn.Linear` itself for `BinaryLinear`.
             quantizers: as when such a layer is made.
 
         Raises:
             TypeError, ValueError: another kind of layer, or as when such a layer is made; the layer is left as it was.
         """
-        torch_layer = cls.__bases__[1]
-        if type(layer) is not torch_layer:
-            raise TypeError(
-                f"{cls.__name__} can take the place of a {torch_layer.__name__}, not {type(layer).__name__}"
-            )
+        was = type(layer)
+        if was not in cls.plain:
+            raise TypeError(f"{cls.__name__} can take the place of a {cls.plain[0].__name__}, not {was.__name__}")
         before = dict(layer.__dict__), dict(layer._modules)
         layer.__class__ = cls
         try:
             layer._configure(**quantizers, fresh=False)  # type: ignore[operator]
         except Exception:
-            layer.__class__ = torch_layer
+            layer.__class__ = was
             layer.__dict__.update(before[0])
             layer._modules.clear()
             layer._modules.update(before[1])
@@ -201,6 +202,8 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
         ValueError: unknown names, a padding mode other than "zeros", padding_value without signs.
     """
 
+    plain = (nn.Conv2d, FloatConv2d)
+
     def __init__(
         self,
         *args: Any,
@@ -265,6 +268,8 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
 
     Shape: (..., in_features) -> (..., out_features), floating point; each vector of features is a sample.
     """
+
+    plain = (nn.Linear,)
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from .float_conv import FloatConv2d
 from .layers import BinaryConv2d, BinaryLinear, InputScale
 from .quantizers import InputQuantizer, input_quantizer, weight_quantizer
 
@@ -94,7 +95,9 @@ class Method:
 
     def conv2d(self, *args: Any, **kwargs: Any) -> nn.Conv2d:
         """The method's convolution; takes what `torch.nn.Conv2d` takes."""
-        return BinaryConv2d(*args, **kwargs, **self.quantizers()) if self._is_quantized else nn.Conv2d(*args, **kwargs)
+        if self._is_quantized:
+            return BinaryConv2d(*args, **kwargs, **self.quantizers())
+        return FloatConv2d(*args, **kwargs)
 
     def linear(self, *args: Any, **kwargs: Any) -> nn.Linear:
         """The method's dense layer; takes what `torch.nn.Linear` takes."""

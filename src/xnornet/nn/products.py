@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from .functional import exporting
 from .packing import Layout, masked, pack, signs, unpack
 
-__all__ = ["PLAIN", "Operands", "WeightForm", "conv2d", "linear"]
+__all__ = ["PLAIN", "Geometry", "Operands", "WeightForm", "breaks", "conv2d", "covers", "dense", "linear"]
 
 Quantize = Callable[[Tensor], Tensor]
 Geometry = tuple[Sequence[int], Sequence[int], Sequence[int], int]  # stride, padding, dilation, groups
@@ -94,16 +94,23 @@ def linear(x: Tensor, weight: Tensor, operands: Operands) -> Tensor:
     return out
 
 
-def _covers(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
+def covers(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     """Whether every filter sees each image as a whole, once: then the convolution is a dense layer.
 
     As one it takes a fifth of the time on a CPU (4096 filters of 256x3x3 and of 4096x1x1, batches of 64 and 256,
     forward and backward, torch 2.13 on Zen 3): oneDNN reorders the weights, which are many, for windows that are not
-    there. On a GPU this was not measured, and in an exported graph a convolution stays what it is.
+    there. And it keeps clear of oneDNN's gradient of the bias in bfloat16 with AMX, which writes past its end where 10
+    filters read 4096 channels (torch 2.13): the process dies. On a GPU nothing was measured, and in an exported graph a
+    convolution stays what it is.
     """
     _, padding, dilation, _ = geometry
     whole = x.shape[1:] == weight.shape[1:] and not any(padding) and max(dilation) == 1  # so there is one group
     return whole and x.device.type == "cpu" and not exporting()
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A convolution that `covers`: (N, in, H, W), (out, in, H, W), (out,) -> (N, out, 1, 1)."""
+    return F.linear(_rows(x, weight), _rows(weight, weight), bias)[:, :, None, None]
 
 
 def _rows(x: Tensor, like: Tensor) -> Tensor:
@@ -120,15 +127,15 @@ def _images(rows: Tensor, shape: torch.Size, like: Tensor) -> Tensor:
 
 
 def _convolve(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    if _covers(x, weight, geometry):
-        return F.linear(_rows(x, weight), _rows(weight, weight))[:, :, None, None]
+    if covers(x, weight, geometry):
+        return dense(x, weight)
     return F.conv2d(x, weight, None, *geometry)
 
 
 def _convolve_backward(
     grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, of_input: bool, of_weight: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    if _covers(x, weight, geometry):
+    if covers(x, weight, geometry):
         g = grad.flatten(1)
         return (
             _images(g @ _rows(weight, weight), x.shape, weight) if of_input else None,
@@ -136,7 +143,7 @@ def _convolve_backward(
         )
     stride, padding, dilation, groups = geometry
     of_w = None
-    if of_weight and _breaks(x, weight, geometry):
+    if of_weight and breaks(x, weight, geometry):
         seen = x[:, :, :: stride[0], :: stride[1]]
         of_w, of_weight = torch.einsum("nohw,nihw->oi", grad, seen).view_as(weight), False
     of_x, by_torch, _ = torch.ops.aten.convolution_backward(
@@ -145,11 +152,11 @@ def _convolve_backward(
     return of_x, by_torch if of_w is None else of_w
 
 
-def _breaks(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    """Whether oneDNN may write outside the gradient of this weight: it was seen to (that of torch 2.13, on a CPU with
-    AVX2 and no AVX-512) where a 1x1 kernel of stride 2 reads fewer than 8 channels, stored last."""
+def breaks(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
+    """Whether oneDNN may write outside the gradient of this weight: a strided 1x1 kernel reads fewer channels, stored
+    last, than oneDNN takes at once, 8 with AVX2 and 16 with AVX-512 (its issue 6035)."""
     stride, padding, _, groups = geometry
-    narrow = groups == 1 and weight.shape[1] < 8 and tuple(weight.shape[2:]) == (1, 1)
+    narrow = groups == 1 and weight.shape[1] < 16 and tuple(weight.shape[2:]) == (1, 1)
     return narrow and max(stride) > 1 and not any(padding) and x.device.type == "cpu"
 
 
