@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
@@ -33,6 +34,7 @@ from .rows import Rows
 __all__ = ["make_run", "reproduce"]
 
 PACKED = "model.safetensors"  # beside a run's checkpoint
+_ROUNDS = 3  # in which all networks are timed
 
 
 def reproduce(
@@ -214,20 +216,21 @@ class _Runs:
             return made
 
     def timed(self, rows: Sequence[Row]) -> Iterator[Row]:
-        """Those rows that had no milliseconds an image and whose packed network is at hand, timed one after another."""
-        for row in rows:
-            line = next(line for line in self.compared.lines if line.label == row["line"])
-            packed = self.folder(line, int(row["seed"])) / PACKED
-            if not row.get("engine_ms") and packed.exists():
-                times = {record.implementation: record.median_ms for record in bench_file(packed, seconds=1.0)}
-                row = {
-                    **row,
-                    "engine_ms": _milliseconds(times.get("xnornet")),
-                    "float_ms": _milliseconds(times.get("torch")),
-                    "times_machine": machine(),
-                }
-                self.rows.put(row)
-                yield row
+        """Those rows that had no milliseconds an image and whose packed network is at hand: medians of `_ROUNDS`, in
+        which they take turns, since machines are slower now and then."""
+        names = {line.label: line for line in self.compared.lines}
+        packed = [(row, self.folder(names[row["line"]], int(row["seed"])) / PACKED) for row in rows]
+        untimed = [(row, path) for row, path in packed if not row.get("engine_ms") and path.exists()]
+        taken: list[list[dict[str, float | None]]] = [[] for _ in untimed]
+        for _ in range(_ROUNDS if untimed else 0):
+            for times, (_, path) in zip(taken, untimed, strict=True):
+                times.append({record.implementation: record.median_ms for record in bench_file(path, seconds=0.5)})
+        about = {"times_machine": machine(), "times_commit": revision()}
+        for times, (row, _) in zip(taken, untimed, strict=True):
+            ms = {f"{ours}_ms": _median_ms(times, name) for ours, name in (("engine", "xnornet"), ("float", "torch"))}
+            row = {**row, **ms, **about}
+            self.rows.put(row)
+            yield row
 
     def _teacher(self, line: Line, seed: int) -> dict[str, str]:
         """The checkpoint of the line that teaches this one, which comes earlier. Raises UsageError."""
@@ -291,6 +294,7 @@ def _row(line: Line, checkpoint: Path, commit: str, command: str) -> tuple[dict[
         "engine_ms": "",
         "float_ms": "",
         "times_machine": "",
+        "times_commit": "",
         "train_seconds": f"{seconds:.1f}",
         "train_images_per_second": f"{record.images_seen / seconds:.0f}",
         "trained_on": torch.cuda.get_device_name() if on_gpu else machine(),
@@ -317,8 +321,9 @@ def _short_of(record: Record) -> str:
     return ", ".join([*parts, *changed])
 
 
-def _milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _median_ms(times: Sequence[Mapping[str, float | None]], implementation: str) -> str:
+    found = [ms for round_ in times if (ms := round_.get(implementation)) is not None]
+    return f"{statistics.median(found):.4f}" if found else ""
 
 
 def _file_name(label: str) -> str:
