@@ -10,7 +10,7 @@ own, Python 3.10 or 3.11:
 A network is rebuilt op by op in Keras, as a user of Larq writes it: zero padding is TensorFlow's "same", signs are
 Larq's, sums and thresholds are norms before signs, which the converter folds as it can. Where TensorFlow's "same" lies
 on the other side of an image than torch's padding does (stride 2 of even sizes), the network is mirrored, both axes,
-and its file is called so: it then takes the mirrored image, and computes the same.
+and its file is called so: of the mirrored image it computes the same, mirrored.
 """
 
 from __future__ import annotations
@@ -78,11 +78,12 @@ class KerasGraph:
         w = op.window
         if op.groups != 1 or op.padding_value:
             raise UnsupportedError(f"'{op.name}': groups, and padding by other values than zeros, are left out")
+        x, padding = self.same(op.name, x, w)
         layer = larq.layers.QuantConv2D(
             len(op.weight.signs()),
             w.kernel_size,
             w.stride,
-            padding=self.same(op.name, x, w),
+            padding=padding,
             dilation_rate=w.dilation,
             input_quantizer="ste_sign",
             kernel_quantizer="ste_sign",
@@ -141,9 +142,8 @@ class KerasGraph:
     @add.register
     def _(self, op: ops.MaxPool2d, x: Any) -> Any:
         w = op.window
-        if not any(w.padding):
-            return tf.keras.layers.MaxPool2D(w.kernel_size, w.stride)(self.padded(x, w))
-        return tf.keras.layers.MaxPool2D(w.kernel_size, w.stride, self.same(op.name, x, w))(x)
+        x, padding = self.same(op.name, x, w)
+        return tf.keras.layers.MaxPool2D(w.kernel_size, w.stride, padding)(x)
 
     @add.register
     def _(self, op: ops.AvgPool2d, x: Any) -> Any:
@@ -174,16 +174,20 @@ class KerasGraph:
             x = tf.keras.layers.Cropping2D(tuple((max(-a, 0), max(-b, 0)) for a, b in around))(x)
         return x
 
-    def same(self, name: str, x: Any, w: ops.Window) -> str:
-        """TensorFlow's name of a padding. Raises UnsupportedError where it has none."""
+    def same(self, name: str, x: Any, w: ops.Window) -> tuple[Any, str]:
+        """(x, TensorFlow's name of its padding); where no window sees beyond x, without what none sees.
+
+        Raises:
+            UnsupportedError: TensorFlow has no name for it.
+        """
         around = self.around(x, w)
-        if all(before == 0 and after <= 0 for before, after in around):
-            return "valid"
+        if all(max(both) <= 0 for both in around):
+            return self.padded(x, w), "valid"
         shrunk = tuple(-(-size // stride) for size, stride in zip(x.shape[1:3], w.stride, strict=True))
-        even = all(0 <= after - before <= 1 for before, after in around)
+        even = all(before >= 0 and 0 <= after - before <= 1 for before, after in around)
         if not even or w.output_size(*x.shape[1:3]) != shrunk:
             raise UnsupportedError(f"'{name}': padding {around} is not TensorFlow's \"same\"")
-        return "same"
+        return x, "same"
 
     def around(self, x: Any, w: ops.Window) -> tuple[tuple[int, int], tuple[int, int]]:
         """((above, below), (left, right)): rows and columns that the windows see around x; negative: of x not seen."""

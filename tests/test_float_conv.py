@@ -63,6 +63,45 @@ def test_the_exported_graph_has_a_convolution():
     assert torch.ops.aten.conv2d.default in {node.target for node in graph.nodes}
 
 
+def test_fx_traces_it():
+    layer = torch.nn.Sequential(FloatConv2d(3, 5, 2))
+    x = torch.randn(1, 3, 2, 2)
+    torch.testing.assert_close(torch.fx.symbolic_trace(layer)(x), layer(x))
+
+
+def steps(tensor):
+    """The names of the operators that made a tensor, each as often as it ran."""
+    seen, left = set(), [tensor.grad_fn]
+    while left:
+        step = left.pop()
+        if step is not None and step not in seen:
+            seen.add(step)
+            left += [source for source, _ in step.next_functions]
+    return [step.name() for step in seen]
+
+
+@pytest.mark.parametrize("model", ["alexnet", "vgg_small", "vgg19"])
+def test_dense_layers_of_our_networks_are_no_convolutions(model):
+    network = models.create(model, "float", width=8)
+    size = models.image_size(model)
+    out = network.to(memory_format=torch.channels_last)(
+        torch.randn(2, models.options(model)["in_channels"], size, size)
+    )
+    made = sum(isinstance(layer, FloatConv2d) for layer in network.modules())
+    assert sum("Convolution" in name for name in steps(out)) == made - 3
+
+
+@pytest.mark.parametrize("name", sorted(models.MODELS))
+@pytest.mark.parametrize("method", ["float", "xnor"])
+def test_no_network_strides_by_torchs_own_layer(name, method):
+    """Few channels, read by a kernel of one pixel, are what oneDNN writes outside of."""
+    with torch.device("meta"):
+        network = models.create(name, method)
+    for layer in network.modules():
+        if type(layer) is nn.Conv2d:
+            assert (layer.kernel_size, max(layer.stride)) == ((1, 1), 1)
+
+
 def test_float_networks_of_ours_can_be_binarised():
     network = models.create("vgg_small", "float", width=8)
     report = binarize_(network, "xnor")

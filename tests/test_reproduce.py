@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 pytest.importorskip("lightning")
 
 from xnornet import cli
+from xnornet.bench.provenance import revision
+from xnornet.bench.record import Record
 from xnornet.errors import TrainingError, UsageError
 from xnornet.models import MODELS
 from xnornet.nn import method
@@ -117,7 +119,9 @@ def write_data(folder: Path) -> None:
         write_idx(folder / f"{split}-labels-idx1-ubyte", (np.arange(60) % 10).astype(np.uint8))
 
 
-def test_runs_at_once_and_one_that_teaches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_at_once_and_one_that_teaches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each run is a process of its own; the pupil waits for its teacher; times come when all is done."""
     write_data(tmp_path / "data")
     lines = (
@@ -143,7 +147,17 @@ def test_runs_at_once_and_one_that_teaches(tmp_path: Path, capsys: pytest.Captur
     assert "epoch   2/2" in (tmp_path / "runs" / "fashion-xnor-taught-seed5" / "train.log").read_text()
     record = load_record(tmp_path / "runs" / "fashion-xnor-taught-seed5" / "last.ckpt")
     assert record.recipe["teacher"] == str(tmp_path / "runs" / "fashion-float-seed5" / "last.ckpt")
+    bench_file, order = training.bench_file, []
+
+    def watched(path: Path, seconds: float) -> list[Record]:
+        order.append(path.parent.name)
+        return bench_file(path, seconds=seconds)
+
+    monkeypatch.setattr(training, "bench_file", watched)
     timed = rows(times=True)
+    assert order == order[:3] * 3  # in turns
+    assert len(set(order)) == 3
+    assert {row["times_commit"] for row in timed} == {revision()}
     assert [(row["line"], row["commit"]) for row in timed] == [(row["line"], row["commit"]) for row in made]
     assert all(float(row["engine_ms"]) > 0 and float(row["float_ms"]) > 0 for row in timed)
     changes = dict(change.split("=") for change in TINY) | {"init_from": record.recipe["teacher"]}

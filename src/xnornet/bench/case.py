@@ -22,7 +22,7 @@ F32 = npt.NDArray[np.float32]
 
 Family = Literal["xnor", "bwn", "float"]
 # How near the output must come: the whole numbers that a binary layer sums to (Larq Compute Engine subtracts padding in
-# floats; one sum that is off by 2, the least there is, makes ten times 1e-6 and more); float32 rounding; 8-bit weights
+# floats; one sum that is off by 2, the least there is, makes far more than 1e-6); float32 rounding; 8-bit weights
 # and inputs; a binary network, where a sign within float rounding of zero may fall either way and changes all that
 # follows.
 Precision = Literal["exact", "float", "int8", "signs"]

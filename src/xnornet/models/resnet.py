@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nn import Method
+from ..nn import METHODS, Method
 from .blocks import classifier
 from .initial import normal_
 from .registry import register
@@ -162,7 +162,7 @@ def _shortcut(method: Method, in_channels: int, out_channels: int, stride: int, 
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     if not quantized:
-        layer = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+        layer = METHODS["float"].conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
         return nn.Sequential(layer, nn.BatchNorm2d(out_channels))
     layer = method.conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
     if method.norm_first:

@@ -118,8 +118,8 @@ def binarize_(
 
     The layers stay the objects they are: weights, biases, geometry, device, dtype, mode, hooks, sharing and the
     parameters that an optimiser holds are kept; a method that centres weights centres and clips them. Only plain
-    `torch.nn.Conv2d` and `torch.nn.Linear` are changed; the report says what was and why not. After each optimiser step
-    call `clip_weights_`, and keep weight decay off the latent weights.
+    `torch.nn.Conv2d` and `torch.nn.Linear`, and the float convolutions of our networks, are changed; the report says
+    what was and why not. After each optimiser step call `clip_weights_`, and keep weight decay off the latent weights.
 
     Args:
         module: any module.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from . import products
@@ -21,7 +21,8 @@ class FloatConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.padding_mode == "zeros" and not isinstance(self.padding, str) and x.dim() == 4 and not exporting():
+        traced = isinstance(x, fx.Proxy) or exporting()  # in a graph a convolution stays what it is
+        if not traced and self.padding_mode == "zeros" and not isinstance(self.padding, str) and x.dim() == 4:
             geometry = self.stride, self.padding, self.dilation, self.groups
             if products.covers(x, self.weight, geometry):
                 return products.dense(x, self.weight, self.bias)

@@ -217,20 +217,19 @@ class _Runs:
 
     def timed(self, rows: Sequence[Row]) -> Iterator[Row]:
         """Those rows that had no milliseconds an image and whose packed network is at hand: medians of `_ROUNDS`, in
-        which they take turns, since machines are slower now and then."""
+        which they take turns, since machines are slower now and then. Yields them after each round."""
         names = {line.label: line for line in self.compared.lines}
         packed = [(row, self.folder(names[row["line"]], int(row["seed"])) / PACKED) for row in rows]
         untimed = [(row, path) for row, path in packed if not row.get("engine_ms") and path.exists()]
         taken: list[list[dict[str, float | None]]] = [[] for _ in untimed]
-        for _ in range(_ROUNDS if untimed else 0):
-            for times, (_, path) in zip(taken, untimed, strict=True):
-                times.append({record.implementation: record.median_ms for record in bench_file(path, seconds=0.5)})
         about = {"times_machine": machine(), "times_commit": revision()}
-        for times, (row, _) in zip(taken, untimed, strict=True):
-            ms = {f"{ours}_ms": _median_ms(times, name) for ours, name in (("engine", "xnornet"), ("float", "torch"))}
-            row = {**row, **ms, **about}
-            self.rows.put(row)
-            yield row
+        columns = (("engine_ms", "xnornet"), ("float_ms", "torch"))
+        for _ in range(_ROUNDS):
+            for times, (row, path) in zip(taken, untimed, strict=True):
+                times.append({record.implementation: record.median_ms for record in bench_file(path, seconds=0.5)})
+                row = {**row, **{column: _median_ms(times, name) for column, name in columns}, **about}
+                self.rows.put(row)
+                yield row
 
     def _teacher(self, line: Line, seed: int) -> dict[str, str]:
         """The checkpoint of the line that teaches this one, which comes earlier. Raises UsageError."""

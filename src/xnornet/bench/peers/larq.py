@@ -25,7 +25,7 @@ _MIRRORED = ".mirrored"
 
 
 def file_name(case: str, mirrored: bool = False) -> str:
-    """Of a converted network or layer; mirrored: it takes the image with both axes turned round."""
+    """Of a converted network or layer; mirrored: what goes in and comes out has both axes turned round."""
     return f"{case.replace(':', '_')}{_MIRRORED if mirrored else ''}.tflite"
 
 
@@ -58,7 +58,7 @@ class Larq(Peer):
         def run() -> npt.NDArray[Any]:
             outputs = [interpreter.predict([images[i : i + 1]])[0] for i in range(len(images))]
             out = np.concatenate(outputs)
-            return out.transpose(0, 3, 1, 2) if out.ndim == 4 else out
+            return out[:, around, around].transpose(0, 3, 1, 2) if out.ndim == 4 else out
 
         note = f"larq-compute-engine {version('larq-compute-engine')}, indirect kernels, float in"
         return Loaded(run, note + (", image by image" if len(x) > 1 else ""))
