@@ -315,12 +315,14 @@ def test_what_the_page_on_cifar10_says_at_reduced_size() -> None:
     long = [gaps(full, *pair, "0")[0] for pair in pairs]
     order = gaps(reduced, "XNOR-Net", "XNOR-Net in the order C-B-A-P", "012")
     resnet = {line.removeprefix("ResNet-18, "): top1 for (line, _), top1 in reduced.items() if "ResNet" in line}
+    torchs = top1_by_seed(RESULTS / "reduced" / "torch-latent" / "cifar10.csv")
     photos = top1_by_seed(RESULTS / "reduced" / "resnet18.csv")
     gap_on_photos = [photos["full precision", seed] - photos["Bi-Real Net", seed] for seed in "012"]
     for phrase in (
         f"Bi-Real Net {resnet['float'] - resnet['Bi-Real']:.1f} points below it",
         f"and {resnet['Bi-Real'] - resnet['XNOR-Net']:.1f} above XNOR-Net",
         f"where BWN is {resnet['float'] - resnet['BWN']:.1f} below",
+        f"it had come to {torchs['ResNet-18, Bi-Real', '0']:.2f} %",
         f"Bi-Real Net is {statistics.mean(gap_on_photos):.1f} below",
         f"BWN of BinaryConnect by {short[0]:.1f} points, XNOR-Net of BinaryNet by {short[1]:.1f}",
         f"gaps are {-long[0]:.1f} the other way, and {long[1]:.1f}",
