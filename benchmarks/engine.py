@@ -3,7 +3,7 @@
     python benchmarks/engine.py [PIECE...]
 
 The pieces are `layers`, `depthwise`, `avx2`, `networks`, `batch`, `more` (all of these by default), minutes each on an
-idle machine, half an hour in all; and `larq`, into results/larq.csv, in the environment that `larq_files.py` describes.
+idle machine, half an hour in all; and `larq`, into results/larq.csv, in the environment of `scripts/larq_files.py`.
 What is in the files from this commit and this machine is not measured again, so an interrupted run goes on. Piece
 `avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back and are left out
 there.

@@ -522,7 +522,7 @@ environment of its own, of Python 3.10 or 3.11, on files made before:
 
 ```
 pip install . torch openvino larq larq-compute-engine tensorflow-cpu==2.15.1
-python benchmarks/larq_files.py larq --net alexnet --layer 3x3:256x14x14:256
+python scripts/larq_files.py larq --net alexnet --layer 3x3:256x14x14:256
 XNORNET_LARQ_FILES=larq xnornet bench --net alexnet --peers openvino-binary,larq
 ```
 

@@ -1,6 +1,6 @@
 """Larq Compute Engine from converted files: its converter needs a TensorFlow of its own, its runtime does not.
 
-`benchmarks/larq_files.py` converts.
+`scripts/larq_files.py` converts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Larq(Peer):
                 return Path(shutil.copy(source, folder / file_name("model", mirrored)))
         raise PeerUnavailable(
             f"no converted file: {FOLDER_VARIABLE} names no folder with {file_name(case.name)}; "
-            "benchmarks/larq_files.py makes it"
+            "scripts/larq_files.py makes it"
         )
 
     def load(self, path: Path, x: npt.NDArray[Any], threads: int) -> Loaded:

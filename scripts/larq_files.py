@@ -1,6 +1,6 @@
 """Our binary networks and layers as files of Larq Compute Engine, by its own converter, for `xnornet bench` to time.
 
-    python benchmarks/larq_files.py FOLDER --net alexnet --net resnet18 --layer 3x3:256x14x14:256
+    python scripts/larq_files.py FOLDER --net alexnet --net resnet18 --layer 3x3:256x14x14:256
 
 The converter needs a TensorFlow older than the rest of the project's packages, so this runs in an environment of its
 own, Python 3.10 or 3.11:
@@ -22,10 +22,7 @@ from functools import singledispatchmethod
 from pathlib import Path
 from typing import Any
 
-import larq
-import larq_compute_engine as engine
 import numpy as np
-import tensorflow as tf
 
 from xnornet import ops
 from xnornet.bench.layers import layer_case
@@ -34,6 +31,15 @@ from xnornet.bench.peers.larq import file_name
 from xnornet.errors import UnsupportedError
 from xnornet.files import replacing
 from xnornet.graph import INPUT, PackedModel
+
+try:
+    import larq
+    import larq_compute_engine as engine
+    import tensorflow as tf
+except ImportError as error:
+    lacking = str(error)
+else:
+    lacking = ""
 
 # What may stand between a sign and the layer that multiplies it, and those layers.
 _OF_SIGNS = ops.MaxPool2d | ops.Concat | ops.Flatten | ops.BinaryConv2d | ops.BinaryLinear
@@ -245,6 +251,8 @@ def main() -> None:
     parser.add_argument("--net", action="append", default=[], help="as for `xnornet bench`; repeat")
     parser.add_argument("--layer", action="append", default=[], help="as for `xnornet bench`; repeat")
     options = parser.parse_args()
+    if lacking:
+        parser.exit(1, f"{parser.prog}: {lacking}; --help says what to install\n")
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in options.net:
         convert(name, network_case(name).models["xnor"], options.folder)
