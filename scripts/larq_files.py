@@ -28,7 +28,7 @@ from xnornet import ops
 from xnornet.bench.layers import layer_case
 from xnornet.bench.networks import network_case
 from xnornet.bench.peers.larq import file_name
-from xnornet.errors import UnsupportedError
+from xnornet.errors import UnsupportedError, XnornetError
 from xnornet.files import replacing
 from xnornet.graph import INPUT, PackedModel
 
@@ -253,11 +253,13 @@ def main() -> None:
     options = parser.parse_args()
     if lacking:
         parser.exit(1, f"{parser.prog}: {lacking}; --help says what to install\n")
-    options.folder.mkdir(parents=True, exist_ok=True)
-    for name in options.net:
-        convert(name, network_case(name).models["xnor"], options.folder)
-    for spec in options.layer:
-        convert(spec, layer_case(spec).models["xnor"], options.folder)
+    try:
+        for name in options.net:
+            convert(name, network_case(name).models["xnor"], options.folder)
+        for spec in options.layer:
+            convert(spec, layer_case(spec).models["xnor"], options.folder)
+    except (XnornetError, OSError) as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":
