@@ -224,10 +224,10 @@ def larq() -> str:
         return ""
     said = (
         "The same networks and layers, converted by its own converter, on one thread. It is made for ARM, where it was "
-        "not timed: on x86-64 it has portable kernels alone, which its documentation calls not optimised, and the "
-        "better of its two is timed here. Zero padding keeps it from writing bits at once, and it has no dense layer "
-        "of bits: a 1 x 1 convolution stands for that. Its times on this shared Xeon moved by up to two from run to "
-        "run, ours by less: take the ratios for their size."
+        "not timed: on x86-64 it has portable kernels alone, which its documentation calls not optimised; its indirect "
+        "ones are timed here. Zero padding keeps it from writing bits at once, and it has no dense layer of bits: a "
+        "1 x 1 convolution stands for that. The machine is shared: Larq Compute Engine runs the same in both tables, "
+        "and its times differ by up to about two, so take the ratios for their size."
     )
     plain = (
         "Ours held back to plain C++ too, with which it runs on CPUs without AVX2. That holds for the float layers as "
