@@ -6,7 +6,6 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from . import products
-from .functional import exporting
 
 __all__ = ["FloatConv2d"]
 
@@ -21,8 +20,8 @@ class FloatConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        traced = isinstance(x, fx.Proxy) or exporting()  # in a graph a convolution stays what it is
-        if not traced and self.padding_mode == "zeros" and not isinstance(self.padding, str) and x.dim() == 4:
+        proxy = isinstance(x, fx.Proxy)  # torch.fx's, which has no shape: in a graph a convolution stays what it is
+        if not proxy and self.padding_mode == "zeros" and not isinstance(self.padding, str) and x.dim() == 4:
             geometry = self.stride, self.padding, self.dilation, self.groups
             if products.covers(x, self.weight, geometry):
                 return products.dense(x, self.weight, self.bias)

@@ -157,7 +157,7 @@ def breaks(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     last, than oneDNN takes at once, 8 with AVX2 and 16 with AVX-512 (its issue 6035)."""
     stride, padding, _, groups = geometry
     narrow = groups == 1 and weight.shape[1] < 16 and tuple(weight.shape[2:]) == (1, 1)
-    return narrow and max(stride) > 1 and not any(padding) and x.device.type == "cpu"
+    return narrow and max(stride) > 1 and not any(padding) and x.device.type == "cpu" and not exporting()
 
 
 def _begin(ctx: Any, x: Tensor, weight: Tensor, operands: Operands) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,7 @@ def reproduce(
         report: says what begins and, of runs at once, how each epoch went.
 
     Yields:
-        The rows, old and new, as they are there; once more where times come in.
+        The rows, old and new, as they are there; again where times come in, after each round of them.
 
     Raises:
         UsageError: an override is what a line differs from the others by, or the seed.
