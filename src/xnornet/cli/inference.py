@@ -47,9 +47,9 @@ def zoo(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this model's card.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the published models, whose names every verb takes for a FILE; or print the card of one.
+    """List the published models, whose names can stand wherever a packed file is meant; or print the card of one.
 
-    Those that do not come with the package are fetched once, from the folder or URL in XNORNET_ZOO.
+    Those that do not come with the package are read in the folder, or fetched once from the URL, in XNORNET_ZOO.
 
     Example: `xnornet zoo cifar10-xnor`
     """

@@ -1,4 +1,5 @@
-"""Models that are not in the package: fetched once from where XNORNET_ZOO points, checked, and kept in the cache."""
+"""Models that are not in the package: read in the folder that XNORNET_ZOO names, or fetched once from the URL there,
+checked, and kept in the cache."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from ..files import remove_partial, replacing
 from ..termination import exit_on_sigterm
 from .index import Entry
 
-__all__ = ["Progress", "cache_path", "fetch", "holds", "source"]
+__all__ = ["Progress", "cache_path", "fetch", "holds", "in_folder", "source"]
 
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
@@ -45,6 +46,12 @@ def holds(path: Path, entry: Entry) -> bool:
         return False
 
 
+def in_folder(entry: Entry) -> Path | None:
+    """The model's file, whole or not, in the folder that XNORNET_ZOO names; None where that names something else."""
+    path = _as_path(_address(entry)) if source() else None
+    return path if path is not None and path.is_file() else None
+
+
 def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
     """Copy a model's file from where XNORNET_ZOO points.
 
@@ -60,7 +67,7 @@ def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
             f"model '{entry.name}' does not come with the package; set XNORNET_ZOO to the folder or URL that holds "
             f"{entry.file}"
         )
-    address = f"{source().rstrip('/')}/{entry.file}"
+    address = _address(entry)
     digest, size = hashlib.sha256(), 0
     try:
         remove_partial(target, older_than=_ABANDONED)
@@ -94,19 +101,34 @@ def fetch(entry: Entry, target: Path, progress: Progress | None = None) -> None:
         ) from error
 
 
-def _read(address: str) -> Generator[bytes, None, None]:
-    """The bytes at a path or URL, in pieces. Raises FetchError."""
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", address)
-    kind = scheme[1].lower() if scheme else "path"
-    if kind in ("http", "https"):
-        yield from _download(address)
-    elif kind == "file":
+def _address(entry: Entry) -> str:
+    return f"{source().rstrip('/')}/{entry.file}"
+
+
+def _scheme(address: str) -> str:
+    """Of a URL, lower-case; empty: it is a path."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", address)
+    return found[1].lower() if found else ""
+
+
+def _as_path(address: str) -> Path | None:
+    """What a path or a file URL names; None: it is neither."""
+    kind = _scheme(address)
+    if kind == "file":
         from urllib.parse import urlsplit
         from urllib.request import url2pathname
 
-        yield from _copy(Path(url2pathname(urlsplit(address).path)))
-    elif kind == "path":
-        yield from _copy(Path(os.path.expanduser(address)))
+        return Path(url2pathname(urlsplit(address).path))
+    return None if kind else Path(os.path.expanduser(address))
+
+
+def _read(address: str) -> Generator[bytes, None, None]:
+    """The bytes at a path or URL, in pieces. Raises FetchError."""
+    kind = _scheme(address)
+    if (path := _as_path(address)) is not None:
+        yield from _copy(path)
+    elif kind in ("http", "https"):
+        yield from _download(address)
     else:
         raise FetchError(f"XNORNET_ZOO={source()}: {kind}:// is unknown; give a folder, or an http, https or file URL")
 

@@ -19,7 +19,7 @@ def print_models(as_json: bool) -> None:
     if not models and not as_json:
         console.print("no models are published yet")
         return
-    table = FittedTable(title="Published models; every verb takes their names", title_justify="left")
+    table = FittedTable(title="Published models, by name wherever a packed file is meant", title_justify="left")
     for heading in ("name", "task", "top-1", "bytes", "where", "what"):
         right = heading in ("top-1", "bytes")
         table.add_column(heading, justify="right" if right else "left", no_wrap=heading == "name")

@@ -43,21 +43,26 @@ def locate(which: str | PathLike[str], progress: Progress | None = None) -> Path
     entry = models[name]
     if (bundled := index.FOLDER / entry.file).exists():
         return bundled
-    from .fetch import cache_path, fetch, holds
+    from .fetch import cache_path, fetch, holds, in_folder
 
     cached = cache_path(entry)
-    if not holds(cached, entry):
-        fetch(entry, cached, progress)
+    if holds(cached, entry):
+        return cached
+    if (there := in_folder(entry)) and holds(there, entry):
+        return there
+    fetch(entry, cached, progress)  # or, where a folder holds other bytes, say so
     return cached
 
 
 def where(entry: Entry) -> str:
-    """Where a model would come from: "bundled", "cached", "fetchable", or "needs XNORNET_ZOO"."""
+    """Where a model would come from: "bundled", "cached", "in XNORNET_ZOO", "fetchable", or "needs XNORNET_ZOO"."""
     from . import index
-    from .fetch import cache_path, holds, source
+    from .fetch import cache_path, holds, in_folder, source
 
     if (index.FOLDER / entry.file).exists():
         return "bundled"
     if holds(cache_path(entry), entry):
         return "cached"
+    if (there := in_folder(entry)) and holds(there, entry):
+        return "in XNORNET_ZOO"
     return "fetchable" if source() else "needs XNORNET_ZOO"
