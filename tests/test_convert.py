@@ -27,32 +27,7 @@ from xnornet.convert import lower, pack  # noqa: E402
 from xnornet.nn import BinaryConv2d, BinaryLinear, RPReLU, SteSign  # noqa: E402
 from xnornet.nn.functional import feature_scale, sign  # noqa: E402
 
-
-def settle(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """Give batch norms statistics of real activations, and slopes of both signs; return the module in eval mode."""
-    module.train()
-    with torch.no_grad():
-        for _ in range(5):
-            module(torch.randn(16, *shape))
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.normal_(part.weight)
-            nn.init.normal_(part.bias, std=0.3)
-    return module.eval()
-
-
-def check(module: nn.Module, shape: tuple[int, ...], images: int = 32) -> list[str]:
-    """Pack, run reference and engine beside torch, and return the kinds of the ops."""
-    packed = lower(module, torch.zeros(1, *shape))
-    packed = format.loads(format.dumps(packed))  # what the file keeps is all there is
-    x = torch.randn(images, *shape)
-    with torch.no_grad():
-        expected = module(x).numpy()
-    for got in (reference.run(packed, x.numpy()), Model(packed).run(x.numpy())):
-        close = np.abs(got - expected).max(axis=1) <= 1e-4 * np.abs(expected).max()
-        # A float sum in another order may turn a sign that lies within rounding of zero: seldom.
-        assert close.mean() >= 0.9, f"{(~close).sum()} of {images} images differ"
-    return [op.kind for op in packed.ops]
+from .conversion import check_packed, settle_norms  # noqa: E402
 
 
 class Chain(nn.Module):
@@ -106,7 +81,7 @@ class Residual(nn.Module):
 @pytest.mark.parametrize("make", [Chain, Residual])
 def test_networks_give_the_same_result(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    kinds = check(settle(make(), (3, 16, 16)), (3, 16, 16))
+    kinds = check_packed(settle_norms(make(), (3, 16, 16)), (3, 16, 16))
     assert "binary_conv2d" in kinds
 
 
@@ -127,7 +102,7 @@ def test_bits_flow_between_binary_layers() -> None:
         nn.BatchNorm1d(20),
         nn.Linear(20, 3),
     )
-    kinds = check(settle(net, (1, 12, 12)), (1, 12, 12))
+    kinds = check_packed(settle_norms(net, (1, 12, 12)), (1, 12, 12))
     assert kinds == [
         *("conv2d", "affine", "sign"),
         *("binary_conv2d", "max_pool2d", "threshold"),
@@ -151,7 +126,7 @@ def test_plain_torch_layers_behind_our_sign_are_recognised() -> None:
             out: torch.Tensor = self.last(x.reshape(x.shape[0], -1))
             return out
 
-    assert "binary_conv2d" in check(OwnLayer().eval(), (3, 4, 4))
+    assert "binary_conv2d" in check_packed(OwnLayer().eval(), (3, 4, 4))
 
 
 def test_float_layers_behind_signs() -> None:
@@ -167,7 +142,7 @@ def test_float_layers_behind_signs() -> None:
             out: torch.Tensor = self.last(F.avg_pool2d(self.conv(sign(x)), 4).flatten(1))
             return out
 
-    check(HalfBinary().eval(), (3, 4, 4))
+    check_packed(HalfBinary().eval(), (3, 4, 4))
 
 
 @settings(max_examples=25, deadline=None)
@@ -244,10 +219,15 @@ def test_shifts_and_slopes_between_binary_layers_fold_to_thresholds() -> None:
     for name, parameter in net.named_parameters():
         if name.endswith(("shift", "offset")):
             nn.init.normal_(parameter, std=0.5)
-    assert check(settle(net, (3, 6, 6)), (3, 6, 6))[2:6] == ["sign", "binary_conv2d", "threshold", "binary_conv2d"]
+    assert check_packed(settle_norms(net, (3, 6, 6)), (3, 6, 6))[2:6] == [
+        "sign",
+        "binary_conv2d",
+        "threshold",
+        "binary_conv2d",
+    ]
     with torch.no_grad():
         net[3].slope[5] = -0.5
-    assert "threshold" not in check(net, (3, 6, 6))
+    assert "threshold" not in check_packed(net, (3, 6, 6))
 
 
 def test_signs_of_signs_are_one_op() -> None:
@@ -262,11 +242,16 @@ def test_signs_of_signs_are_one_op() -> None:
         nn.Flatten(),
         nn.Linear(4, 3),
     )
-    assert check(settle(net, (3, 8, 8)), (3, 8, 8))[:4] == ["sign", "binary_conv2d", "threshold", "max_pool2d"]
+    assert check_packed(settle_norms(net, (3, 8, 8)), (3, 8, 8))[:4] == [
+        "sign",
+        "binary_conv2d",
+        "threshold",
+        "max_pool2d",
+    ]
 
 
 def test_ops_are_named_after_modules() -> None:
-    packed = lower(settle(Residual(), (3, 8, 8)), torch.zeros(1, 3, 8, 8))
+    packed = lower(settle_norms(Residual(), (3, 8, 8)), torch.zeros(1, 3, 8, 8))
     names = [op.name for op in packed.ops]
     assert names[:4] == ["stem", "conv1.sign", "conv1", "conv1.scale"]
     assert isinstance(packed.ops[1], Sign)
@@ -285,7 +270,7 @@ def test_weights_are_the_latent_weights_signs() -> None:
 
 
 def test_module_is_left_as_it_was() -> None:
-    net = settle(Residual(), (3, 8, 8)).train()
+    net = settle_norms(Residual(), (3, 8, 8)).train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     lower(net, torch.zeros(1, 3, 8, 8))
     assert net.training
@@ -310,8 +295,8 @@ def test_a_module_that_keeps_what_a_pass_computed(left: str) -> None:
     net = Net()
     if left.startswith("a pruned"):
         prune.l1_unstructured(net.conv1 if "binary" in left else net.stem, "weight", 0.5)
-    settle(net, (3, 8, 8))(torch.randn(2, 3, 8, 8))
-    assert "binary_conv2d" in check(net, (3, 8, 8))
+    settle_norms(net, (3, 8, 8))(torch.randn(2, 3, 8, 8))
+    assert "binary_conv2d" in check_packed(net, (3, 8, 8))
 
 
 class Refused(nn.Module):
@@ -337,6 +322,12 @@ class Refused(nn.Module):
     [
         (torch.sign, "aten.sign.*sign.0. is 0"),
         (torch.cos, "aten.cos.*replace it by one of"),
+        (lambda x: x * torch.sigmoid(F.adaptive_avg_pool2d(x, 1)), "aten.sigmoid.*squeeze-and-excitation. leave it"),
+        (lambda x: x * F.hardtanh(F.adaptive_avg_pool2d(x, 1)), "leave gates .squeeze-and-excitation. out"),
+        (lambda x: (x > 0).float(), "aten.gt.*use xnornet.nn.functional.sign"),
+        (lambda x: torch.where(x > 0, 1.0, -1.0), "aten.gt.*use xnornet.nn.functional.sign"),
+        (lambda x: x[:, :, 0], "aten.select.*a part of a value.*of one pixel"),
+        (lambda x: F.adaptive_max_pool2d(x, 1), r"aten.adaptive_max_pool2d.*x.amax\(\(2, 3\)\)"),
         (lambda x: x * x, "product of two computed tensors"),
         (lambda x: x + torch.ones(1, 1, 8, 8), "constant of shape"),
         (lambda x: x + torch.randn(1), "aten.randn.*a random number"),
@@ -394,8 +385,15 @@ def test_other_refusals() -> None:
         lower(linear, torch.zeros(1, 5, 4, 4))
     with pytest.raises(UnsupportedError, match="preprocess yields"):
         lower(linear, image, preprocess=Preprocess(mode="L", size=(9, 8)))
+    with pytest.raises(UnsupportedError, match=r"example_input has shape \[1, 8, 8, 1\]; give both alike"):
+        lower(linear, torch.zeros(1, 8, 8, 1), preprocess=Preprocess(mode="L", size=(8, 8)))
     with pytest.raises(UnsupportedError, match="2 labels for 3 classes"):
         lower(linear, image, labels=["a", "b"])
+    for labels in ({0: "a", 1: "b", 2: "c"}, "abc"):
+        with pytest.raises(UnsupportedError, match=f"labels is a {type(labels).__name__}; give a list of names"):
+            lower(linear, image, labels=labels)  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedError, match="a str is no torch.nn.Module.*xnornet pack"):
+        lower("last.ckpt", image)  # type: ignore[arg-type]
     with pytest.raises(UnsupportedError, match="logits"):
         lower(nn.Conv2d(1, 3, 3), image)
     with pytest.raises(UnsupportedError, match="give another example_input"):
@@ -440,7 +438,7 @@ def test_other_refusals() -> None:
 def test_a_network_that_diverged_is_refused(where: str) -> None:
     """Signs of NaN, and thresholds out of it, would look like any others."""
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), BinaryConv2d(8, 8, 3), nn.Flatten(), nn.LazyLinear(2))
-    settle(net, (1, 8, 8))
+    settle_norms(net, (1, 8, 8))
     part: torch.Tensor = net[1].running_var if where == "running_var" else getattr(net[2], where)
     with torch.no_grad():
         part.view(-1)[3] = float("nan")
@@ -461,6 +459,10 @@ def test_a_network_that_diverged_is_refused(where: str) -> None:
         lambda x: x.amax((2, 3), keepdim=True),
         lambda x: x.amax((2, 3), keepdim=True).squeeze(),
         lambda x: F.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(-1),
+        lambda x: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0],
+        lambda x: x.mean((2, 3), keepdim=True)[..., -1],
+        lambda x: x.sum((2, 3)),
+        lambda x: x.sum(3).sum(-1, keepdim=True),
         lambda x: x.view(x.size(0), x.size(1), -1).mean(2),
         lambda x: x.flatten(2).amax(-1, keepdim=True),
         lambda x: x.mean(3).mean(2),
@@ -482,7 +484,7 @@ def test_ways_to_write_it(function: Callable[[torch.Tensor], torch.Tensor]) -> N
             return out
 
     torch.manual_seed(0)
-    check(settle(Net(), (1, 8, 8)), (1, 8, 8))
+    check_packed(settle_norms(Net(), (1, 8, 8)), (1, 8, 8))
 
 
 @pytest.mark.parametrize("pad", [(1, 1, 1, 1), (0, 2, 1, 0)])
@@ -494,7 +496,7 @@ def test_a_pad_of_zeros_before_signs_is_one_of_plus_one(order: str, pad: tuple[i
     net = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), *first, nn.ZeroPad2d(pad), BinaryConv2d(8, 8, 3), nn.Flatten()
     )
-    check(settle(nn.Sequential(*net, nn.LazyLinear(3)), (1, 8, 8)), (1, 8, 8))
+    check_packed(settle_norms(nn.Sequential(*net, nn.LazyLinear(3)), (1, 8, 8)), (1, 8, 8))
 
 
 @pytest.mark.parametrize("quantizer", ["kbit:2", "dorefa:2", "sign", "scaled_sign"])
@@ -503,7 +505,7 @@ def test_same_padding_of_an_even_window(quantizer: str, inputs: str | None) -> N
     torch.manual_seed(0)
     layer = BinaryConv2d(8, 8, 2, padding="same", weight_quantizer=quantizer, input_quantizer=inputs)
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), layer, nn.Flatten(), nn.LazyLinear(3))
-    check(settle(net, (1, 8, 8)), (1, 8, 8))
+    check_packed(settle_norms(net, (1, 8, 8)), (1, 8, 8))
 
 
 @pytest.mark.parametrize("inputs", [None, "ste_sign"])
@@ -521,7 +523,7 @@ def test_sums_without_a_scale_go_anywhere(inputs: str | None) -> None:
         BinaryLinear(8, 5, **bare),
         BinaryLinear(5, 4, input_quantizer=inputs, **bare),
     )
-    check(settle(net, (1, 8, 8)), (1, 8, 8))
+    check_packed(settle_norms(net, (1, 8, 8)), (1, 8, 8))
 
 
 def test_dense_blocks() -> None:
@@ -543,7 +545,7 @@ def test_dense_blocks() -> None:
             return out
 
     torch.manual_seed(0)
-    assert check(settle(Net(), (1, 8, 8)), (1, 8, 8)).count("concat") == 4
+    assert check_packed(settle_norms(Net(), (1, 8, 8)), (1, 8, 8)).count("concat") == 4
 
 
 def test_two_chains_from_one_layer() -> None:
@@ -564,7 +566,7 @@ def test_two_chains_from_one_layer() -> None:
             return out
 
     torch.manual_seed(0)
-    assert check(settle(Net(), (1, 8, 8)), (1, 8, 8)).count("threshold") == 2
+    assert check_packed(settle_norms(Net(), (1, 8, 8)), (1, 8, 8)).count("threshold") == 2
 
 
 def test_layers_behind_one_norm_share_its_signs() -> None:
@@ -582,7 +584,7 @@ def test_layers_behind_one_norm_share_its_signs() -> None:
             return out
 
     torch.manual_seed(0)
-    kinds = check(settle(Net(), (1, 8, 8)), (1, 8, 8))
+    kinds = check_packed(settle_norms(Net(), (1, 8, 8)), (1, 8, 8))
     assert kinds.count("threshold") == 1
     assert kinds.count("sign") == 1  # of the image
 
@@ -603,12 +605,12 @@ def test_a_head_for_training_is_left_out(before: bool) -> None:
                 self.other(x)
             return out
 
-    assert check(settle(Net(), (1, 8, 8)), (1, 8, 8)) == ["conv2d", "flatten", "linear"]
+    assert check_packed(settle_norms(Net(), (1, 8, 8)), (1, 8, 8)) == ["conv2d", "flatten", "linear"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_modules_of_other_precision(dtype: torch.dtype) -> None:
-    net = settle(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.LazyLinear(3)), (1, 8, 8)).to(dtype)
+    net = settle_norms(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.LazyLinear(3)), (1, 8, 8)).to(dtype)
     packed = lower(net, torch.zeros(1, 1, 8, 8, dtype=dtype))
     x = torch.randn(4, 1, 8, 8)
     np.testing.assert_allclose(Model(packed).run(x.numpy()), net.float()(x).detach().numpy(), atol=1e-5)

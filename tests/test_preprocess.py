@@ -294,5 +294,28 @@ def test_numbers_may_be_of_numpy() -> None:
     made = Preprocess(mode="RGB", std=(1, 1, 1), **fields)  # type: ignore[arg-type]
     assert made == Preprocess(mode="RGB", size=(8, 8), resize=16, mean=(0.5,) * 3, std=(1.0,) * 3)
     assert json.dumps(dataclasses.asdict(made))
-    with pytest.raises(ValueError, match="resize 16.5 is below"):
+    with pytest.raises(ValueError, match="resize is 16.5; give the shorter side"):
         Preprocess(mode="L", size=(8, 8), resize=16.5)  # type: ignore[arg-type]
+
+
+def test_one_number_is_for_all_channels() -> None:
+    assert Preprocess(mode="RGB", size=(8, 8)).mean == (0.0, 0.0, 0.0)
+    made = Preprocess(mode="RGB", size=(8, 8), mean=0.5, std=2)  # type: ignore[arg-type]
+    assert made == Preprocess(mode="RGB", size=(8, 8), mean=(0.5,) * 3, std=(2.0,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("mode", ["RGB"], r"mode \['RGB'\] is not 'RGB' or 'L'"),
+        ("size", 32, r"size 32 is not \(height, width\)"),
+        ("size", (32.5, 32), r"size \(32.5, 32\) is not"),
+        ("resize", (40, 40), r"resize is \(40, 40\); give the shorter side"),
+        ("mean", "half", "mean is 'half'; give 3 numbers"),
+        ("std", None, "std is None; give 3 numbers"),
+        ("mean", (0.5,), "must have 3 values"),
+    ],
+)
+def test_what_is_no_such_number_is_named(field: str, value: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Preprocess(**{"mode": "RGB", "size": (32, 32), field: value})  # type: ignore[arg-type]

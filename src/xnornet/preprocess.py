@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import operator
@@ -71,27 +70,37 @@ class Preprocess:
         resize: the shorter side is brought to this many pixels, keeping the aspect ratio, before a centre
             crop of `size`; None: the image is resized to `size` exactly, whatever its shape.
         interpolation: "nearest", "bilinear" or "bicubic" (Pillow's, antialiased when shrinking).
-        mean, std: per channel, for pixels in 0..1: ``x = (pixel / 255 - mean) / std``, computed in float32 as
-            ``pixel * scale + bias``, scale = 1 / (255 std), bias = -mean / std.
+        mean, std: per channel (given one number, that for each), for pixels in 0..1: ``x = (pixel / 255 - mean) /
+            std``, computed in float32 as ``pixel * scale + bias``, scale = 1 / (255 std), bias = -mean / std.
     """
 
     mode: Literal["RGB", "L"]
     size: tuple[int, int]
     resize: int | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
+    mean: tuple[float, ...] = 0.0  # type: ignore[assignment]
+    std: tuple[float, ...] = 1.0  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        # Python's own numbers, which a file can hold; what are no numbers is refused below.
-        with contextlib.suppress(TypeError, ValueError):
-            object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
-            object.__setattr__(self, "std", tuple(float(s) for s in self.std))
-            object.__setattr__(self, "size", tuple(operator.index(n) for n in self.size))
-            object.__setattr__(self, "resize", None if self.resize is None else operator.index(self.resize))
-        channels = {"RGB": 3, "L": 1}.get(self.mode)
+        channels = {"RGB": 3, "L": 1}.get(self.mode) if isinstance(self.mode, str) else None
         if channels is None:
-            raise ValueError(f"preprocess mode '{self.mode}' is not RGB or L")
+            raise ValueError(f"preprocess mode {self.mode!r} is not 'RGB' or 'L'")
+        # Python's own numbers, which a file can hold.
+        for name in ("mean", "std"):
+            given: Any = getattr(self, name)
+            try:
+                numbers = [float(given)] * channels if isinstance(given, int | float) else [float(n) for n in given]
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} is {given!r}; give {channels} numbers, or one for all channels") from None
+            object.__setattr__(self, name, tuple(numbers))
+        try:
+            object.__setattr__(self, "size", tuple(operator.index(n) for n in self.size))
+        except TypeError:
+            raise ValueError(f"input size {self.size!r} is not (height, width) in pixels") from None
+        try:
+            object.__setattr__(self, "resize", None if self.resize is None else operator.index(self.resize))
+        except TypeError:
+            raise ValueError(f"resize is {self.resize!r}; give the shorter side in pixels, or None") from None
         if len(self.mean) != channels or len(self.std) != channels:
             raise ValueError(f"mean {self.mean} and std {self.std} must have {channels} values for mode {self.mode}")
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(s) and s > 0 for s in self.std):

@@ -1,9 +1,9 @@
 """Convert a torch module: export it, walk its operators, fold, pack.
 
 The module may be anything that `torch.export` can trace and whose operators are in `lowerings`. Binary layers are
-recognised by what they compute, not by their class: a convolution or dense layer whose weights are all +1 or -1
-once constants are folded, behind `xnornet.nn.functional.sign` or not. Likewise weights that are odd whole numbers below
-256 are packed in as few bits as hold them.
+recognised by what they compute, not by their class: a convolution or dense layer whose weights are +a or -a, one a for
+each filter, once constants are folded, behind `xnornet.nn.functional.sign` or not. Likewise weights that are odd whole
+numbers below 256 are packed in as few bits as hold them. Of layers of ours it is warned where they are not recognised.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +24,12 @@ from ..errors import FormatError, UnsupportedError
 from ..float16 import to_float16
 from ..format import write
 from ..graph import INPUT, Json, PackedModel
-from ..ops import Op, Value
+from ..nn import BinaryConv2d, BinaryLinear
+from ..ops import BinaryWeightConv2d, BinaryWeightLinear, Conv2d, Linear, Op, Value
 from ..preprocess import Preprocess
 from .builder import Builder, Refusal, Symbol
 from .fold import fold_thresholds
+from .idioms import rewrite
 from .lowerings import ALIASES, ARITHMETIC, LOWERINGS, remedy
 
 __all__ = ["lower", "operators", "pack"]
@@ -49,12 +52,16 @@ def pack(
         example_input: one input of the right shape; its values do not matter.
         path: of the file to write; an existing one is replaced only by a complete one.
         preprocess: how images become inputs; None: resized to the input's size, pixels scaled to 0..1.
-        labels: a name a class; None: "0", "1", ...
+        labels: a name a class, in the order of the logits; None: "0", "1", ...
         provenance: JSON values about the training, for people.
         float16: round the weights of the last float layers to 16 bits; see `xnornet.float16.to_float16`.
 
     Returns:
         What was written.
+
+    Warns:
+        UserWarning: a quantized layer is packed as another kind than it declares: its weights as 32-bit floats, or its
+            inputs as numbers.
 
     Raises:
         UnsupportedError: the module holds an operator that cannot be packed, NaN, or weights beyond 16 bits where they
@@ -62,7 +69,7 @@ def pack(
         FormatError: the provenance is not JSON, or too long.
         OSError: the file cannot be written; nothing is left behind.
     """
-    packed = lower(module, example_input, preprocess=preprocess, labels=labels, provenance=provenance)
+    packed = _lower(module, example_input, preprocess, labels, provenance)
     if float16:
         packed = to_float16(packed)
     write(packed, path)
@@ -78,19 +85,35 @@ def lower(
     provenance: Mapping[str, Json] | None = None,
 ) -> PackedModel:
     """Convert a trained module to a packed model in memory. Arguments and errors as `pack`, weights as they are."""
+    return _lower(module, example_input, preprocess, labels, provenance)
+
+
+def _lower(
+    module: nn.Module,
+    example_input: Tensor,
+    preprocess: Preprocess | None,
+    labels: Sequence[str] | None,
+    provenance: Mapping[str, Json] | None,
+) -> PackedModel:
     if not isinstance(example_input, Tensor) or example_input.dim() != 4:
-        given = f"shape {list(example_input.shape)}" if isinstance(example_input, Tensor) else type(example_input)
-        raise UnsupportedError(f"example_input has {given}, expected a tensor (N, channels, height, width)")
+        tensor = isinstance(example_input, Tensor)
+        given = f"has shape {list(example_input.shape)}" if tensor else f"is a {type(example_input).__name__}"
+        raise UnsupportedError(f"example_input {given}, expected a tensor (N, channels, height, width)")
+    if isinstance(labels, str | Mapping):
+        raise UnsupportedError(
+            f"labels is a {type(labels).__name__}; give a list of names, in the order of the module's logits"
+        )
     channels, height, width = (int(n) for n in example_input.shape[1:])
     if preprocess is None:
         preprocess = _plain_preprocess(channels, (height, width))
     if preprocess.output_shape != (height, width, channels):
         raise UnsupportedError(
-            f"preprocess yields {preprocess.output_shape} (height, width, channels), "
-            f"example_input is {(height, width, channels)}"
+            f"preprocess yields images of (height, width, channels) {preprocess.output_shape}, example_input has shape "
+            f"{list(example_input.shape)}; give both alike, example_input as (N, channels, height, width)"
         )
     unfolded, values, logits = operators(module, example_input)
     ops = fold_thresholds(unfolded, values)
+    _warn_of_numbers(module, ops)
     if not ops or logits.name != ops[-1].name or logits.value.dtype != "f32" or logits.value.shape[:2] != (1, 1):
         raise UnsupportedError(
             f"the module returns {logits.value}, expected logits (N, classes); end it in a dense layer"
@@ -123,6 +146,29 @@ def operators(module: nn.Module, example_input: Tensor) -> tuple[list[Op], dict[
     return _read_by(logits.name, builder.ops), builder.values, logits
 
 
+def _warn_of_numbers(module: nn.Module, ops: Sequence[Op]) -> None:
+    """Of layers that are quantized in training, and in the packed model take their place in floats."""
+    layers = {path: layer for path, layer in module.named_modules() if isinstance(layer, BinaryConv2d | BinaryLinear)}
+    for op in ops:
+        path = op.name if op.name in layers else re.sub(r"_\d+$", "", op.name)  # of several ops of its
+        if path not in layers:
+            continue
+        weights, inputs = layers[path].weight_quantizer, layers[path].input_quantizer
+        told = ""
+        if isinstance(op, Conv2d | Linear) and weights is not None:
+            told = (
+                f"its weights are packed as 32-bit floats: {type(weights).__name__} makes of them neither +a and -a in "
+                "each filter nor odd whole numbers of up to 8 bits times a scale"
+            )
+        elif isinstance(op, BinaryWeightConv2d | BinaryWeightLinear) and inputs is not None and inputs.bits == 1:
+            told = (
+                f"its inputs are packed as numbers, which is slow: {type(inputs).__name__} does not end in "
+                "xnornet.nn.functional.sign"
+            )
+        if told:
+            warnings.warn(f"module '{path}': {told}", stacklevel=4)  # where `pack` or `lower` is called
+
+
 def _read_by(logits: str, ops: Sequence[Op]) -> list[Op]:
     """The ops that the logits come from; a head for training, say, is left out."""
     needed, kept = {logits}, []
@@ -135,7 +181,7 @@ def _read_by(logits: str, ops: Sequence[Op]) -> list[Op]:
 
 def _plain_preprocess(channels: int, size: tuple[int, int]) -> Preprocess:
     if channels == 3:
-        return Preprocess(mode="RGB", size=size, mean=(0.0,) * 3, std=(1.0,) * 3)
+        return Preprocess(mode="RGB", size=size)
     if channels == 1:
         return Preprocess(mode="L", size=size)
     raise UnsupportedError(f"an input of {channels} channels is not an image; 1 (grey) or 3 (RGB) can be packed")
@@ -144,7 +190,9 @@ def _plain_preprocess(channels: int, size: tuple[int, int]) -> Preprocess:
 def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedProgram:
     """Export a copy in float32 and eval mode on the CPU. Two images, so that a reshape that mixes images is seen."""
     if not isinstance(module, nn.Module):
-        raise UnsupportedError(f"a {type(module).__name__} is no torch.nn.Module; give the network itself")
+        file = "; `xnornet pack` packs checkpoints of `xnornet train`" if isinstance(module, str | Path) else ""
+        raise UnsupportedError(f"a {type(module).__name__} is no torch.nn.Module; give the network itself{file}")
+    module = getattr(module, "_orig_mod", module)  # that torch.compile was given
     if isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedError(f"a {type(module).__name__} is compiled by torch.jit; give the module it was made from")
     try:
@@ -152,6 +200,8 @@ def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPr
         held = [t for part in module.modules() for t in _leaves(vars(part)) if isinstance(t, Tensor)]
         memo = {id(tensor): tensor.detach().clone() for tensor in held if not tensor.is_leaf}
         frozen = copy.deepcopy(module, memo).cpu().float().eval().requires_grad_(False)
+        for part in frozen.modules():  # or nn.Module.compile: nothing is gained by compiling for one pass
+            part._compiled_call_impl = None
     except Exception as error:  # of the module's own
         raise UnsupportedError(f"{type(module).__name__} cannot be copied ({_first_line(error)})") from error
     example = torch.zeros(2, *example_input.shape[1:])
@@ -216,6 +266,7 @@ def _walk(program: torch.export.ExportedProgram, builder: Builder) -> Symbol:
         **signature.inputs_to_lifted_tensor_constants,
     }
     known: dict[fx.Node, Any] = {}
+    rewrite(program.graph)
     for node in program.graph.nodes:
         if node.op == "placeholder":
             if node.name in held:

@@ -17,7 +17,7 @@ __all__ = ["Check", "check"]
 
 CHUNK = 256  # images handed to the threads at once
 # What a network does with an image, in small.
-_PROBE = Preprocess(mode="RGB", size=(1, 1), interpolation="nearest", mean=(0.0,) * 3, std=(1.0,) * 3)
+_PROBE = Preprocess(mode="RGB", size=(1, 1), interpolation="nearest")
 
 
 @dataclass(frozen=True)

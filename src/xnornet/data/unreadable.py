@@ -69,7 +69,7 @@ class Unreadable:
         if not self._found:
             return ""
         shown = "; ".join(self.reasons[:NAMED])
-        images = "1 image" if len(self) == 1 else f"{len(self):,} images"
-        return f"{images} of {self.images:,} could not be read and were left out: {shown}" + (
+        images, verb = ("1 image", "was") if len(self) == 1 else (f"{len(self):,} images", "were")
+        return f"{images} of {self.images:,} could not be read and {verb} left out: {shown}" + (
             "; ..." if len(self) > NAMED else ""
         )

@@ -12,18 +12,22 @@ __all__ = ["ALIASES", "ARITHMETIC", "LOWERINGS", "elementwise", "layers", "pooli
 # What other operators stand for, or the export alone makes.
 _UNTOLD = {"alias", "clone", "concat", "constant_pad_nd", "contiguous", "detach", "feature_dropout", "lift_fresh_copy"}
 _UNTOLD |= {"log_softmax", "rsub", "softmax", "feature_alpha_dropout", "clip", "concatenate", "divide", "multiply"}
-_UNTOLD |= {"negative", "subtract", "true_divide"}
+_UNTOLD |= {"negative", "subtract", "true_divide", "feature_scale", "input_scale", "quantize", "to", "_to_copy"}
 
 
 # What to take instead of operators that networks often have, by how their names begin.
 _INSTEAD: dict[tuple[str, ...], str] = {
     ("gelu", "silu", "hardswish", "elu", "celu", "selu", "mish", "softplus"): "use ReLU, PReLU or LeakyReLU",
-    ("sigmoid", "hardsigmoid", "tanh"): "use Hardtanh, or leave the gate out",
-    ("group_norm", "layer_norm", "native_layer_norm", "instance_norm"): "use BatchNorm2d",
+    ("sigmoid", "hardsigmoid"): "as a gate (squeeze-and-excitation) leave it out, elsewhere use Hardtanh",
+    ("tanh",): "use Hardtanh",
+    ("group_norm", "layer_norm", "native_layer_norm", "instance_norm"): "use BatchNorm2d, or BatchNorm1d of features",
     ("conv_transpose", "upsample", "pixel_shuffle"): "classifiers alone can be packed, and they do not enlarge maps",
     ("chunk", "split", "slice", "select", "narrow", "permute", "transpose"): "parts of a value and other orders of its "
     "axes cannot be taken: give each branch a convolution of its own, or groups=",
-    ("adaptive_max_pool",): "use AdaptiveAvgPool2d or MaxPool2d",
+    ("adaptive_max_pool",): "use x.amax((2, 3)), MaxPool2d or AdaptiveAvgPool2d",
+    ("ge", "gt", "le", "lt", "where", "greater", "less"): "for signs use xnornet.nn.functional.sign, or "
+    "torch.where(x >= 0, 1.0, -1.0)",
+    ("channel_shuffle", "pixel_unshuffle"): "give the next convolution the groups or the size that it is to have",
     ("reflection_pad", "replication_pad"): "use zero padding",
 }
 

@@ -178,7 +178,9 @@ def _mul(build: Builder, args: dict[str, Any]) -> Symbol:
     if a.is_scale_map:
         a, b = b, a
     if not b.is_scale_map or a.rank != b.rank:
-        raise Refusal("the product of two computed tensors", "only the K map may multiply a value")
+        raise Refusal(
+            "the product of two computed tensors", "multiply by constants; leave gates (squeeze-and-excitation) out"
+        )
     return build.add(Multiply, [a, b], suffix="k")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from ...bits import BitArray
@@ -44,7 +45,7 @@ def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
     filters = weight.permute(0, 2, 3, 1).contiguous().numpy()  # out, in, kh, kw -> out, kh, kw, in
     shared: dict[str, Any] = {"window": window, "groups": int(args["groups"])}
     bias = None if args["bias"] is None else build.constant(args["bias"], "bias").numpy()
-    if _is_signs(weight):
+    if (scale := _scale_of_signs(weight)) is not None:
         packed = BitArray.from_signs(filters)
         if x.is_bits:
             out = build.add(BinaryConv2d, [x], weight=packed, padding_value=padding_value, **shared)
@@ -52,7 +53,7 @@ def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
             if padding_value:
                 raise Refusal("padding with a value other than 0 on real inputs", "pad with 0")
             out = build.add(BinaryWeightConv2d, [build.real(x)], weight=packed, **shared)
-        return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
+        return _scaled(build, out, scale, bias)
     if padding_value:
         raise Refusal("padding with a value other than 0 before float weights", "pad with 0")
     if _is_codes(weight):
@@ -70,21 +71,35 @@ def _linear(build: Builder, args: dict[str, Any]) -> Symbol:
     weight: Tensor = build.constant(args["weight"], "weight")
     matrix = x.reordered(weight.numpy())
     bias = None if args["bias"] is None else build.constant(args["bias"], "bias").numpy()
-    if _is_signs(weight):
+    if (scale := _scale_of_signs(weight)) is not None:
         packed = BitArray.from_signs(matrix)
         if x.is_bits:
             out = build.add(BinaryLinear, [x], plain=True, weight=packed)
         else:
             out = build.add(BinaryWeightLinear, [build.real(x)], plain=True, weight=packed)
-        return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
+        return _scaled(build, out, scale, bias)
     if _is_codes(weight):
         out = build.add(QuantizedLinear, [build.real(x)], plain=True, weight=CodeArray.from_values(matrix))
         return out if bias is None else build.add(Affine, [out], suffix="bias", bias=bias)
     return build.add(Linear, [build.real(x)], plain=True, weight=np.ascontiguousarray(matrix), bias=bias)
 
 
-def _is_signs(weight: Tensor) -> bool:
-    return bool((weight.abs() == 1).all())
+def _scale_of_signs(weight: Tensor) -> npt.NDArray[np.float32] | None:
+    """The number a of each filter whose weights are all +a or -a (out,); None where there are others."""
+    size = weight.abs().flatten(1)
+    scale = size[:, 0] if size.shape[1] else size.new_zeros(len(size))
+    alike = bool((size == scale[:, None]).all()) and bool((scale > 0).all())
+    # A filter of one weight is of this kind whatever that is, and gains nothing by it.
+    return scale.numpy() if alike and (size.shape[1] > 1 or bool((scale == 1).all())) else None
+
+
+def _scaled(
+    build: Builder, sums: Symbol, scale: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None
+) -> Symbol:
+    """``sums * scale + bias``, less what changes nothing."""
+    if (scale != 1).any():
+        sums = build.add(Affine, [sums], suffix="scale", scale=scale)
+    return sums if bias is None else build.add(Affine, [sums], suffix="bias", bias=bias)
 
 
 def _is_codes(weight: Tensor) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...ops import AvgPool2d, MaxPool2d, Window
+import numpy as np
+
+from ...ops import Affine, AvgPool2d, MaxPool2d, Window
 from ..builder import Builder, Refusal, Symbol
 from .table import aten, lowers, pair
 
@@ -75,6 +77,17 @@ def _mean(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = build.real(args["self"])
     out = build.add(AvgPool2d, [x], window=_axes_window(x, args["dim"], "mean"))
     return out.marked(rank=len(build.output_shape))
+
+
+@lowers(aten.sum.dim_IntList)
+def _sum(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = build.real(args["self"])
+    window = _axes_window(x, args["dim"], "sum")
+    out = build.add(AvgPool2d, [x], window=window)
+    pixels = window.kernel_size[0] * window.kernel_size[1]
+    return build.add(Affine, [out], suffix="sum", scale=out.channel_vector(np.float32(pixels))).marked(
+        rank=len(build.output_shape)
+    )
 
 
 def _axes_window(x: Symbol, dims: Sequence[int] | None, what: str) -> Window:

@@ -46,6 +46,18 @@ def _reshape(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(Flatten, [x]).marked(rank=2, order=order)
 
 
+@lowers(aten.select.int)
+def _select(build: Builder, args: dict[str, Any]) -> Symbol:
+    """Of a map of one pixel, as x[:, :, 0, 0]."""
+    x: Symbol = args["self"]
+    if x.rank < 3 or args["dim"] % x.rank < 2 or x.value.shape[:2] != (1, 1):
+        raise Refusal(
+            "a part of a value",
+            "give each branch a convolution of its own, or groups=; of one pixel x[:, :, 0, 0] can be",
+        )
+    return x.marked(rank=x.rank - 1)
+
+
 @lowers(aten.pad.default, aten.constant_pad_nd.default)
 def _pad(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]

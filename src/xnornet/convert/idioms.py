@@ -1,0 +1,105 @@
+"""Ways to write a sign in plain torch, which an exported graph spells out: rewritten as what they compute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from ..nn import functional
+
+__all__ = ["rewrite"]
+
+aten = torch.ops.aten
+
+_SAME = {aten.detach.default, aten.alias.default, aten.clone.default, aten.contiguous.default}
+_SUMS = {aten.add.Tensor}
+_DIFFERENCES = {aten.sub.Tensor, aten.subtract.Tensor}
+# `torch.where(x >= 0, 1.0, -1.0)` and its like, which map both zeros to +1, as ours does.
+_ABOVE, _BELOW = {aten.ge.Scalar, aten.greater_equal.Scalar}, {aten.lt.Scalar, aten.less.Scalar}
+
+
+def rewrite(graph: fx.Graph) -> None:
+    """Take out of a graph, in place, what adds a gradient and no value, and make one operator of choices by sign.
+
+    * ``y + (s - s.detach())`` and ``s + (y - s).detach()``, the straight-through estimators, are y;
+    * ``torch.where(x >= 0, 1.0, -1.0)`` and ``torch.where(x < 0, -1.0, 1.0)`` are `xnornet.nn.functional.sign`.
+
+    What nothing reads any more then, as the s of an estimator, is taken out too: it need not be packed.
+    """
+    for node in list(graph.nodes):
+        value = _estimated(node) or _chosen(graph, node)
+        if value is None or _type(value) != _type(node) or any(map(_writes, (*node.users, *value.users))):
+            continue
+        node.replace_all_uses_with(value)
+        _erase(graph, node)
+
+
+def _estimated(node: fx.Node) -> fx.Node | None:
+    """The y of an estimator that ends in this node."""
+    if node.target not in _SUMS or node.kwargs:
+        return None
+    for kept, added in (node.args, node.args[::-1]):
+        difference = _origin(added)
+        if not isinstance(difference, fx.Node) or difference.target not in _DIFFERENCES or difference.kwargs:
+            continue
+        minuend, subtrahend = difference.args
+        if isinstance(kept, fx.Node) and _same(minuend, subtrahend):
+            return kept
+        if isinstance(minuend, fx.Node) and _same(subtrahend, kept):
+            return minuend
+    return None
+
+
+def _chosen(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """A new sign in the place of a choice between +1 and -1."""
+    if node.target is not aten.where.Scalar or node.kwargs:
+        return None
+    condition, *numbers = node.args
+    if not isinstance(condition, fx.Node) or condition.kwargs or condition.args[1:] != (0,):
+        return None
+    if (condition.target in _ABOVE and numbers == [1, -1]) or (condition.target in _BELOW and numbers == [-1, 1]):
+        with graph.inserting_before(node):
+            made = graph.call_function(functional.SIGN, (condition.args[0],))
+        made.meta = dict(node.meta)
+        return made
+    return None
+
+
+def _origin(value: Any) -> Any:
+    """What a tensor is a copy or another name of."""
+    while isinstance(value, fx.Node) and value.target in _SAME:
+        value = value.args[0]
+    return value
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two arguments are one value: one node, or two that compute it alike."""
+    a, b = _origin(a), _origin(b)
+    if a is b or not (isinstance(a, fx.Node) and isinstance(b, fx.Node)):
+        return a is b or (type(a) is type(b) and a == b)
+    alike = a.op == b.op == "call_function" and a.target == b.target and a.kwargs == b.kwargs
+    pure = alike and not _writes(a) and torch.Tag.nondeterministic_seeded not in getattr(a.target, "tags", ())
+    return pure and len(a.args) == len(b.args) and all(map(_same, a.args, b.args))
+
+
+def _type(node: fx.Node) -> tuple[Any, ...]:
+    value = node.meta["val"]
+    return value.dtype, value.shape
+
+
+def _writes(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def _erase(graph: fx.Graph, node: fx.Node) -> None:
+    """A node and those before it that nothing reads."""
+    waiting, erased = [node], set()
+    while waiting:
+        node = waiting.pop()
+        if node not in erased and not node.users and node.op == "call_function" and not _writes(node):
+            waiting += node.all_input_nodes
+            erased.add(node)
+            graph.erase_node(node)

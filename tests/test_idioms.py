@@ -1,0 +1,153 @@
+"""Binary layers that others write: recognised by what they compute, or a warning says that they are not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from xnornet import UnsupportedError, format  # noqa: E402
+from xnornet.convert import lower  # noqa: E402
+from xnornet.nn import BinaryConv2d  # noqa: E402
+from xnornet.nn.functional import sign  # noqa: E402
+from xnornet.nn.quantizers import InputQuantizer, WeightQuantizer  # noqa: E402
+
+from .conversion import check_packed, settle_norms  # noqa: E402
+
+Function = Callable[[Tensor], Tensor]
+
+
+def hard(x: Tensor) -> Tensor:
+    return x.clamp(-1, 1)
+
+
+def annealed(x: Tensor) -> Tensor:
+    """IR-Net's error decay estimator: nothing of it is a packed model's."""
+    return 2 * torch.tanh(3 * x)
+
+
+def magnitude(weight: Tensor) -> Tensor:
+    return weight.abs().mean((1, 2, 3), keepdim=True)
+
+
+class Layer(nn.Module):
+    """A convolution of signs, both written out, between float layers."""
+
+    def __init__(self, inputs: Function, weights: Function, padding: int = 1) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(16), nn.Linear(16, 3)
+        self.weight = nn.Parameter(torch.randn(16, 8, 3, 3))
+        self.inputs, self.weights, self.padding = inputs, weights, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(self.inputs(self.first(x)), self.weights(self.weight), None, 1, self.padding)
+        out: Tensor = self.last(self.norm(x).mean((2, 3)))
+        return out
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        lambda x: sign(x).detach() + (hard(x) - hard(x).detach()),
+        lambda x: (lambda s: s - s.detach() + sign(x))(hard(x)),
+        lambda x: (lambda s: (sign(x) - s).detach() + s)(hard(x)),
+        lambda x: (lambda s: s + (sign(x) - s).detach().clone())(annealed(x)),
+        lambda x: (lambda s: sign(x) + (s - s.detach()))(annealed(x)),
+        lambda x: torch.where(x >= 0, 1.0, -1.0),
+        lambda x: torch.where(x < 0, -1.0, 1.0) + (annealed(x) - annealed(x).detach()).contiguous(),
+    ],
+)
+@pytest.mark.parametrize("weights", [sign, lambda w: sign(w) * magnitude(w)])
+def test_signs_of_plain_torch(inputs: Function, weights: Function) -> None:
+    kinds = check_packed(settle_norms(Layer(inputs, weights), (1, 8, 8)), (1, 8, 8))
+    assert "binary_conv2d" in kinds
+    assert kinds[:3] == ["conv2d", "sign", "binary_conv2d"]
+
+
+def test_weights_of_one_magnitude_a_filter_in_front_of_numbers() -> None:
+    kinds = check_packed(settle_norms(Layer(F.relu, lambda w: sign(w) * magnitude(w)), (1, 8, 8)), (1, 8, 8))
+    assert "binary_weight_conv2d" in kinds
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    with torch.no_grad():
+        dense[1].weight.copy_(sign(dense[1].weight) * torch.tensor([[0.5], [1.0], [2.0]]))
+    assert check_packed(dense, (1, 8, 8))[-3:] == ["binary_weight_linear", "affine", "affine"]
+
+
+@pytest.mark.parametrize(
+    "spared",
+    [
+        lambda x: x + (x.relu() - hard(x)),  # other tensors
+        lambda x: x.mean((2, 3), keepdim=True) + (x - x.detach()),  # a sum of another shape
+        lambda x: torch.add(x, x.relu() - x, alpha=2),
+        lambda x: torch.where(x >= 0.5, 1.0, -1.0),
+        lambda x: torch.where(x >= 0, -1.0, 1.0),
+    ],
+)
+def test_what_only_looks_alike_is_left(spared: Function) -> None:
+    net = Layer(spared, lambda w: w).eval()
+    try:
+        kinds = check_packed(net, (1, 8, 8))
+    except UnsupportedError:
+        return
+    assert "sign" not in kinds
+
+
+class Ternary(WeightQuantizer):
+    """-1, 0 and +1: no odd whole numbers."""
+
+    bits = 2
+
+    def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        return weight.detach().mul(30).round().clamp(-1, 1), None
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return self.codes(weight)[0] + (weight - weight.detach())
+
+
+class Rounded(InputQuantizer):
+    """Signs that are not seen as such."""
+
+    bits = 1
+
+    def codes(self, x: Tensor) -> Tensor:
+        return (x * 1e30).clamp(-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"weight_quantizer": Ternary()}, "module '0': its weights are packed as 32-bit floats: Ternary"),
+        ({"input_quantizer": Rounded()}, "module '0': its inputs are packed as numbers, which is slow: Rounded"),
+    ],
+)
+def test_quantizers_that_come_to_nothing_are_told(options: dict[str, nn.Module], words: str) -> None:
+    net = nn.Sequential(BinaryConv2d(1, 4, 3, **options), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
+    with pytest.warns(UserWarning, match=words) as caught:
+        lower(net, torch.zeros(1, 1, 8, 8))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_quantizers_of_ours_are_not_warned_of() -> None:
+    net = nn.Sequential(
+        BinaryConv2d(1, 4, 3), BinaryConv2d(4, 4, 3, input_quantizer=None), nn.Flatten(), nn.Linear(64, 3)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lower(net.eval(), torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, lambda net: (net.compile(), net)[1]])
+def test_a_compiled_network_is_packed_as_it_is(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    """Without compiling it, which would take longer than all the rest."""
+    net = nn.Sequential(BinaryConv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
+    expected = lower(net, torch.zeros(1, 1, 8, 8))
+    torch._dynamo.utils.counters.clear()
+    assert format.dumps(lower(wrap(net), torch.zeros(1, 1, 8, 8))) == format.dumps(expected)
+    assert not torch._dynamo.utils.counters["stats"].get("calls_captured")
