@@ -1,6 +1,7 @@
 /* Classify pictures in C: binary PPM (colour) or PGM (grey) files of the network's size.
 
-     cc examples/classify.c -o classify $(pkg-config --cflags --libs xnornet) -lm
+     export PKG_CONFIG_PATH=~/.local/lib/pkgconfig    # where docs/c.md has installed it
+     cc examples/classify.c -o classify $(pkg-config --cflags --libs xnornet) -Wl,-rpath,$HOME/.local/lib -lm
      ./classify model.safetensors photo.ppm ...
 */
 #include <math.h>

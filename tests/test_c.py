@@ -361,6 +361,7 @@ def test_misuse_is_told(library: Library, tmp_path: Path, monkeypatch: pytest.Mo
     ):
         with pytest.raises(ValueError, match=words):
             library.open(data, **options)
+    assert library.open(data, isa=b"", stem=b"").run(np.zeros((1, 12, 12, 1), np.uint8)).shape == (1, 3)
     assert library.open(data, threads=0).run(np.zeros((1, 12, 12, 1), np.uint8)).shape == (1, 3)
     assert not library.load(None, None)
     assert library.error() == b"path is NULL"
@@ -373,6 +374,9 @@ def test_misuse_is_told(library: Library, tmp_path: Path, monkeypatch: pytest.Mo
         model.run(x)
     assert library.run_pixels(None, None, 1, None) == -1
     assert library.error() == b"a pointer is NULL"
+    for what in ("height", "width", "channels", "resize", "classes"):
+        assert getattr(library, what)(None) == 0
+    assert library.interpolation(None) is library.isa(None) is library.label(None, 0) is None
     library.free(None)
     monkeypatch.setenv("XNORNET_STEM", "bent")
     with pytest.raises(ValueError, match="XNORNET_STEM is 'bent'"):

@@ -85,11 +85,13 @@ def test_version(run: Run) -> None:
 def test_inspect(run: Run, packed: Path) -> None:
     status, out, _ = run("inspect", packed)
     assert status == 0
-    for word in ("conv2", "binary_conv2d", f"{packed.stat().st_size:,}", "recipe: by hand", "32x less"):
+    fitted = "preprocessing: 12x12 (bilinear), mean"
+    for word in ("conv2", "binary_conv2d", f"{packed.stat().st_size:,}", "recipe: by hand", "32x less", fitted):
         assert word in out
     records = json.loads(run("inspect", packed, "--json")[1])
     assert records["file_bytes"] == packed.stat().st_size
     assert records["labels"] == ["cat", "dog", "größe"]
+    assert records["preprocess"] == json.loads(json.dumps(dataclasses.asdict(format.read(packed).preprocess)))
     parts = ("header_bytes", "binary_weight_bytes", "float_weight_bytes", "other_bytes")
     assert sum(records[part] for part in parts) == records["file_bytes"]
 
@@ -181,6 +183,22 @@ def test_names_that_are_no_text_are_printed(packed: Path, photo: Path) -> None:
         assert done.returncode == 1, "the last one is missing"
         assert rb"na\udcffme.png" in done.stdout
         assert rb"\udcfe.png: no such file" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-8-sig"])
+def test_json_is_json_in_any_encoding(packed: Path, photo: Path, encoding: str) -> None:
+    odd = [photo.with_name(f"{name}.png") for name in ("é", "\N{GRINNING FACE}", "line\nend")]
+    for path in odd:
+        path.write_bytes(photo.read_bytes())
+    words = [sys.executable, "-m", "xnornet.cli", "classify", packed, *odd]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([*words, "--json"], env=environment, capture_output=True, check=True)
+    records = json.loads(done.stdout.decode(encoding))
+    assert [record["image"] for record in records] == list(map(str, odd))
+    assert {label for record in records for label, _ in record["classes"]} == {"cat", "dog", "größe"}
+    plain = subprocess.run(words, env=environment, capture_output=True, check=True).stdout.decode(encoding)
+    assert len(plain.splitlines()) == len(odd)
+    assert r"line\nend.png: " in plain
 
 
 def test_classify(run: Run, packed: Path, photo: Path) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import xnornet
 from xnornet import format, ops, reference
 from xnornet.bench.procfs import processor_flags
 from xnornet.bits import BitArray
 from xnornet.engine import Model, available_isas, list_isas
-from xnornet.errors import DataError, UnsupportedError, UsageError
+from xnornet.errors import DataError, FormatError, UnsupportedError, UsageError
 from xnornet.graph import PackedModel
 from xnornet.ops import Window
 from xnornet.preprocess import Preprocess
@@ -268,6 +269,28 @@ def test_forced_isa(isa: str) -> None:
 def test_model_prints_what_it_is() -> None:
     shown = "Model(24x24x3 to 10 classes, threads=2, isa='portable', stem='float')"
     assert repr(Model(small_network(), 2, isa="portable", stem="float")) == shown
+
+
+def test_a_file_may_be_bytes_or_open(tmp_path: Path) -> None:
+    data = format.dumps(small_network())
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    x = np.random.default_rng(0).integers(0, 256, (2, *small_network().input_shape), np.uint8)
+    expected = xnornet.load(path).run(x)
+    with path.open("rb") as file:
+        for source in (data, bytearray(data), memoryview(data), io.BytesIO(data), file):
+            np.testing.assert_array_equal(xnornet.load(source).run(x), expected)
+    with pytest.raises(FormatError, match="^<BytesIO>: "):
+        xnornet.load(io.BytesIO(data[:-1]))
+    with pytest.raises(FormatError, match="^<bytes>: "):
+        xnornet.load(b"")
+    with (
+        pytest.raises(UsageError, match="yields str, not bytes; open it with mode 'rb'"),
+        path.open(errors="replace") as text,
+    ):
+        xnornet.load(text)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a packed file is a path, .* not a int"):
+        xnornet.load(3)  # type: ignore[arg-type]
 
 
 def test_unknown_isa_is_one_clear_error() -> None:

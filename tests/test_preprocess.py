@@ -18,7 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from xnornet import DataError, Preprocess
-from xnornet.preprocess import upright_size
+from xnornet.preprocess import open_image, upright_size
 
 RGB = Preprocess(mode="RGB", size=(24, 32), resize=40, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 GREY = Preprocess(mode="L", size=(12, 10))
@@ -287,6 +287,18 @@ def test_the_size_of_a_turned_photo_is_that_of_its_pixels(kind: str, orientation
     sizes: list[tuple[int, int]] = []
     Preprocess(mode="L", size=(8, 8)).patch(path, lambda *size: (sizes.append(size), (0, 0, 8, 8))[1])
     assert sizes == [expected]
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (5, 1, 3), (1, 1, 3)])
+def test_blue_first_read_backwards(shape: tuple[int, int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    for view in (frame[:, :, ::-1], frame[::-1, :, ::-1], frame[:, ::-1, ::-1], frame[:, ::2, ::-1]):
+        np.testing.assert_array_equal(np.asarray(open_image(view)), view)
+
+
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a folder; give the images in it"):
+        open_image(tmp_path)
 
 
 def test_numbers_may_be_of_numpy() -> None:

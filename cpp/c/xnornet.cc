@@ -54,6 +54,7 @@ Result guarded(const std::string& where, Result failed, Work work) noexcept {
 }
 
 Stem stem_of(const char* asked) {
+  if (asked && !*asked) asked = nullptr;
   const char* environment = asked ? nullptr : std::getenv("XNORNET_STEM");
   const std::string name = asked ? asked : environment && *environment ? environment : "float";
   if (name == "float") return Stem::kFloat;
@@ -118,17 +119,17 @@ int xnornet_run_floats(xnornet_model* model, const float* floats, size_t batch, 
   return run(model, floats, false, batch, logits);
 }
 
-int xnornet_height(const xnornet_model* model) { return model->preprocess.height; }
-int xnornet_width(const xnornet_model* model) { return model->preprocess.width; }
-int xnornet_channels(const xnornet_model* model) { return model->preprocess.channels; }
-int xnornet_resize(const xnornet_model* model) { return model->preprocess.resize; }
+int xnornet_height(const xnornet_model* model) { return model ? model->preprocess.height : 0; }
+int xnornet_width(const xnornet_model* model) { return model ? model->preprocess.width : 0; }
+int xnornet_channels(const xnornet_model* model) { return model ? model->preprocess.channels : 0; }
+int xnornet_resize(const xnornet_model* model) { return model ? model->preprocess.resize : 0; }
 const char* xnornet_interpolation(const xnornet_model* model) {
-  return model->preprocess.interpolation.c_str();
+  return model ? model->preprocess.interpolation.c_str() : nullptr;
 }
-int xnornet_classes(const xnornet_model* model) { return static_cast<int>(model->labels.size()); }
+int xnornet_classes(const xnornet_model* model) { return model ? static_cast<int>(model->labels.size()) : 0; }
 const char* xnornet_label(const xnornet_model* model, int index) {
   return index < 0 || index >= xnornet_classes(model) ? nullptr : model->labels[index].c_str();
 }
-const char* xnornet_isa(const xnornet_model* model) { return model->plan.kernels().name; }
+const char* xnornet_isa(const xnornet_model* model) { return model ? model->plan.kernels().name : nullptr; }
 const char* xnornet_error(void) { return last_error.c_str(); }
 const char* xnornet_version(void) { return XNORNET_VERSION; }

@@ -30,9 +30,9 @@ typedef struct xnornet_model xnornet_model;
 /* What may be chosen; begin with `xnornet_options options = {0};`. */
 typedef struct {
   int threads;      /* that one run may use, 1 to 1024; 0: 1 */
-  const char* isa;  /* a kernel set, "avx2" say; NULL: that of the environment's XNORNET_ISA, else the best */
+  const char* isa;  /* a kernel set, "avx2" say; NULL or "": the environment's XNORNET_ISA, else the best */
   const char* stem; /* how a first convolution computes on pixels: "float", "fixed" or "integer"
-                       (docs/engine.md); NULL: that of the environment's XNORNET_STEM, else "float" */
+                       (docs/engine.md); NULL or "": the environment's XNORNET_STEM, else "float" */
 } xnornet_options;
 
 /* Open a packed file, or its bytes, which are not needed afterwards. `options` may be NULL.
@@ -50,7 +50,9 @@ XNORNET_API void xnornet_free(xnornet_model* model);
 XNORNET_API int xnornet_run_pixels(xnornet_model* model, const uint8_t* pixels, size_t batch, float* logits);
 XNORNET_API int xnornet_run_floats(xnornet_model* model, const float* floats, size_t batch, float* logits);
 
-/* Of the input, in pixels; channels: 3 (RGB) or 1 (grey). */
+/* What a model says of itself; of NULL 0 or NULL. Texts are the model's own, until xnornet_free.
+
+   Of the input, in pixels; channels: 3 (RGB) or 1 (grey). */
 XNORNET_API int xnornet_height(const xnornet_model* model);
 XNORNET_API int xnornet_width(const xnornet_model* model);
 XNORNET_API int xnornet_channels(const xnornet_model* model);
@@ -61,14 +63,14 @@ XNORNET_API int xnornet_channels(const xnornet_model* model);
 XNORNET_API int xnornet_resize(const xnornet_model* model);
 XNORNET_API const char* xnornet_interpolation(const xnornet_model* model);
 
-/* How many classes; the name of one, UTF-8, the model's own (NULL: there is no such class). */
+/* How many classes; the name of one, UTF-8 (NULL: there is no such class). */
 XNORNET_API int xnornet_classes(const xnornet_model* model);
 XNORNET_API const char* xnornet_label(const xnornet_model* model, int index);
 
 /* The kernel set in use. */
 XNORNET_API const char* xnornet_isa(const xnornet_model* model);
 
-/* Why the last call of this thread that failed did so, one line. */
+/* Why the last call of this thread that failed did so, one line; until the next that fails. */
 XNORNET_API const char* xnornet_error(void);
 
 /* Of the library, "0.1.0" say. */

@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Literal, NoReturn, cast, get_args
+from typing import Any, BinaryIO, Literal, NoReturn, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -86,11 +86,17 @@ class StepRecord:
     fused: str
 
 
-def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None, stem: Stem | None = None) -> Model:
+def load(
+    file: str | PathLike[str] | bytes | BinaryIO,
+    threads: int = 1,
+    *,
+    isa: str | None = None,
+    stem: Stem | None = None,
+) -> Model:
     """Open a packed file.
 
     Args:
-        path: the file, or the name of a published model (`xnornet zoo` lists them).
+        file: its path, or the name of a published model (`xnornet zoo` lists them); its bytes; an open binary file.
         threads: how many threads one run may use.
         isa: a name from `available_isas()`; None: the one XNORNET_ISA names, else the best this CPU has.
         stem: how a first convolution computes on uint8 pixels: "float", as PyTorch does; "fixed", faster with AMX or
@@ -104,14 +110,19 @@ def load(path: str | PathLike[str], threads: int = 1, *, isa: str | None = None,
         UsageError: it is neither a file nor a published model.
         FetchError: it is a published model that cannot be fetched.
     """
-    from .format import read
-    from .zoo import locate
+    if isinstance(file, str | PathLike):
+        from .format import read
+        from .zoo import locate
 
-    packed = read(locate(path))
+        name, packed = str(file), read(locate(file))
+    else:
+        from .format import read_bytes
+
+        name, packed = f"<{type(file).__name__}>", read_bytes(file)
     try:
         return Model(packed, threads, isa=isa, stem=stem)
     except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
+        raise FormatError(f"{name}: {error}") from error
 
 
 class Model:

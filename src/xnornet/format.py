@@ -11,19 +11,19 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, BinaryIO, get_type_hints
 
 import numpy as np
 
 from .bits import BitArray
 from .codes import CodeArray
-from .errors import FormatError
+from .errors import FormatError, UsageError
 from .files import replacing
 from .graph import PackedModel
 from .ops import F16, F32, I32, OP_TYPES, U8, Op, Window
 from .preprocess import Preprocess
 
-__all__ = ["MAX_HEADER", "dumps", "loads", "read", "write"]
+__all__ = ["MAX_HEADER", "dumps", "loads", "read", "read_bytes", "write"]
 
 # Version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`, version 4 weights in 16 bits.
 _READABLE = ("1", "2", "3", "4")
@@ -74,6 +74,25 @@ def read(path: str | Path) -> PackedModel:
         raise FormatError(f"{path}: does not fit into the memory that is free") from error
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def read_bytes(source: bytes | BinaryIO) -> PackedModel:
+    """As `read`, of a packed file's bytes or of a binary file that is open. Raises FormatError, UsageError."""
+    name = f"<{type(source).__name__}>"
+    try:
+        data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
+    except AttributeError:
+        raise UsageError(
+            f"a packed file is a path, a published model's name, bytes or an open file; got {type(source).__name__}"
+        ) from None
+    except OSError as error:
+        raise FormatError(f"{name}: cannot be read ({error.strerror or error})") from error
+    if not isinstance(data, bytes):
+        raise UsageError(f"{name}: yields {type(data).__name__}, not bytes; open it with mode 'rb'")
+    try:
+        return loads(data)
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
 
 
 def dumps(model: PackedModel) -> bytes:

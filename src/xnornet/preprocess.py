@@ -122,6 +122,15 @@ class Preprocess:
         """(height, width, channels) of the network's input."""
         return (*self.size, len(self.mean))
 
+    def describe(self) -> str:
+        """In words, as "shorter side to 256 (bilinear), centre of 224x224, mean 0.485 0.456 0.406, std ..."."""
+        height, width = self.size
+        fitted = f"{height}x{width} ({self.interpolation})"
+        if self.resize is not None:
+            fitted = f"shorter side to {self.resize} ({self.interpolation}), centre of {height}x{width}"
+        mean, std = (" ".join(f"{n:.6g}" for n in numbers) for numbers in (self.mean, self.std))
+        return f"{fitted}, mean {mean}, std {std} of pixels in 0..1"
+
     def pixels(self, image: ImageLike) -> npt.NDArray[np.uint8]:
         """Decode, convert, resize and crop one image to uint8 (height, width, channels).
 
@@ -302,12 +311,20 @@ def open_image(image: ImageLike) -> Image.Image:
             or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3))
         ):
             raise DataError(f"an image array is uint8 (H, W), (H, W, 1) or (H, W, 3), got {image.dtype} {image.shape}")
-        return Image.fromarray(array)
+        return _of_array(array)
     if isinstance(image, bytes) or not is_image(image):
         remedy = " (wrap a file's in io.BytesIO)" if isinstance(image, bytes) else ""
         kinds = "a path, a binary file, a Pillow image or a NumPy array"
         raise DataError(f"an image is {kinds}, got {type(image).__name__}{remedy}")
     return open_named(image, _name(image))
+
+
+def _of_array(array: npt.NDArray[np.uint8]) -> Image.Image:
+    height, width = array.shape[:2]
+    if array.ndim == 3 and array.strides == (3 * width, 3, -1):
+        # Blue first in memory, read backwards: Pillow turns it three times faster than NumPy copies it.
+        return Image.frombytes("RGB", (width, height), array[:, :, ::-1].data, "raw", "BGR")
+    return Image.fromarray(array)
 
 
 def open_named(file: Any, name: str) -> ImageFile.ImageFile:
@@ -320,6 +337,8 @@ def open_named(file: Any, name: str) -> ImageFile.ImageFile:
         picture = Image.open(file)
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{name}: a folder; give the images in it") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: not an image that Pillow can read") from error
     except Exception as error:  # Pillow raises nearly anything at odd bytes, and Python at odd names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib.util
 import json
 import re
@@ -32,6 +33,7 @@ __all__ = [
     "located",
     "need_training_extra",
     "numbers_of",
+    "one_line",
     "overrides_of",
     "print_json",
     "progress_bar",
@@ -46,6 +48,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def visible(text: str) -> str:
     """Control characters, which a terminal obeys, as escapes; line ends and tabs stay."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def one_line(name: str) -> str:
+    """A name that may hold line ends, which end a record for programs that read lines."""
+    return name.replace("\n", "\\n").replace("\t", "\\t")
 
 
 class PlainConsole(Console):
@@ -150,9 +157,10 @@ def show(table: tuple[Any, list[dict[str, Any]]], as_json: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """On standard output, for programs."""
+    """On standard output, for programs. In ASCII where that is not UTF-8: escapes of what it lacks would be no JSON."""
+    in_ascii = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
     try:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, indent=2, ensure_ascii=in_ascii, allow_nan=False)
     except ValueError as error:
         raise XnornetError(f"a result is no number that JSON has ({error}); run it without --json to see it") from error
     print(text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ..errors import DataError, UsageError
-from ..terminal import console, located, need_training_extra, print_json, progress_bar, show
+from ..terminal import console, located, need_training_extra, one_line, print_json, progress_bar, show
 from .app import AsJson, IsaName, PackedFile, StemName, Threads, complain
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ def inspect(file: PackedFile, as_json: AsJson = False) -> None:
     summary = summarise(model, path.stat().st_size if path.is_file() else None)
     if as_json:
         facts = {"labels": list(model.labels), "provenance": dict(model.provenance), "input": list(model.input_shape)}
-        print_json({**summary.records(), **facts})
+        print_json({**summary.records(), **facts, "preprocess": asdict(model.preprocess)})
         return
     show((summary.table(), []), as_json=False)
     height, width, channels = model.input_shape
     console.print(f"input: {height}x{width}x{channels} {model.preprocess.mode}; {len(model.labels)} classes")
+    console.print(f"preprocessing: {model.preprocess.describe()}", soft_wrap=True)
     for key, value in model.provenance.items():
         shown = value
         if isinstance(value, dict | list):  # a model and a recipe have names
@@ -84,10 +86,10 @@ def classify(
     for found in run(load(located(file), threads, isa=isa, stem=cast("Stem | None", stem)), images, top):
         if found.classes is None:
             failed = True
-            complain(found.error)
+            complain(one_line(found.error))
         elif not as_json:
             named = ", ".join(f"{label} {probability:.1%}" for label, probability in found.classes)
-            console.print(f"{found.image}: {named}", soft_wrap=True)
+            console.print(f"{one_line(found.image)}: {named}", soft_wrap=True)
         records.append(found.record())
     if as_json:
         print_json(records)
