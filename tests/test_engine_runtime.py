@@ -284,12 +284,9 @@ def test_a_file_may_be_bytes_or_open(tmp_path: Path) -> None:
         xnornet.load(io.BytesIO(data[:-1]))
     with pytest.raises(FormatError, match="^<bytes>: "):
         xnornet.load(b"")
-    with (
-        pytest.raises(UsageError, match="yields str, not bytes; open it with mode 'rb'"),
-        path.open(errors="replace") as text,
-    ):
+    with path.open(errors="replace") as text, pytest.raises(UsageError, match="yields str, not bytes; open it with"):
         xnornet.load(text)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="a packed file is a path, .* not a int"):
+    with pytest.raises(UsageError, match="a packed file is a path, .*; got int"):
         xnornet.load(3)  # type: ignore[arg-type]
 
 
