@@ -21,6 +21,7 @@ import typer.core
 
 from .. import __version__
 from ..errors import StoppedError, UsageError, XnornetError
+from ..extensions import ENVIRONMENT, import_extensions
 from ..terminal import console, visible
 
 __all__ = [
@@ -137,10 +138,23 @@ def _value_of(error: typer.TyperException) -> str:
 
 
 @app.callback(invoke_without_command=True)
-def _global(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _global(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Before the verb: import a module with methods, models or recipes of your own; may be repeated.",
+        ),
+    ] = None,
+) -> None:
     if version:
         console.print(f"xnornet {__version__}")
         raise typer.Exit
+    if modules:
+        os.environ[ENVIRONMENT] = ",".join(modules)
+    import_extensions()
 
 
 def given_words(context: typer.Context) -> list[str]:

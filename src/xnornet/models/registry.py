@@ -75,7 +75,9 @@ def image_size(name: str) -> int:
 
 def _defaults(name: str) -> dict[str, Any]:
     if name not in MODELS:
-        raise ValueError(f"unknown model '{name}'; there are {', '.join(MODELS)}")
+        raise ValueError(
+            f"unknown model '{name}'; there are {', '.join(MODELS)}; one of your own needs --import MODULE"
+        )
     return {key: parameter.default for key, parameter in inspect.signature(MODELS[name]).parameters.items()}
 
 

@@ -187,7 +187,8 @@ def _of_bits(name: str) -> Method:
     bits = numbers.split(",")
     counts = {form.count(",") + 1 for form in _FAMILIES if form.startswith(f"{family}:")}
     if not counts:
-        raise ValueError(f"unknown method '{name}'; there are {', '.join(method_names())}")
+        known = ", ".join(method_names())
+        raise ValueError(f"unknown method '{name}'; there are {known}; one of your own needs --import MODULE")
     if len(bits) not in counts or not all(b in {*"12345678", "32"} for b in bits):
         forms = " or ".join(form for form in _FAMILIES if form.startswith(f"{family}:"))
         raise ValueError(f"method '{name}' is not {forms} with 1 to 8 bits each, or 32 for real values")

@@ -14,6 +14,7 @@ import threading
 from multiprocessing.connection import Connection
 
 from ..errors import XnornetError
+from ..extensions import import_extensions
 
 __all__ = ["main"]
 
@@ -29,6 +30,7 @@ def main() -> None:
 
     torch.set_num_threads(threads)
     try:
+        import_extensions()
         answer: object = make_run(*job)
     except XnornetError as error:
         answer = error
