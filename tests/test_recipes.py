@@ -122,3 +122,38 @@ def test_recipes_are_frozen_and_checked():
         recipe("fashion-xnor").lr = 1.0
     with pytest.raises(UsageError, match="batch_size=0: at least 1"):
         Recipe(name="x", model="m", method="xnor", data="d", preprocess=recipe("fashion-xnor").preprocess, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "idle"),
+    [
+        ({"optimiser": "adam"}, "momentum nesterov bop_gamma bop_gamma_end bop_threshold"),
+        ({"optimiser": "sgd", "lr": 0.1}, "adam_eps bop_gamma bop_gamma_end bop_threshold"),
+        ({"optimiser": "bop"}, "momentum nesterov"),
+        ({"schedule": "constant"}, "momentum nesterov bop_gamma bop_gamma_end bop_threshold lr_end"),
+    ],
+)
+def test_keys_that_change_nothing(changes, idle):
+    always = {"power", "short_side", "crop_area", "distillation", "temperature"}  # of the recipe as it is
+    made = dataclasses.replace(recipe("fashion-xnor"), lr_end=0.0).override(changes)
+    assert made.idle().keys() == always | set(idle.split())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "others"),
+    [
+        ("power", 2, {"schedule": "polynomial"}),
+        ("short_side", "40,40", {"crop": "random", "pad_crop": 0}),
+        ("crop_area", 0.2, {"crop": "area", "pad_crop": 0}),
+        ("temperature", 4, {"teacher": "t.ckpt"}),
+        ("label_smoothing", 0.1, {}),
+        ("label_smoothing", 0.1, {"teacher": "t.ckpt", "distillation": 0.5}),
+    ],
+)
+def test_keys_that_count_beside_others(key, value, others):
+    assert key not in recipe("fashion-xnor").override({key: value, **others}).idle()
+
+
+def test_labels_are_not_smoothed_where_only_a_teacher_is_learned():
+    made = recipe("fashion-xnor").override({"teacher": "t.ckpt", "label_smoothing": 0.1})
+    assert made.idle()["label_smoothing"] == "distillation below 1"

@@ -197,6 +197,20 @@ def test_half_precision_on_a_cpu_is_refused(tiny_data, tmp_path):
         train("fashion-xnor", out=tmp_path / "run", overrides={**TINY, "precision": "16-mixed"})
 
 
+def test_keys_that_change_nothing_are_told(tiny_data, tmp_path, caplog):
+    train("fashion-xnor", out=tmp_path, overrides={**TINY, "momentum": 0.5, "lr": 0.01, "temperature": 4})
+    assert [r.message for r in caplog.records] == [
+        "momentum=0.5 changes nothing here: it needs optimiser=sgd",
+        "temperature=4 changes nothing here: it needs teacher=CHECKPOINT",
+    ]
+
+
+@pytest.mark.parametrize(("key", "value"), [("model", "resnet19"), ("method", "xnr")])
+def test_names_are_looked_at_before_data(tmp_path, key, value):
+    with pytest.raises(UsageError, match=f"unknown {key} '{value}'"):
+        train("fashion-xnor", data=str(tmp_path / "nowhere"), out=tmp_path, overrides={key: value})
+
+
 def test_curves(tiny_data, tmp_path):
     result = train("fashion-float", out=tmp_path, overrides=TINY)
     curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()

@@ -29,6 +29,7 @@ from torch import nn
 from ..data import ImageData, open_dataset
 from ..errors import DataError, FormatError, TrainingError, UsageError
 from ..models import options as model_options_of
+from ..nn import method as method_named
 from .bar import Bar
 from .board import Board
 from .checkpoint import AtomicCheckpoints, Record, build, fingerprint, load_module, load_record, load_weights, plain
@@ -112,9 +113,17 @@ def train(
     """
     chosen = recipe_named(recipe) if isinstance(recipe, str) else recipe
     given = {"data": data, "method": method, "epochs": epochs}
-    chosen = chosen.override({**(overrides or {}), **{k: v for k, v in given.items() if v is not None}})
+    changes = {**(overrides or {}), **{k: v for k, v in given.items() if v is not None}}
+    chosen = chosen.override(changes)
+    for key, need in chosen.idle().items():
+        if key in changes:
+            log.warning("%s=%s changes nothing here: it needs %s", key, changes[key], need)
     folder = Path(out) if out is not None else Path("runs") / chosen.name
 
+    try:  # before the data is looked through, which may take long
+        model_options_of(chosen.model), method_named(chosen.method)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     torch.manual_seed(chosen.seed)
     images = open_dataset(chosen.data)
     for which in ("train", "test"):

@@ -230,6 +230,23 @@ class Recipe:
                 raise UsageError(f"unknown option '{key}'; there are {', '.join(keys)}, image_size, model.OPTION")
         return replace(self, **plain, model_options=options)
 
+    def idle(self) -> dict[str, str]:
+        """The keys that change nothing beside the others, and what would make each count."""
+        sgd, bop = self.optimiser == "sgd", self.optimiser == "bop"
+        moving = self.schedule not in ("constant", "step")
+        counts = (
+            ("optimiser=sgd", sgd, "momentum nesterov"),
+            ("optimiser=adam or bop", not sgd, "adam_eps"),
+            ("optimiser=bop", bop, "bop_gamma bop_gamma_end bop_threshold"),
+            ("a schedule that moves", moving, "lr_end"),
+            ("schedule=polynomial", self.schedule == "polynomial", "power"),
+            ("crop=random or area", self.crop != "none", "short_side"),
+            ("crop=area", self.crop == "area", "crop_area"),
+            ("teacher=CHECKPOINT", bool(self.teacher), "distillation temperature"),
+            ("distillation below 1", not self.teacher or self.distillation < 1, "label_smoothing"),
+        )
+        return {key: need for need, met, keys in counts if not met for key in keys.split()}
+
     def _of_size(self, side: int) -> dict[str, Any]:
         """What changes for images of so many pixels, all sizes in proportion."""
         old = self.preprocess
