@@ -51,6 +51,7 @@ def network(middle: nn.Module, channels: int = 4) -> nn.Sequential:
         (Call(lambda x: torch.cat([x, x], 1)), 8),
         (Call(lambda x: x.mean((2, 3), keepdim=True)), 4),
         (Call(lambda x: x.amax((2, 3), keepdim=True)), 4),
+        (Call(lambda x: x.sum((2, 3), keepdim=True)), 4),
         (nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(4, 4, 3, stride=2, groups=2)), 4),
         (nn.Conv2d(4, 4, 3, dilation=2, padding="same"), 4),
         (nn.Conv2d(4, 4, 3, padding="valid"), 4),
@@ -70,10 +71,15 @@ def test_what_packs_computes_the_same(middle: nn.Module, channels: int) -> None:
     ("middle", "instead"),
     [
         *((module, "use ReLU, PReLU or LeakyReLU") for module in (nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.ELU())),
-        *((module, "use Hardtanh, or leave the gate out") for module in (nn.Sigmoid(), nn.Tanh())),
-        *((module, "use BatchNorm2d") for module in (nn.GroupNorm(2, 4), nn.LayerNorm([4, 8, 8]))),
-        (nn.InstanceNorm2d(4), "use BatchNorm2d"),
-        (nn.AdaptiveMaxPool2d(1), "use AdaptiveAvgPool2d or MaxPool2d"),
+        *((module, "leave it out, elsewhere use Hardtanh") for module in (nn.Sigmoid(), nn.Hardsigmoid())),
+        (nn.Tanh(), "use Hardtanh"),
+        *(
+            (module, "use BatchNorm2d, or BatchNorm1d of features")
+            for module in (nn.GroupNorm(2, 4), nn.InstanceNorm2d(4))
+        ),
+        (nn.LayerNorm([4, 8, 8]), "use BatchNorm2d, or BatchNorm1d of features"),
+        (nn.AdaptiveMaxPool2d(1), "MaxPool2d or AdaptiveAvgPool2d"),
+        (nn.ChannelShuffle(2), "groups or the size that it is to have"),
         (nn.ConvTranspose2d(4, 4, 2), "do not enlarge maps"),
         (nn.Upsample(scale_factor=2), "do not enlarge maps"),
         (Call(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1)), "groups="),
