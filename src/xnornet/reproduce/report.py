@@ -172,7 +172,7 @@ def draw_curves(compared: Comparison, results: Path, picture: Path) -> None:
     axes[0][0].set_ylabel("top-1, %")
     seeds = sorted({len({row["seed"] for row in curves if row["line"] == label}) for label in drawn})
     count = " to ".join(map(str, sorted({seeds[0], seeds[-1]}))) if seeds else "0"
-    band = "; band: least to most" if count != "1" else ""
+    band = "; bands and bars: least to most" if count != "1" else ""
     parts = "test" if many else "test (solid), training (dashed)"
     trained = f"{settings}; " if (settings := _settings([row for row in runs if row["line"] in drawn])) else ""
     figure.suptitle(f"{compared.title}\n{trained}{parts}, {count} seed{'s' * bool(band)}{band}", fontsize=9)
@@ -210,14 +210,18 @@ def _colours(lines: Sequence[Line]) -> list[Any]:
     return found
 
 
+_FEW = 6  # epochs that were tested: points, between which lines say nothing
+
+
 def _draw_panel(
     axes: Any, runs: Sequence[Row], curves: Sequence[Row], lines: Sequence[Line], name: str, *, many: bool
 ) -> None:
-    """Draw the curves of some lines; where they are many, those of the test alone, and the legend below."""
+    """Draw the curves of some lines; where they are many, those of the test alone, taught lines dashed, and the legend
+    below."""
     ends = {}
     tests: dict[str, list[float]] = {}
     most = 0.0
-    for line, colour in zip(lines, _colours(lines), strict=True):
+    for index, (line, colour) in enumerate(zip(lines, _colours(lines), strict=True)):
         for part, style in (("test_top1", "-"), *([] if many else [("train_top1", "--")])):
             found: dict[int, list[float]] = {}  # seeds' accuracies by epoch; not every epoch is tested
             for row in curves:
@@ -229,12 +233,21 @@ def _draw_panel(
             by_epoch = [found[epoch] for epoch in epochs]
             means = [statistics.mean(values) for values in by_epoch]
             most = max(most, *means)
-            (drawn,) = axes.plot(epochs, means, style, color=colour, linewidth=1.6 if style == "-" else 0.7)
-            if style == "-":
+            is_test, width = part == "test_top1", 1.6 if part == "test_top1" else 0.7
+            few = len(epochs) <= _FEW
+            # Bands between so few points would hide each other: bars, side by side.
+            beside = (index - (len(lines) - 1) / 2) * 0.007 * (epochs[-1] - epochs[0]) * few
+            at = [epoch + beside for epoch in epochs]
+            shape = {"linestyle": (0, (5, 2)) if many and line.teacher else style, "marker": "o" * few, "markersize": 4}
+            (drawn,) = axes.plot(at, means, color=colour, linewidth=width, **shape)
+            if is_test:
                 tests[line.label] = means
                 ends[line.label] = drawn
                 lows, highs = [min(values) for values in by_epoch], [max(values) for values in by_epoch]
-                axes.fill_between(epochs, lows, highs, color=colour, alpha=0.12, linewidth=0)
+                if few:
+                    axes.vlines(at, lows, highs, color=colour, linewidth=1.2)
+                else:
+                    axes.fill_between(epochs, lows, highs, color=colour, alpha=0.12, linewidth=0)
     below = _far_below({label: means[-1] for label, means in tests.items()})
     low = _lowest([means for label, means in tests.items() if label != below])
     axes.set(xlabel="epoch", xlim=(None if many else 1, None), ylim=(max(0, low - 5), min(100, most + 2)))
