@@ -312,7 +312,7 @@ def test_numbers_may_be_of_numpy() -> None:
 
 def test_one_number_is_for_all_channels() -> None:
     assert Preprocess(mode="RGB", size=(8, 8)).mean == (0.0, 0.0, 0.0)
-    made = Preprocess(mode="RGB", size=(8, 8), mean=0.5, std=2)  # type: ignore[arg-type]
+    made = Preprocess(mode="RGB", size=(8, 8), mean=np.float32(0.5), std=2)  # type: ignore[arg-type]
     assert made == Preprocess(mode="RGB", size=(8, 8), mean=(0.5,) * 3, std=(2.0,) * 3)
 
 

@@ -8,6 +8,7 @@ import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -89,7 +90,7 @@ class Preprocess:
         for name in ("mean", "std"):
             given: Any = getattr(self, name)
             try:
-                numbers = [float(given)] * channels if isinstance(given, int | float) else [float(n) for n in given]
+                numbers = [float(given)] * channels if isinstance(given, Real) else [float(n) for n in given]
             except (TypeError, ValueError):
                 raise ValueError(f"{name} is {given!r}; give {channels} numbers, or one for all channels") from None
             object.__setattr__(self, name, tuple(numbers))

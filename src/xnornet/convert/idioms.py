@@ -75,13 +75,15 @@ def _origin(value: Any) -> Any:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two arguments are one value: one node, or two that compute it alike."""
+    """Whether two arguments are one value: one node, or two that compute it alike of what nobody writes over."""
     a, b = _origin(a), _origin(b)
     if a is b or not (isinstance(a, fx.Node) and isinstance(b, fx.Node)):
         return a is b or (type(a) is type(b) and a == b)
     alike = a.op == b.op == "call_function" and a.target == b.target and a.kwargs == b.kwargs
-    pure = alike and not _writes(a) and torch.Tag.nondeterministic_seeded not in getattr(a.target, "tags", ())
-    return pure and len(a.args) == len(b.args) and all(map(_same, a.args, b.args))
+    if not alike or _writes(a) or torch.Tag.nondeterministic_seeded in getattr(a.target, "tags", ()):
+        return False
+    kept = not any(_writes(user) for node in a.all_input_nodes for user in node.users)
+    return kept and len(a.args) == len(b.args) and all(map(_same, a.args, b.args))
 
 
 def _type(node: fx.Node) -> tuple[Any, ...]:

@@ -115,9 +115,6 @@ def train(
     given = {"data": data, "method": method, "epochs": epochs}
     changes = {**(overrides or {}), **{k: v for k, v in given.items() if v is not None}}
     chosen = chosen.override(changes)
-    for key, need in chosen.idle().items():
-        if key in changes:
-            log.warning("%s=%s changes nothing here: it needs %s", key, changes[key], need)
     folder = Path(out) if out is not None else Path("runs") / chosen.name
 
     try:  # before the data is looked through, which may take long
@@ -141,6 +138,9 @@ def train(
     devices, num_nodes = process_counts(chosen)
     # An earlier run of several processes leaves each its number.
     first = devices * num_nodes == 1 or is_first_process()
+    for key, need in chosen.idle().items() if first else ():
+        if key in changes:
+            log.warning("%s=%s changes nothing here: it needs %s", key, changes[key], need)
     with _writing(folder), sole_trainer(folder) if first else contextlib.nullcontext():
         return _run(chosen, images, record, network, folder, resume, report)
 

@@ -90,7 +90,7 @@ def _scale_of_signs(weight: Tensor) -> npt.NDArray[np.float32] | None:
     scale = size[:, 0] if size.shape[1] else size.new_zeros(len(size))
     alike = bool((size == scale[:, None]).all()) and bool((scale > 0).all())
     # A filter of one weight is of this kind whatever that is, and gains nothing by it.
-    return scale.numpy() if alike and (size.shape[1] > 1 or bool((scale == 1).all())) else None
+    return scale.contiguous().numpy() if alike and (size.shape[1] > 1 or bool((scale == 1).all())) else None
 
 
 def _scaled(

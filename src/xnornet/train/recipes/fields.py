@@ -238,7 +238,7 @@ class Recipe:
             ("optimiser=sgd", sgd, "momentum nesterov"),
             ("optimiser=adam or bop", not sgd, "adam_eps"),
             ("optimiser=bop", bop, "bop_gamma bop_gamma_end bop_threshold"),
-            ("a schedule that moves", moving, "lr_end"),
+            ("a schedule that falls to it", moving, "lr_end"),
             ("schedule=polynomial", self.schedule == "polynomial", "power"),
             ("crop=random or area", self.crop != "none", "short_side"),
             ("crop=area", self.crop == "area", "crop_area"),
