@@ -507,6 +507,10 @@ def test_wrong_use_is_status_2(run: Run, packed: Path, tmp_path: Path) -> None:
         (["train", "fashion-xnor", "no_key=3", "--out", tmp_path / "a"], "no_key"),
         (["train", "fashion-xnor", "--method", "magic", "--out", tmp_path / "a"], "magic"),
         (["train", "fashion-xnor", "--epochs", "0", "--out", tmp_path / "a"], "epochs"),
+        (
+            ["train", "fashion-xnor", "--batch-size", "64"],
+            "of a recipe, give batch_size=VALUE",
+        ),
         (["bench"], "FILE"),
         (["bench", "--net", "alexnet", "--peers", "magic"], "magic"),
         (["bench", "--layer", "3x3", "--peers", "none"], "3x3"),

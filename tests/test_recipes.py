@@ -63,7 +63,10 @@ def test_overrides_are_typed():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"learning_rate": "1"}, "unknown option 'learning_rate'; there are .*lr, .*model.OPTION"),
+        ({"learning_rate": "1"}, "unknown option 'learning_rate'; did you mean lr. There are .*lr, .*model.OPTION"),
+        ({"optimizer": "sgd"}, "unknown option 'optimizer'; did you mean optimiser"),
+        ({"ephocs": "1"}, "unknown option 'ephocs'; did you mean epochs"),
+        ({"nothing_like_it": "1"}, "unknown option 'nothing_like_it'; there are .*lr, "),
         ({"name": "x"}, "unknown option 'name'"),
         ({"epochs": "ten"}, "epochs=ten: needs a whole number"),
         ({"epochs": "1.5"}, "epochs=1.5: needs a whole number"),

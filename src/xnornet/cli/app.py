@@ -88,7 +88,7 @@ def run() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except typer.TyperException as error:
-        complain(error.format_message() + _value_of(error))
+        complain(error.format_message() + _value_of(error) + _as_key(error))
         sys.exit(2)
     except (XnornetError, OSError, MemoryError) as error:
         if os.environ.get("XNORNET_DEBUG"):
@@ -135,6 +135,14 @@ def _value_of(error: typer.TyperException) -> str:
         elif word.partition("=")[0] in names:
             given = word.partition("=")[2]
     return f", got '{given}'" if given and given not in error.format_message() else ""
+
+
+def _as_key(error: typer.TyperException) -> str:
+    """How to give what a recipe knows and the command does not, as --lr 0.1."""
+    from ..train.recipes.fields import Recipe
+
+    key = str(getattr(error, "option_name", "")).lstrip("-").partition("=")[0].replace("-", "_")
+    return f"; of a recipe, give {key}=VALUE" if key in Recipe.__dataclass_fields__ else ""
 
 
 @app.callback(invoke_without_command=True)

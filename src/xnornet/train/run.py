@@ -279,7 +279,8 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
     if differing:
         details = ", ".join(f"{k}={earlier[k]}, not {record.recipe[k]}" for k in differing)
         raise UsageError(
-            f"{checkpoint.parent} holds a run with {details}: resume with the same values, or give another --out"
+            f"{checkpoint.parent} holds a run with {details}: resume with the same values, or give another --out, with "
+            f"init_from={checkpoint} to begin with its weights"
         )
     if found.origins.get("teacher") != record.origins.get("teacher"):
         raise UsageError(f"teacher={record.recipe['teacher']}: not the file that the run began with")

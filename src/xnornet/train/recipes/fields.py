@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
@@ -18,6 +19,19 @@ Optimiser = Literal["adam", "sgd", "bop"]
 Schedule = Literal["constant", "cosine", "linear", "polynomial", "exponential", "step"]
 
 
+# What keys are called elsewhere.
+_OTHER_NAMES = {
+    **dict.fromkeys(("learning_rate", "lr0", "base_lr"), "lr"),
+    **dict.fromkeys(("batch", "bs", "train_batch_size"), "batch_size"),
+    **dict.fromkeys(("optimizer", "optim"), "optimiser"),
+    **dict.fromkeys(("lr_schedule", "scheduler", "lr_scheduler"), "schedule"),
+    **dict.fromkeys(("wd", "l2"), "weight_decay"),
+    **dict.fromkeys(("num_epochs", "max_epochs"), "epochs"),
+    **dict.fromkeys(("arch", "architecture", "network"), "model"),
+    **dict.fromkeys(("clip_grad", "grad_clip", "clip_norm"), "gradient_clip"),
+    **dict.fromkeys(("amp", "dtype"), "precision"),
+    **dict.fromkeys(("pretrained", "checkpoint", "weights"), "init_from"),
+}
 _LEAST = {
     **dict.fromkeys(("epochs", "batch_size", "accumulate", "devices", "num_nodes"), 1),
     **dict.fromkeys(("test_epochs", "checkpoint_epochs"), 1),
@@ -227,7 +241,9 @@ class Recipe:
             elif key in keys:
                 plain[key] = _parse(key, value, kinds[key])
             else:
-                raise UsageError(f"unknown option '{key}'; there are {', '.join(keys)}, image_size, model.OPTION")
+                near = difflib.get_close_matches(key, (*_OTHER_NAMES, *keys), 1, 0.75)
+                meant = f"did you mean {_OTHER_NAMES.get(near[0], near[0])}? There" if near else "there"
+                raise UsageError(f"unknown option '{key}'; {meant} are {', '.join(keys)}, image_size, model.OPTION")
         return replace(self, **plain, model_options=options)
 
     def idle(self) -> dict[str, str]:
