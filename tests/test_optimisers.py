@@ -14,7 +14,7 @@ from xnornet.models import create
 from xnornet.nn import BinaryConv2d, BinaryLinear
 from xnornet.train import Bop, check_optimiser, parameter_groups
 from xnornet.train.losses import classification, distillation, squared_hinge
-from xnornet.train.optimisers import optimiser
+from xnornet.train.optimisers import latent_weights, optimiser
 from xnornet.train.recipes import recipe
 from xnornet.train.schedules import learning_rate
 
@@ -158,7 +158,7 @@ def test_bop_flips_as_the_article_says():
     assert weight.grad is not None, "Adam, which has no part in these, hides the gradient only for itself"
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd", "bop"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "bop"])
 def test_a_step_marked_as_lost_changes_nothing(name):
     network = nn.Sequential(BinaryLinear(4, 4), nn.Linear(4, 2))
     made = optimiser(network, recipe("fashion-xnor").override({"optimiser": name, "bop_gamma": "0.5"}))
@@ -253,3 +253,19 @@ def test_bop_takes_gradients_that_a_scaler_left_scaled():
     made.step()
     assert weight.tolist() == [-1.0, -1.0]
     torch.testing.assert_close(made.state[weight]["momentum"], torch.tensor([1.05, -0.95]))
+
+
+def test_adamw_decays_float_weights_apart_from_gradients():
+    """One step without gradients: Adam leaves weights where they are but for the decay that it takes for one."""
+    made = recipe("fashion-xnor").override({"optimiser": "adamw", "weight_decay": 0.1, "lr": 0.5})
+    network = create("small_convnet", "xnor")
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    stepping = optimiser(network, made)
+    for p in network.parameters():
+        p.grad = torch.zeros_like(p)
+    stepping.step()
+    latent = {id(weight) for weight in latent_weights(network)}
+    decayed = {name for name, p in network.named_parameters() if p.dim() > 1 and id(p) not in latent}
+    assert decayed
+    for name, p in network.named_parameters():
+        torch.testing.assert_close(p.detach(), before[name] * (0.95 if name in decayed else 1.0))

@@ -131,6 +131,7 @@ def test_recipes_are_frozen_and_checked():
     ("changes", "idle"),
     [
         ({"optimiser": "adam"}, "momentum nesterov bop_gamma bop_gamma_end bop_threshold"),
+        ({"optimiser": "adamw"}, "momentum nesterov bop_gamma bop_gamma_end bop_threshold"),
         ({"optimiser": "sgd", "lr": 0.1}, "adam_eps bop_gamma bop_gamma_end bop_threshold"),
         ({"optimiser": "bop"}, "momentum nesterov"),
         ({"schedule": "constant"}, "momentum nesterov bop_gamma bop_gamma_end bop_threshold lr_end"),

@@ -108,8 +108,9 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     fused = r.precision != "16-mixed"
     if r.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=r.lr, momentum=r.momentum, nesterov=r.nesterov, fused=fused)
-    if r.optimiser == "adam":
-        return torch.optim.Adam(groups, lr=r.lr, eps=r.adam_eps, fused=fused)
+    if r.optimiser in ("adam", "adamw"):
+        kind = torch.optim.Adam if r.optimiser == "adam" else torch.optim.AdamW
+        return kind(groups, lr=r.lr, eps=r.adam_eps, fused=fused)
     binary = [group for group in groups if group["binary"]]
     if not binary:
         raise UsageError("optimiser=bop flips binary weights, and this network has none; choose another method")

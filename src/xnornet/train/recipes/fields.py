@@ -15,7 +15,7 @@ from ...preprocess import Preprocess
 
 __all__ = ["Recipe"]
 
-Optimiser = Literal["adam", "sgd", "bop"]
+Optimiser = Literal["adam", "adamw", "sgd", "bop"]
 Schedule = Literal["constant", "cosine", "linear", "polynomial", "exponential", "step"]
 
 
@@ -73,8 +73,9 @@ class Recipe:
         epochs: passes over the training images.
         batch_size: images a step; a last, smaller batch is left out.
         accumulate: gradients are summed over so many parts of each batch, where a whole one needs too much memory.
-        optimiser: "adam" is what binary networks are trained with (paper, section 4.1); "sgd"; or "bop", which flips
-            binary weights (`train/bop.py`) and uses Adam for all others.
+        optimiser: "adam" is what binary networks are trained with (paper, section 4.1); "adamw", whose weight decay
+            is apart from the gradients; "sgd"; or "bop", which flips binary weights (`train/bop.py`) and uses Adam for
+            all others.
         lr: learning rate at its highest.
         latent_lr: factor on the learning rate of latent weights, those behind quantized ones. What turns a sign is a
             step beside the weight's magnitude, so their rate is another thing than that of float weights and norms.
@@ -252,7 +253,7 @@ class Recipe:
         moving = self.schedule not in ("constant", "step")
         counts = (
             ("optimiser=sgd", sgd, "momentum nesterov"),
-            ("optimiser=adam or bop", not sgd, "adam_eps"),
+            ("optimiser=adam, adamw or bop", not sgd, "adam_eps"),
             ("optimiser=bop", bop, "bop_gamma bop_gamma_end bop_threshold"),
             ("a schedule that falls to it", moving, "lr_end"),
             ("schedule=polynomial", self.schedule == "polynomial", "power"),
