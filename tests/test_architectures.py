@@ -29,11 +29,20 @@ SMALL: dict[str, dict[str, int]] = {
     "reactnet18": {"width": 4},
     "resnet18": {"width": 8},
     "resnet20": {"width": 8},
+    "resnet34": {"width": 4},
     "small_convnet": {"image_size": 15, "width": 4},
     "vgg19": {"image_size": 32, "width": 4},
     "vgg_small": {"image_size": 9, "width": 8},
 }
-PIXELS = {"birealnet18": 35, "googlenet": 34, "nin": 11, "reactnet18": 35, "resnet18": 37, "resnet20": 13}
+PIXELS = {
+    "birealnet18": 35,
+    "googlenet": 34,
+    "nin": 11,
+    "reactnet18": 35,
+    "resnet18": 37,
+    "resnet20": 13,
+    "resnet34": 33,
+}
 
 METHODS: dict[str, Method] = {
     name: method(name)
@@ -151,6 +160,7 @@ PUBLISHED = {
     "reactnet18": (11_679_912, 10_985_472, 1_814_073_344),
     "resnet18": (11_679_912, 10_985_472, 1_814_073_344),
     "resnet20": (270_906, 267_264, 40_813_184),
+    "resnet34": (21_780_648, 21_086_208, 3_663_761_408),
     "small_convnet": (251_946, 239_616, 14_619_008),
     "vgg19": (143_667_240, 139_554_816, 19_632_062_464),
     "vgg_small": (14_022_026, 14_008_320, 616_966_144),
@@ -178,6 +188,7 @@ def test_weights_and_operations_are_the_published_ones(name: str) -> None:
 def test_resnet18_has_the_parameters_of_the_paper() -> None:
     """With its norms: 11,689,512 (spec of the paper, section 6.3)."""
     assert size_of("resnet18", "float").parameters == size_of("birealnet18", "float").parameters == 11_689_512
+    assert size_of("resnet34", "float").parameters == 21_797_672  # torchvision's
 
 
 def test_memory_of_the_papers_figure_4() -> None:
@@ -214,6 +225,7 @@ def test_sizes_of_the_maps() -> None:
     assert maps("vgg19") == 2 * [224] + 2 * [112] + 4 * [56] + 4 * [28] + 4 * [14] + [1]
     assert maps("nin") == [32, 16, 8]
     assert maps("resnet18") == [112] + 4 * [56] + 4 * [28] + 4 * [14] + 4 * [7]
+    assert maps("resnet34") == [112] + 6 * [56] + 8 * [28] + 12 * [14] + 6 * [7]
     assert maps("resnet20") == 7 * [32] + 6 * [16] + 6 * [8]
 
 

@@ -6,7 +6,7 @@ from .catalogue import catalogue
 from .googlenet import GoogLeNet
 from .nin import NetworkInNetwork
 from .registry import MODELS, create, default_classes, image_size, options, register
-from .resnet import ResNet18, ResNet20
+from .resnet import ResNet18, ResNet20, ResNet34
 from .sizes import Size, size_of
 from .small_convnet import SmallConvNet
 from .vgg19 import Vgg19
@@ -21,6 +21,7 @@ __all__ = [
     "ReActNet18",
     "ResNet18",
     "ResNet20",
+    "ResNet34",
     "Size",
     "SmallConvNet",
     "Vgg19",

@@ -1,9 +1,9 @@
-"""Residual networks (He et al. 2016): ResNet-18 for large images or CIFAR's, ResNet-20 for CIFAR's."""
+"""Residual networks (He et al. 2016): ResNet-18 and -34 for large images or CIFAR's, ResNet-20 for CIFAR's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +13,7 @@ from .blocks import classifier
 from .initial import normal_
 from .registry import register
 
-__all__ = ["ResNet", "ResNet18", "ResNet20", "Stem", "residual_stem"]
+__all__ = ["ResNet", "ResNet18", "ResNet20", "ResNet34", "Stem", "residual_stem"]
 
 Stem = Literal["imagenet", "cifar"]
 
@@ -37,7 +37,7 @@ class ResNet(nn.Module):
         num_classes: outputs.
         stem: the first layer with its norm, activation and pool.
         widths: channels of each stage; the stem has those of the first.
-        blocks: of each stage.
+        blocks: of each stage, as many as widths.
         quantized_shortcuts: the method's convolutions in the shortcuts too.
     """
 
@@ -47,7 +47,7 @@ class ResNet(nn.Module):
         num_classes: int,
         stem: nn.Module,
         widths: Sequence[int],
-        blocks: int,
+        blocks: Sequence[int],
         quantized_shortcuts: bool = False,
     ) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ class ResNet(nn.Module):
         kind = _NormFirstBlock if method.norm_first else _ConvFirstBlock
         made: list[nn.Module] = []
         channels = widths[0]
-        for stage, width in enumerate(widths):
-            for index in range(blocks):
+        for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            for index in range(count):
                 stride = 2 if stage and not index else 1
                 made.append(kind(method, channels, width, stride, quantized_shortcuts))
                 channels = width
@@ -95,6 +95,8 @@ class ResNet18(ResNet):
         ValueError: an unknown stem, a width below 1.
     """
 
+    blocks_of_stages: ClassVar = (2, 2, 2, 2)
+
     def __init__(
         self,
         method: Method,
@@ -104,8 +106,25 @@ class ResNet18(ResNet):
         stem: Stem = "imagenet",
         quantized_shortcuts: bool = False,
     ) -> None:
-        first = residual_stem(method, stem, in_channels, width, _activation(method))
-        super().__init__(method, num_classes, first, [width * 2**i for i in range(4)], 2, quantized_shortcuts)
+        super().__init__(
+            method,
+            num_classes,
+            residual_stem(method, stem, in_channels, width, _activation(method)),
+            [width * 2**i for i in range(4)],
+            self.blocks_of_stages,
+            quantized_shortcuts,
+        )
+
+
+@register("resnet34")
+class ResNet34(ResNet18):
+    """`ResNet18` with stages of 3, 4, 6 and 3 blocks: the float one has taught binary networks (ReActNet).
+
+    21,797,672 weights, norms and biases for 1000 classes; 21,086,208 of them in 3 x 3 convolutions behind the stem.
+    Arguments, shapes and errors as `ResNet18`.
+    """
+
+    blocks_of_stages = (3, 4, 6, 3)
 
 
 @register("resnet20", image_size=32)
@@ -137,7 +156,7 @@ class ResNet20(ResNet):
         quantized_shortcuts: bool = False,
     ) -> None:
         first = residual_stem(method, "cifar", in_channels, width, _activation(method))
-        super().__init__(method, num_classes, first, [width * 2**i for i in range(3)], 3, quantized_shortcuts)
+        super().__init__(method, num_classes, first, [width * 2**i for i in range(3)], (3, 3, 3), quantized_shortcuts)
 
 
 def residual_stem(method: Method, kind: Stem, in_channels: int, width: int, activation: nn.Module) -> nn.Sequential:

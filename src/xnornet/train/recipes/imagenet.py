@@ -82,6 +82,8 @@ _RESNET18 = (
     *_recipes("resnet18", ("float",), epochs=90, optimiser="sgd", lr=0.1, weight_decay=1e-4, **_RESNET),
     *_recipes("resnet18", ("bwn", "xnor"), **_LINEAR),
 )
+# To teach others, as ReActNet is taught.
+_RESNET34 = _recipes("resnet34", ("float",), epochs=90, optimiser="sgd", lr=0.1, weight_decay=1e-4, **_RESNET)
 # ResNet-18 with later blocks, on the same budget; Bi-Real's authors take Adam at 1e-3 falling linearly too.
 _LATER = (
     *(replace(r, name="imagenet-resnet18-bireal") for r in _recipes("birealnet18", ("bireal",), **_LINEAR)),
@@ -118,4 +120,8 @@ _EXTRACTION = (
     *_recipes("googlenet", ("float", "bwn"), variant="-paper", **_DARKNET),
 )
 
-IMAGENET = (*_ALEXNET, *_ALEXNET_PAPER, *_ALEXNET_CODE, *_RESNET18, *_LATER, *_RESNET18_PAPER, *_EXTRACTION)
+IMAGENET = (
+    *(*_ALEXNET, *_ALEXNET_PAPER, *_ALEXNET_CODE),
+    *(*_RESNET18, *_RESNET34, *_LATER, *_RESNET18_PAPER),
+    *_EXTRACTION,
+)
