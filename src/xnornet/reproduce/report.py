@@ -234,7 +234,7 @@ def _draw_panel(
             means = [statistics.mean(values) for values in by_epoch]
             most = max(most, *means)
             is_test, width = part == "test_top1", 1.6 if part == "test_top1" else 0.7
-            few = len(epochs) <= _FEW
+            few = is_test and len(epochs) <= _FEW
             # Bands between so few points would hide each other: bars, side by side.
             beside = (index - (len(lines) - 1) / 2) * 0.007 * (epochs[-1] - epochs[0]) * few
             at = [epoch + beside for epoch in epochs]
