@@ -461,3 +461,11 @@ def test_the_code_about_inference_runs(tmp_path: Path) -> None:
     shutil.copy(ROOT / "src" / "xnornet" / "zoo" / "cifar10-xnor.safetensors", tmp_path / "model.safetensors")
     for block in blocks:
         subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)
+
+
+def test_what_the_page_on_training_says_of_16_bits() -> None:
+    rows = rows_of(RESULTS / "training_cost.csv")
+    steps = {(row["case"], row["method"], row["precision"]): float(row["step_ms"]) for row in rows}
+    ratios = [steps[case, name, "bf16-mixed"] / ms for (case, name, kind), ms in steps.items() if kind == "32-true"]
+    phrase = f"took {min(ratios):.2f} to {max(ratios):.2f} of float32's time"
+    assert phrase in (ROOT / "docs" / "training.md").read_text()
