@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xnornet import FormatError, Model, Preprocess, UnsupportedError, format, reference
+from xnornet import Model, UnsupportedError, format, reference
 from xnornet.ops import BinaryConv2d as BinaryConv2dOp
 from xnornet.ops import BinaryLinear as BinaryLinearOp
 from xnornet.ops import Sign
@@ -25,7 +24,7 @@ from torch.nn.utils import prune  # noqa: E402
 
 from xnornet.convert import lower, pack  # noqa: E402
 from xnornet.nn import BinaryConv2d, BinaryLinear, RPReLU, SteSign  # noqa: E402
-from xnornet.nn.functional import feature_scale, sign  # noqa: E402
+from xnornet.nn.functional import sign  # noqa: E402
 
 from .conversion import check_packed, settle_norms  # noqa: E402
 
@@ -297,153 +296,6 @@ def test_a_module_that_keeps_what_a_pass_computed(left: str) -> None:
         prune.l1_unstructured(net.conv1 if "binary" in left else net.stem, "weight", 0.5)
     settle_norms(net, (3, 8, 8))(torch.randn(2, 3, 8, 8))
     assert "binary_conv2d" in check_packed(net, (3, 8, 8))
-
-
-class Refused(nn.Module):
-    """A module whose `block.inner` does what the test wants."""
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-
-        class Inner(nn.Module):
-            def forward(self, x: torch.Tensor) -> torch.Tensor:
-                return function(x)
-
-        self.block = nn.ModuleDict({"inner": Inner()})
-        self.last = nn.LazyLinear(2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.last(self.block["inner"](x).flatten(1))
-        return out
-
-
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (torch.sign, "aten.sign.*sign.0. is 0"),
-        (torch.cos, "aten.cos.*replace it by one of"),
-        (lambda x: x * torch.sigmoid(F.adaptive_avg_pool2d(x, 1)), "aten.sigmoid.*squeeze-and-excitation. leave it"),
-        (lambda x: x * F.hardtanh(F.adaptive_avg_pool2d(x, 1)), "leave gates .squeeze-and-excitation. out"),
-        (lambda x: (x > 0).float(), "aten.gt.*use xnornet.nn.functional.sign"),
-        (lambda x: torch.where(x > 0, 1.0, -1.0), "aten.gt.*use xnornet.nn.functional.sign"),
-        (lambda x: x[:, :, 0], "aten.select.*a part of a value.*of one pixel"),
-        (lambda x: F.adaptive_max_pool2d(x, 1), r"aten.adaptive_max_pool2d.*x.amax\(\(2, 3\)\)"),
-        (lambda x: x * x, "product of two computed tensors"),
-        (lambda x: x + torch.ones(1, 1, 8, 8), "constant of shape"),
-        (lambda x: x + torch.randn(1), "aten.randn.*a random number"),
-        (lambda x: F.dropout(x, 0.5), "training=self.training"),
-        (lambda x: x.transpose(2, 3), "aten.transpose"),
-        (lambda x: F.pad(x, (1, 1, 1, 1), value=2.0), "padding with 2.0"),
-        (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), r"padding of mode 'reflect' .*padding_mode='zeros'"),
-        (lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 2), "padding in front of it"),
-        (lambda x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True), "ceil_mode that counts padding"),
-        (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),
-        (lambda x: x / 3, "aten.div.*powers of two.*reciprocal"),
-        (lambda x: 1 / x, "(reciprocal|div)"),
-        (lambda x: torch.sub(x, x, alpha=2), "alpha"),
-        (lambda x: x.double().float(), "a conversion to torch.float64.*float32"),
-        (lambda x: x.softmax(1), "return the logits"),
-        (lambda x: F.adaptive_avg_pool2d(x, 3), "divides"),
-        (lambda x: x.mean(1, keepdim=True), "mean over dimensions"),
-        (lambda x: x.reshape(1, -1, 8, 8), "change of shape"),
-        (lambda x: torch.add(x, x, alpha=2), "alpha"),
-        (lambda x: F.linear(x, torch.ones(8, 8)), "flatten"),
-        (lambda x: F.batch_norm(x, torch.zeros(1), -torch.ones(1)), "running variance below 0"),
-        (lambda x: x.amax(1, keepdim=True), "amax over dimensions"),
-        (lambda x: torch.cat([x, x], 2), "concatenation along dimension 2"),
-        (lambda x: torch.cat([x, torch.ones(2, 1, 8, 8)], 1), "concatenation with a constant"),
-        (lambda x: F.conv2d(x.flatten(2), torch.ones(1, 2, 1, 1)), "convolution of a flattened map"),
-        (lambda x: F.adaptive_avg_pool2d(x.flatten(2), 1), "pool before flattening"),
-        (
-            lambda x: x / x.size(0),
-            r"aten.div.Tensor with \[2\] for two images, .* with \[3\] for three .*x.size.0. out",
-        ),
-        (lambda x: (x + 1) * (1 / len(x)), r"aten.mul.Tensor with \[0.5\] for two images"),
-        (
-            lambda x: x.relu() + 1 if len(x) == 2 else x + 1,
-            r"aten.relu.default with \[\] for two images, aten.add",
-        ),
-    ],
-)
-def test_refusals_name_module_operator_and_remedy(function: Callable[[torch.Tensor], torch.Tensor], words: str) -> None:
-    net = Refused(function)
-    net(torch.zeros(2, 1, 8, 8))
-    with pytest.raises(UnsupportedError, match=words) as caught:
-        lower(net, torch.zeros(1, 1, 8, 8))
-    message = str(caught.value)
-    assert "block.inner" in message
-    assert "operator aten." in message
-    assert "\n" not in message
-
-
-def test_other_refusals() -> None:
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
-    image = torch.zeros(1, 1, 8, 8)
-    with pytest.raises(UnsupportedError, match="channels, height, width"):
-        lower(linear, torch.zeros(64))
-    with pytest.raises(UnsupportedError, match="5 channels"):
-        lower(linear, torch.zeros(1, 5, 4, 4))
-    with pytest.raises(UnsupportedError, match="preprocess yields"):
-        lower(linear, image, preprocess=Preprocess(mode="L", size=(9, 8)))
-    with pytest.raises(UnsupportedError, match=r"example_input has shape \[1, 8, 8, 1\]; give both alike"):
-        lower(linear, torch.zeros(1, 8, 8, 1), preprocess=Preprocess(mode="L", size=(8, 8)))
-    with pytest.raises(UnsupportedError, match="2 labels for 3 classes"):
-        lower(linear, image, labels=["a", "b"])
-    for labels in ({0: "a", 1: "b", 2: "c"}, "abc"):
-        with pytest.raises(UnsupportedError, match=f"labels is a {type(labels).__name__}; give a list of names"):
-            lower(linear, image, labels=labels)  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match="a str is no torch.nn.Module.*xnornet pack"):
-        lower("last.ckpt", image)  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match="logits"):
-        lower(nn.Conv2d(1, 3, 3), image)
-    with pytest.raises(UnsupportedError, match="give another example_input"):
-        lower(nn.Linear(3, 3), image)  # does not even run
-    with pytest.raises(UnsupportedError, match="logits"):
-        lower(nn.Identity(), image)
-    with pytest.raises(UnsupportedError, match="ndarray"):
-        lower(linear, image.numpy())  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match="cannot be copied"):
-        lower(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), image)
-    scaled = Refused(lambda x: x * feature_scale(x))
-    scaled(image)
-    with pytest.raises(UnsupportedError, match="feature scale of an image"):
-        lower(scaled, image)
-    with pytest.raises(UnsupportedError, match="another order"):
-        lower(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), image)  # torch counts channels first
-    with pytest.raises(FormatError, match="JSON"):
-        format.dumps(lower(linear, image, provenance={"loss": float("nan")}))
-    with pytest.raises(FormatError, match="over the limit"):
-        format.dumps(lower(linear, image, provenance={"history": "x" * format.MAX_HEADER}))
-    with pytest.raises(FormatError, match="label 0 is a int"):
-        replace(lower(linear, image), labels=(0, 1, 2))
-    assert lower(linear, image, labels=range(3)).labels == ("0", "1", "2")  # type: ignore[arg-type]
-
-    class Region(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            with torch.autocast("cpu", enabled=False):
-                return linear(x)
-
-    with pytest.raises(UnsupportedError, match=r"take .*autocast.* out of forward"):
-        lower(Region(), image)
-
-    class Two(nn.Module):
-        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return x, x + 1
-
-    with pytest.raises(UnsupportedError, match="one tensor"):
-        lower(Two(), image)
-
-
-@pytest.mark.parametrize("where", ["weight", "running_var", "bias"])
-def test_a_network_that_diverged_is_refused(where: str) -> None:
-    """Signs of NaN, and thresholds out of it, would look like any others."""
-    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), BinaryConv2d(8, 8, 3), nn.Flatten(), nn.LazyLinear(2))
-    settle_norms(net, (1, 8, 8))
-    part: torch.Tensor = net[1].running_var if where == "running_var" else getattr(net[2], where)
-    with torch.no_grad():
-        part.view(-1)[3] = float("nan")
-    with pytest.raises(UnsupportedError, match=rf"'\d.{where}' holds NaN.*earlier checkpoint"):
-        lower(net, torch.zeros(1, 1, 8, 8))
 
 
 @pytest.mark.parametrize(
