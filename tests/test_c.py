@@ -149,7 +149,11 @@ def every_op() -> PackedModel:
             ops.BinaryConv2d(name="b", inputs=("s",), window=same, weight=bits(floats(4, 3, 3, 6))),
             ops.Multiply(name="m", inputs=("b", "k")),
             ops.QuantizedConv2d(name="qc", inputs=("bw",), window=same, weight=codes),
-            ops.Add(name="a", inputs=("m", "qc")),
+            ops.MaxPool2d(name="mp", inputs=("qc",), window=ops.Window((4, 5))),
+            ops.Sigmoid(name="g", inputs=("mp",)),
+            ops.Multiply(name="gm", inputs=("m", "g")),
+            ops.Add(name="gp", inputs=("gm", "g")),
+            ops.Add(name="a", inputs=("gp", "qc")),
             ops.Conv2d(name="hc", inputs=("a",), window=same, weight=floats(4, 3, 3, 4).astype(np.float16)),
             ops.Concat(name="c", inputs=("hc", "m")),
             ops.AvgPool2d(

@@ -42,6 +42,8 @@ def random_network(rng: np.random.Generator, steps: int) -> list[ops.Op]:
                 "clamp",
                 "quantize",
                 "pool",
+                "pool_all",
+                "sigmoid",
                 "add",
                 "concat",
                 "threshold",
@@ -83,6 +85,10 @@ def random_network(rng: np.random.Generator, steps: int) -> list[ops.Op]:
         elif kind == "pool" and height >= 2 and width >= 2:
             window = Window((2, 2), (1, 1) if rng.random() < 0.8 else (2, 2))
             put(ops.MaxPool2d(name=name, inputs=(source,), window=window))
+        elif kind == "pool_all":
+            put(ops.MaxPool2d(name=name, inputs=(source,), window=Window((height, width))))
+        elif kind == "sigmoid":
+            put(ops.Sigmoid(name=name, inputs=(source,)))
         elif kind == "threshold":
             op = threshold(rng, source, channels, 20)
             put(ops.Threshold(name=name, inputs=(source,), threshold=op.threshold, descending=op.descending))
@@ -92,14 +98,15 @@ def random_network(rng: np.random.Generator, steps: int) -> list[ops.Op]:
             if sum(values[name].shape[2] for name in chosen) <= 200:
                 put(ops.Concat(name=name, inputs=chosen))
         elif kind in ("add", "multiply"):
-            shape = values[source].shape
-            partners = [n for n, v in values.items() if v.dtype == "f32" and v.shape == shape]
-            other = str(rng.choice(partners))
-            put(
-                ops.Add(name=name, inputs=(source, other))
-                if kind == "add"
-                else ops.Multiply(name=name, inputs=(source, other))
-            )
+            kinds = {"add": ops.Add, "multiply": ops.Multiply}
+            fitting = [
+                name
+                for name, value in values.items()
+                if value.dtype == "f32"
+                and value.shape[:2] in ((height, width), (1, 1))
+                and (value.shape[2] == channels or (kind == "multiply" and channels % value.shape[2] == 0))
+            ]
+            put(kinds[kind](name=name, inputs=(source, str(rng.choice(fitting)))))
     # End with a float of the last value, whatever it is.
     last = list(values)[-1]
     if values[last].dtype == "bits":

@@ -84,7 +84,7 @@ def test_weights_of_one_magnitude_a_filter_in_front_of_numbers() -> None:
     [
         (lambda x: x + (x.relu() - hard(x)), ""),  # other tensors
         (lambda x: torch.add(x, x.relu() - x, alpha=2), "alpha"),
-        (lambda x: x.mean((2, 3), keepdim=True) + (x - x.detach()), "layout|shape"),  # a sum of another shape
+        (lambda x: x.mean((2, 3), keepdim=True) + (x - x.detach()), ""),  # a sum of another shape
         (lambda x: torch.where(x >= 0.5, 1.0, -1.0), "aten.ge"),
         (lambda x: torch.where(x >= 0, -1.0, 1.0), "aten.ge"),
     ],

@@ -7,7 +7,7 @@ namespace {
 
 constexpr size_t kMaxHeader = size_t{16} << 20;
 constexpr int64_t kMaxBytes = int64_t{1} << 48;
-constexpr std::string_view kReadable[] = {"1", "2", "3", "4"};
+constexpr std::string_view kReadable[] = {"1", "2", "3", "4", "5"};
 
 }  // namespace
 

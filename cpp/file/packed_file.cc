@@ -145,6 +145,7 @@ class Ops {
     }
     if (kind == "max_pool2d") return MaxPool{window_of(fields.take("window")), {}};
     if (kind == "prelu") return PRelu{vector<float>(fields.take("slope"), "F32")};
+    if (kind == "sigmoid") return Sigmoid{};
     if (kind == "sign") return Sign{};
     if (kind == "add") return Add{};
     if (kind == "multiply") return Multiply{};

@@ -30,6 +30,31 @@ inline void put_bits(uint8_t* pixel, int channel, int channels, uint64_t bits) {
   for (; channels > 0; channels -= 8, bits >>= 8) *at++ = static_cast<uint8_t>(bits);
 }
 
+// Where the other value of kAdd or kMultiply keeps what belongs to a pixel.
+inline const float* other_pixel(const Stage& s, char* const* buffers, size_t pixel) {
+  const size_t at = s.map_pixels == 1 ? pixel : pixel / s.map_pixels;
+  return reinterpret_cast<const float*>(buffers[s.slot]) + at * s.stride;
+}
+
+// 1 / (1 + e^-x), by the operations of xnornet/reference.py, which has the algebra, in their order: 2^n of
+// n = m - 1.5 * 2^23 is a shift of m's bits into the exponent's place.
+template <class S>
+typename S::F sigmoid(typename S::F x) {
+  using F = typename S::F;
+  const F ones = S::set(0x1.8p23f), one = S::set(1);
+  x = S::clamp(x, S::set(-87), S::set(87));
+  const F m = S::fma(x, S::set(-1.44269504f), ones), n = S::add(m, S::set(-0x1.8p23f));
+  const F s = S::fma(n, S::set(-2.12194440e-4f), S::fma(n, S::set(0.693359375f), x));
+  F q = S::set(-1.9875691500e-4f);
+  q = S::fma(q, s, S::set(1.3981999507e-3f));
+  q = S::fma(q, s, S::set(-8.3334519073e-3f));
+  q = S::fma(q, s, S::set(4.1665795894e-2f));
+  q = S::fma(q, s, S::set(-1.6666665459e-1f));
+  q = S::fma(q, s, S::set(5.0000001201e-1f));
+  const F power = S::mul(S::add(one, S::fma(q, S::mul(s, s), S::mul(s, S::set(-1)))), S::power_of_two(m));
+  return S::div(one, S::add(one, power));
+}
+
 template <class S>
 void run_chain(const Stage* stages, int count, char* const* buffers, const Tile& shared) {
   const Tile tile = shared;  // a copy, so that stores need not reload it
@@ -136,15 +161,22 @@ void run_chain(const Stage* stages, int count, char* const* buffers, const Tile&
           XNORNET_UNROLL
           for (int v = 0; v < kVectors; ++v) x[v] = S::prelu(x[v], S::load(s->scale + first + v * S::kLanes));
           break;
+        case StageKind::kSigmoid:
+          XNORNET_UNROLL
+          for (int v = 0; v < kVectors; ++v) x[v] = sigmoid<S>(x[v]);
+          break;
         case StageKind::kAdd: {
-          const float* other = reinterpret_cast<const float*>(buffers[s->slot]) + pixel * s->stride + first;
+          const float* other = other_pixel(*s, buffers, pixel) + first;
           XNORNET_UNROLL
           for (int v = 0; v < kVectors; ++v) x[v] = S::add(x[v], S::load(other + v * S::kLanes));
           break;
         }
         case StageKind::kMultiply: {
-          const float* map = reinterpret_cast<const float*>(buffers[s->slot]) + pixel * s->stride;
-          if (s->stride == 1) {
+          const float* map = other_pixel(*s, buffers, pixel);
+          if (s->map_channels == 1) {
+            XNORNET_UNROLL
+            for (int v = 0; v < kVectors; ++v) x[v] = S::mul(x[v], S::load(map + first + v * S::kLanes));
+          } else if (s->stride == 1) {
             const F k = S::set(*map);
             XNORNET_UNROLL
             for (int v = 0; v < kVectors; ++v) x[v] = S::mul(x[v], k);

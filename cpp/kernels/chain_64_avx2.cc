@@ -26,6 +26,11 @@ struct Simd {
   static F max(F a, F b) { return _mm256_max_ps(b, a); }  // a where they are equal
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F clamp(F x, F low, F high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }  // a NaN stays
+  static F div(F a, F b) { return _mm256_div_ps(a, b); }
+  static F power_of_two(F m) {
+    const __m256i n = _mm256_slli_epi32(_mm256_castps_si256(m), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_set1_epi32(127 << 23)));
+  }
   static F floor(F x) { return _mm256_floor_ps(x); }
   static F prelu(F x, F slope) {
     return _mm256_blendv_ps(_mm256_mul_ps(x, slope), x, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));

@@ -25,6 +25,11 @@ struct Simd {
   static F max(F a, F b) { return _mm512_max_ps(b, a); }  // a where they are equal
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F clamp(F x, F low, F high) { return _mm512_min_ps(high, _mm512_max_ps(low, x)); }  // a NaN stays
+  static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  static F power_of_two(F m) {
+    const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(m), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(127 << 23)));
+  }
   static F floor(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
   static F prelu(F x, F slope) {
     return _mm512_mask_mul_ps(x, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NGT_UQ), x, slope);

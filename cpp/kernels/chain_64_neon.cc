@@ -69,6 +69,14 @@ struct Simd {
       return vbslq_f32(vcgtq_f32(y, high.v[i]), high.v[i], y);
     });
   }
+  static F div(const F& a, const F& b) {
+    return map([&](int i) { return vdivq_f32(a.v[i], b.v[i]); });
+  }
+  static F power_of_two(const F& m) {
+    return map([&](int i) {
+      return vreinterpretq_f32_s32(vaddq_s32(vshlq_n_s32(ints(m.v[i]), 23), vdupq_n_s32(127 << 23)));
+    });
+  }
   static F floor(const F& x) {
     return map([&](int i) { return vrndmq_f32(x.v[i]); });
   }

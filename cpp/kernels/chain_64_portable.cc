@@ -63,6 +63,14 @@ struct Simd {
       return y > high.v[l] ? high.v[l] : y;
     });
   }
+  static F div(const F& a, const F& b) {
+    return map([&](int l) { return a.v[l] / b.v[l]; });
+  }
+  static F power_of_two(const F& m) {
+    return map([&](int l) {
+      return as_float(static_cast<int32_t>((static_cast<uint32_t>(as_int(m.v[l])) << 23) + (127u << 23)));
+    });
+  }
   static F floor(const F& x) {
     return map([&](int l) { return __builtin_floorf(x.v[l]); });
   }

@@ -34,8 +34,9 @@ enum class StageKind : uint8_t {
   kClamp,      // min(max(x, low), high)
   kQuantize,   // floor((clamp(x, low, 1) - low) * (high / (1 - low)) + 1/2) * (1 - low) + low * high
   kPRelu,      // x > 0 ? x : x * scale
+  kSigmoid,    // 1 / (1 + exp(-x)); see chain_64.h
   kAdd,        // x + the same element of another value
-  kMultiply,   // x * the K map of another value
+  kMultiply,   // x * the map that another value is
   kSign,       // leaf: writes bits of !(x >= 0)
   kStoreF32,   // leaf: writes the f32 in hand
 };
@@ -53,9 +54,10 @@ struct Stage {
   const float* scale = nullptr;    // [channel]
   const float* bias = nullptr;     // [channel]; of kPixels, kDigits [class][channel]
   float low = 0, high = 0;
-  int slot = -1;         // which buffer kAdd, kMultiply and the leaves use
-  size_t stride = 0;     // its pixel stride: elements, or bytes where it holds bits
-  int map_channels = 0;  // kMultiply: channels that share one map
+  int slot = -1;          // which buffer kAdd, kMultiply and the leaves use
+  size_t stride = 0;      // its pixel stride: elements, or bytes where it holds bits
+  int map_channels = 1;   // kMultiply: channels that share one of the other value
+  size_t map_pixels = 1;  // kAdd, kMultiply: pixels that share one of the other value
 };
 
 // Per-channel vectors of a stage are readable 64 elements from any channel on.

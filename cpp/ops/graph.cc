@@ -32,6 +32,11 @@ bool misses(const Window& w, const Value& in, const Value& out) {
          axis(in.width, out.width, w.left, w.kernel_w, w.stride_w, w.dilation_w);
 }
 
+// Whether a value has a pixel for each of another's, or one for all of them.
+bool has_pixels_of(const Value& value, const Value& of) {
+  return value.pixels() == 1 || (value.height == of.height && value.width == of.width);
+}
+
 struct Infer {
   const std::vector<Value>& in;
 
@@ -85,6 +90,7 @@ struct Infer {
     require(fits(op.slope.size(), x.channels), "slope has a wrong size");
     return x;
   }
+  Value operator()(const Sigmoid&) const { return take(0, {DType::kF32}); }
   Value operator()(const MaxPool& op) const {
     const Value& x = take(0, {DType::kF32, DType::kI32, DType::kBits});
     require(fits(op.minimum.size(), x.channels, true), "minimum has a wrong size");
@@ -100,7 +106,7 @@ struct Infer {
   }
   Value operator()(const Add&) const {
     const Value &a = take(0, {DType::kF32}), &b = take(1, {DType::kF32});
-    require(a.height == b.height && a.width == b.width && a.channels == b.channels, "shapes differ");
+    require(has_pixels_of(b, a) && a.channels == b.channels, "shapes differ");
     return a;
   }
   Value operator()(const InputScale& op) const {
@@ -110,7 +116,7 @@ struct Infer {
   }
   Value operator()(const Multiply&) const {
     const Value &x = take(0, {DType::kF32, DType::kI32}), &map = take(1, {DType::kF32});
-    require(x.height == map.height && x.width == map.width && x.channels % map.channels == 0,
+    require(has_pixels_of(map, x) && x.channels % map.channels == 0,
             "the map does not spread over the value");
     return with(x, DType::kF32);
   }

@@ -110,6 +110,7 @@ struct Quantize {
 struct PRelu {
   std::vector<float> slope;
 };
+struct Sigmoid {};
 struct MaxPool {
   Window window;
   std::vector<uint8_t> minimum;  // bits only: channels to pool by minimum; empty: none
@@ -127,8 +128,8 @@ struct Multiply {};
 struct Flatten {};
 struct Concat {};  // of channels, any number of inputs
 
-using OpData = std::variant<Conv, Sign, Threshold, Affine, Clamp, Quantize, PRelu, MaxPool, AvgPool, Add,
-                            InputScale, Multiply, Flatten, Concat>;
+using OpData = std::variant<Conv, Sign, Threshold, Affine, Clamp, Quantize, PRelu, Sigmoid, MaxPool, AvgPool,
+                            Add, InputScale, Multiply, Flatten, Concat>;
 
 struct Op {
   std::string name, kind;

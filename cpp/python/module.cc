@@ -192,6 +192,12 @@ void bind_graph(nb::module_& m) {
           },
           arg("name"), arg("input"), arg("slope"))
       .def(
+          "sigmoid",
+          [](Graph& g, std::string name, int input) {
+            return g.add(std::move(name), "sigmoid", {input}, Sigmoid{});
+          },
+          arg("name"), arg("input"))
+      .def(
           "max_pool2d",
           [](Graph& g, std::string name, int input, const WindowTuple& window) {
             return g.add(std::move(name), "max_pool2d", {input}, MaxPool{window_from(window), {}});

@@ -152,6 +152,7 @@ class Fuser {
     for (int k = 0; k < choices; ++k) {
       const int d = f_.step_of[op.inputs[k]];
       if (d < 0 || f_.drafts[d].tail != op.inputs[k]) continue;
+      if (f_.values[op.inputs[k]].pixels() != f_.values[i + 1].pixels()) continue;  // one pixel, for all
       if (op.inputs.size() == 2) {
         const int other = op.inputs[1 - k];
         if (f_.step_of[other] >= d) continue;

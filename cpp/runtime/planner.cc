@@ -352,11 +352,14 @@ class Planner {
       chain.add({.kind = StageKind::kQuantize, .low = quantize->is_signed ? -1.0f : 0.0f, .high = steps});
     } else if (const auto* prelu = std::get_if<PRelu>(&op.data)) {
       chain.add({.kind = StageKind::kPRelu, .scale = chain.keep(prelu->slope)});
+    } else if (std::holds_alternative<Sigmoid>(op.data)) {
+      chain.add({.kind = StageKind::kSigmoid});
     } else {
       const int other = op.inputs[1 - f_.in_registers[i]];
       const bool add = std::holds_alternative<Add>(op.data);
       Stage stage = writes(add ? StageKind::kAdd : StageKind::kMultiply, other);
       stage.map_channels = f_.values[i + 1].channels / f_.values[other].channels;
+      stage.map_pixels = f_.values[i + 1].pixels() / f_.values[other].pixels();
       chain.add(stage);
     }
   }

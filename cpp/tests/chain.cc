@@ -24,6 +24,20 @@ float as_float(int32_t i) {
   return x;
 }
 
+// As xnornet/reference.py has it, whose tests hold it against the formula.
+float sigmoid(float x) {
+  x = x < -87 ? -87 : x;
+  x = x > 87 ? 87 : x;
+  const float n = std::fma(x, -1.44269504f, 12582912.0f) - 12582912.0f;
+  const float s = std::fma(n, -2.12194440e-4f, std::fma(n, 0.693359375f, x));
+  float q = -1.9875691500e-4f;
+  for (float c : {1.3981999507e-3f, -8.3334519073e-3f, 4.1665795894e-2f, -1.6666665459e-1f, 5.0000001201e-1f})
+    q = std::fma(q, s, c);
+  const float power =
+      (1 + std::fma(q, s * s, -s)) * (std::isnan(n) ? n : std::ldexp(1.0f, static_cast<int>(n)));
+  return 1 / (1 + power);
+}
+
 struct Data {
   std::vector<int32_t> table, flip;
   std::vector<float> scale, bias, sums;
@@ -83,11 +97,14 @@ std::vector<float> one(const std::vector<Stage>& stages, const Tile& tile, const
       case StageKind::kPRelu:
         x = x > 0 ? x : x * scale;
         break;
+      case StageKind::kSigmoid:
+        x = sigmoid(x);
+        break;
       case StageKind::kAdd:
-        x = x + data.other[pixel * s.stride + channel];
+        x = x + data.other[pixel / s.map_pixels * s.stride + channel];
         break;
       case StageKind::kMultiply:
-        x = x * data.other[pixel * s.stride + channel / s.map_channels];
+        x = x * data.other[pixel / s.map_pixels * s.stride + channel / s.map_channels];
         break;
       case StageKind::kSign:
         out.push_back(!(x >= 0));
@@ -255,6 +272,10 @@ void test_chain(const KernelSet& set, Report& report) {
   Stage maps = map;
   maps.stride = 50;
   maps.map_channels = 4;
+  Stage gate = map, add_pixel = add;  // of one pixel for two, and a channel for each
+  gate.map_pixels = add_pixel.map_pixels = 2;
+  gate.stride = kChannels;
+  gate.map_channels = 1;
   const Stage f32 = stage(K::kStoreF32), i32 = stage(K::kStoreI32), sign = stage(K::kSign);
   struct Case {
     const char* name;
@@ -280,6 +301,9 @@ void test_chain(const KernelSet& set, Report& report) {
       {"add", false, {add, f32}},
       {"multiply", false, {map, f32}},
       {"multiply maps", false, {maps, f32}},
+      {"sigmoid", false, {stage(K::kSigmoid), f32}},
+      {"gate", false, {gate, f32}},
+      {"add a pixel", false, {add_pixel, f32}},
       {"sign", false, {sign}},
       {"block",
        true,

@@ -120,6 +120,7 @@ void read_op(Reader& in, Graph& graph) {
     const int bits = in.integer();
     return add(Quantize{bits, in.integer() != 0});
   }
+  if (kind == "sigmoid") return add(Sigmoid{});
   if (kind == "add" || kind == "multiply") {
     inputs.push_back(in.integer());
     return kind == "add" ? add(Add{}) : add(Multiply{});

@@ -395,6 +395,8 @@ def _add(graph: _core.Graph, op: ops.Op, inputs: list[int]) -> int:
             return graph.clamp(op.name, x, op.minimum, op.maximum)
         case ops.PRelu():
             return graph.prelu(op.name, x, cast("npt.NDArray[np.float32]", _f32(op.slope)))
+        case ops.Sigmoid():
+            return graph.sigmoid(op.name, x)
         case ops.MaxPool2d():
             return graph.max_pool2d(op.name, x, _window(op.window))
         case ops.AvgPool2d():

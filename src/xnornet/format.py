@@ -20,14 +20,15 @@ from .codes import CodeArray
 from .errors import FormatError, UsageError
 from .files import replacing
 from .graph import PackedModel
-from .ops import F16, F32, I32, OP_TYPES, U8, Op, Window
+from .ops import F16, F32, I32, OP_TYPES, U8, Add, Multiply, Op, Sigmoid, Window
 from .preprocess import Preprocess
 
 __all__ = ["MAX_HEADER", "dumps", "loads", "read", "read_bytes", "write"]
 
-# Version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`, version 4 weights in 16 bits.
-_READABLE = ("1", "2", "3", "4")
-_PLAIN, _WITH_FLOAT16 = "3", "4"  # that are written: files without such weights are for older releases too
+# Version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`, version 4 weights in 16 bits,
+# version 5 gates: `sigmoid`, and values of one pixel that others are multiplied with or added to.
+_READABLE = ("1", "2", "3", "4", "5")
+_PLAIN, _WITH_FLOAT16, _WITH_GATES = "3", "4", "5"  # that are written: the least that will do, for older releases
 MAX_HEADER = 16 << 20  # bytes
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin
 _NO_DIGEST = "0" * 64
@@ -116,8 +117,7 @@ def dumps(model: PackedModel) -> bytes:
         text.encode()
     except (TypeError, ValueError) as error:
         raise FormatError(f"provenance or labels cannot be written as JSON ({error})") from error
-    version = _WITH_FLOAT16 if any(tensor.dtype == np.float16 for tensor in tensors.values()) else _PLAIN
-    metadata = {"format": "xnornet", "version": version, "sha256": _NO_DIGEST, "model": text}
+    metadata = {"format": "xnornet", "version": _version(model), "sha256": _NO_DIGEST, "model": text}
     data = _with_header_in_order(safetensors.numpy.save(tensors), metadata)
     return data.replace(_needle(_NO_DIGEST), _needle(hashlib.sha256(data).hexdigest()), 1)
 
@@ -137,6 +137,24 @@ def loads(data: bytes) -> PackedModel:
         return _decode_model(document, tensors)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"describes no valid model ({type(error).__name__}: {error})") from error
+
+
+def _version(model: PackedModel) -> str:
+    """The first version that has what a model is made of."""
+
+    def is_gate(op: Op) -> bool:
+        return isinstance(op, Sigmoid) or (
+            isinstance(op, Add | Multiply) and model.values[op.inputs[1]].shape[:2] != model.values[op.name].shape[:2]
+        )
+
+    if any(map(is_gate, model.ops)):
+        return _WITH_GATES
+    return _WITH_FLOAT16 if any(_is_half(op) for op in model.ops) else _PLAIN
+
+
+def _is_half(op: Op) -> bool:
+    weight = getattr(op, "weight", None)
+    return isinstance(weight, np.ndarray) and weight.dtype == np.float16
 
 
 def _with_header_in_order(data: bytes, metadata: dict[str, str]) -> bytes:

@@ -180,6 +180,27 @@ def _(op: ops.PRelu, x: Array) -> Array:
 
 
 @apply.register
+def _(op: ops.Sigmoid, x: Array) -> Array:
+    """With ``exp(-x) = 2^n exp(-s)``: n is ``-x / ln 2`` rounded, found by adding a number whose last bit counts ones,
+    and s = x + n ln 2, with ln 2 in two parts as n times the first is exact, is in [-0.35, 0.35]. The polynomial is
+    Cephes's expf.
+    """
+
+    def f(number: float) -> F32:
+        return np.array(number, np.float32)
+
+    x = np.clip(x.astype(np.float32), f(-87), f(87))
+    ones = f(1.5 * 2**23)
+    n = fma(x, f(-1.44269504), ones) - ones
+    s = fma(n, f(-2.12194440e-4), fma(n, f(0.693359375), x))
+    q = f(-1.9875691500e-4)
+    for c in (1.3981999507e-3, -8.3334519073e-3, 4.1665795894e-2, -1.6666665459e-1, 5.0000001201e-1):
+        q = fma(q, s, f(c))
+    power = (1 + fma(q, s * s, -s)) * np.ldexp(np.float32(1), n.astype(np.int32))
+    return np.asarray(1 / (1 + power), np.float32)
+
+
+@apply.register
 def _(op: ops.MaxPool2d, x: Array) -> Array:
     lowest = -np.inf if np.issubdtype(x.dtype, np.floating) else np.iinfo(x.dtype).min
     out: Array | None = None

@@ -43,6 +43,7 @@ class Symbol:
         rank: torch's: 4 for (N, C, H, W), 3 for (N, C, H * W), 2 for (N, features).
         order: for features that torch counts in another order: features[i] here is torch's features[order[i]].
         padding: a pad not yet applied.
+        expanded: (height, width, channels) that torch repeats it to, for the sum or product it belongs to.
         is_scale_map: whether it is a K map, (N, groups, H, W) or (N, 1).
     """
 
@@ -51,6 +52,7 @@ class Symbol:
     rank: int
     order: npt.NDArray[np.intp] | None = None
     padding: Padding | None = None
+    expanded: tuple[int, int, int] | None = None
     is_scale_map: bool = False
 
     @property
@@ -60,7 +62,7 @@ class Symbol:
 
     def torch_shape(self, batch: int) -> tuple[int, ...]:
         """The shape torch gives it, with its padding."""
-        height, width, channels = self.value.shape
+        height, width, channels = self.expanded or self.value.shape
         if self.padding is not None:
             top, bottom, left, right = self.padding.amount
             height, width = top + height + bottom, left + width + right
@@ -140,6 +142,8 @@ class Builder:
         for symbol in inputs:
             if symbol.padding is not None and kind not in _CONVOLUTIONS:
                 raise Refusal("padding in front of it", "only a convolution can take a pad; use its padding argument")
+            if symbol.expanded is not None:
+                raise Refusal("an expanded tensor", "only a sum or a product can take one, which expands it by itself")
         for what, array in fields.items():
             if isinstance(array, np.ndarray) and array.dtype == np.float32 and not np.isfinite(array).all():
                 raise Refusal(f"{what} with NaN or infinity", "the training diverged: pack an earlier checkpoint")

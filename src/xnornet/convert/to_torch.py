@@ -127,6 +127,16 @@ def _(op: ops.Add) -> nn.Module:
 
 
 @_module.register
+def _(op: ops.Multiply) -> nn.Module:
+    return _Multiply()
+
+
+@_module.register
+def _(op: ops.Sigmoid) -> nn.Module:
+    return nn.Sigmoid()
+
+
+@_module.register
 def _(op: ops.Concat) -> nn.Module:
     return _Concat()
 
@@ -139,6 +149,13 @@ def _(op: ops.Flatten) -> nn.Module:
 class _Add(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
+
+
+class _Multiply(nn.Module):
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        if 1 < scale.shape[1] < x.shape[1]:
+            scale = scale.repeat_interleave(x.shape[1] // scale.shape[1], 1)
+        return x * scale
 
 
 class _Concat(nn.Module):

@@ -9,7 +9,7 @@ Features of a dense layer are a 1 x 1 x C value. Arithmetic on f32 is IEEE singl
 from __future__ import annotations
 
 from .base import F16, F32, I32, MAX_FAN_IN, U8, DType, Op, Value, Window
-from .elementwise import Add, Affine, Clamp, Concat, Flatten, Multiply, PRelu, Quantize, Sign, Threshold
+from .elementwise import Add, Affine, Clamp, Concat, Flatten, Multiply, PRelu, Quantize, Sigmoid, Sign, Threshold
 from .layers import (
     BinaryConv2d,
     BinaryLinear,
@@ -50,6 +50,7 @@ __all__ = [
     "Quantize",
     "QuantizedConv2d",
     "QuantizedLinear",
+    "Sigmoid",
     "Sign",
     "Threshold",
     "Value",
@@ -73,6 +74,7 @@ OP_TYPES: dict[str, type[Op]] = {
         Affine,
         Clamp,
         PRelu,
+        Sigmoid,
         MaxPool2d,
         AvgPool2d,
         Add,

@@ -10,7 +10,19 @@ import numpy as np
 
 from .base import F32, I32, U8, DType, Op, Value
 
-__all__ = ["Add", "Affine", "Clamp", "Concat", "Flatten", "Multiply", "PRelu", "Quantize", "Sign", "Threshold"]
+__all__ = [
+    "Add",
+    "Affine",
+    "Clamp",
+    "Concat",
+    "Flatten",
+    "Multiply",
+    "PRelu",
+    "Quantize",
+    "Sigmoid",
+    "Sign",
+    "Threshold",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -110,15 +122,34 @@ class PRelu(Op):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Sigmoid(Op):
+    """f32 -> f32: ``1 / (1 + exp(-x))``, x first brought into [-87, 87].
+
+    Within 3 units in the last place, and the same bits everywhere: all that computes it does so by the operations of
+    `xnornet.reference`, each rounded once.
+    """
+
+    kind: ClassVar[str] = "sigmoid"
+
+    def infer(self, *values: Value) -> Value:
+        self._take(values, ("f32",))
+        return values[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Add(Op):
-    """f32, f32 -> f32: element-wise sum of two values of one shape (a residual connection)."""
+    """f32, f32 -> f32: element-wise sum of two values of one shape (a residual connection).
+
+    The second may be of one pixel, which every pixel of the first takes.
+    """
 
     kind: ClassVar[str] = "add"
 
     def infer(self, *values: Value) -> Value:
         self._take(values, ("f32",), ("f32",))
-        if values[0].shape != values[1].shape:
-            raise self._fail(f"shapes {list(values[0].shape)} and {list(values[1].shape)} differ")
+        x, other = (value.shape for value in values)
+        if x[2] != other[2] or other[:2] not in (x[:2], (1, 1)):
+            raise self._fail(f"shapes {list(x)} and {list(other)} differ")
         return values[0]
 
 
@@ -139,14 +170,19 @@ class Concat(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Multiply(Op):
-    """(f32 or i32), f32 -> f32: product of a value with a K map; channel ``o`` of C takes map ``o // (C / groups)``."""
+    """(f32 or i32), f32 -> f32: product of a value with a map of M channels: K, a gate; channel ``o`` of C takes the
+    map's channel ``o // (C / M)``.
+
+    The map may be of one pixel, which every pixel takes (squeeze-and-excitation).
+    """
 
     kind: ClassVar[str] = "multiply"
 
     def infer(self, *values: Value) -> Value:
         self._take(values, ("f32", "i32"), ("f32",))
         x, scale = values
-        if x.shape[:2] != scale.shape[:2] or scale.shape[2] < 1 or x.shape[2] % scale.shape[2]:
+        fits = scale.shape[:2] in (x.shape[:2], (1, 1))
+        if not fits or scale.shape[2] < 1 or x.shape[2] % scale.shape[2]:
             raise self._fail(f"a map of {list(scale.shape)} does not spread over {list(x.shape)}")
         return Value("f32", x.shape)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...nn import functional
-from ...ops import Add, Affine, Clamp, Concat, Multiply, PRelu, Quantize, Sign
+from ...ops import Add, Affine, Clamp, Concat, Multiply, PRelu, Quantize, Sigmoid, Sign
 from ...reference import fma
 from ..builder import Builder, Refusal, Symbol
 from .table import LOWERINGS, aten, lowers
@@ -96,6 +96,35 @@ def _prelu(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(PRelu, [x], slope=x.channel_vector(build.constant(args["weight"], "weight").numpy()))
 
 
+@lowers(aten.sigmoid.default, aten.sigmoid_.default)
+def _sigmoid(build: Builder, args: dict[str, Any]) -> Symbol:
+    return build.add(Sigmoid, [build.real(args["self"])])
+
+
+@lowers(aten.silu.default, aten.silu_.default)
+def _silu(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = build.real(args["self"])
+    return build.add(Multiply, [x, build.add(Sigmoid, [x], suffix="sigmoid")])
+
+
+@lowers(aten.hardsigmoid.default, aten.hardsigmoid_.default)
+def _hardsigmoid(build: Builder, args: dict[str, Any]) -> Symbol:
+    return _hard_sigmoid(build, build.real(args["self"]), suffix=None)
+
+
+@lowers(aten.hardswish.default, aten.hardswish_.default)
+def _hardswish(build: Builder, args: dict[str, Any]) -> Symbol:
+    x: Symbol = build.real(args["self"])
+    return build.add(Multiply, [x, _hard_sigmoid(build, x, suffix="gate")])
+
+
+def _hard_sigmoid(build: Builder, x: Symbol, suffix: str | None) -> Symbol:
+    """``min(max(x + 3, 0), 6) / 6``; torch divides, and is a rounding away from this product."""
+    shifted = build.add(Affine, [x], suffix="shift", bias=x.channel_vector(np.float32(3)))
+    cut = build.add(Clamp, [shifted], suffix="clamp", minimum=0.0, maximum=6.0)
+    return build.add(Affine, [cut], suffix=suffix, scale=x.channel_vector(np.float32(1 / 6)))
+
+
 @lowers(aten.add.Tensor, aten.add_.Tensor)
 def _add(build: Builder, args: dict[str, Any]) -> Symbol:
     a, b = args["self"], args["other"]
@@ -104,10 +133,32 @@ def _add(build: Builder, args: dict[str, Any]) -> Symbol:
     if not isinstance(a, Symbol):
         a, b = b, a
     if isinstance(b, Symbol):
-        if not a.same_layout(b):
-            raise Refusal("adding values of different layout", "add before flattening")
-        return build.add(Add, [build.real(a), build.real(b)])
+        return _sum(build, build.real(a), build.real(b))
     return build.add(Affine, [a], suffix="bias", bias=a.broadcast(b))
+
+
+def _sum(build: Builder, a: Symbol, b: Symbol) -> Symbol:
+    x, other = _full_and_other(build, a, b)
+    if other.value.shape[2] != x.value.shape[2]:
+        raise Refusal("the sum with a tensor of other channels", "give it as many channels, by a convolution")
+    return build.add(Add, [x, other])
+
+
+def _full_and_other(build: Builder, a: Symbol, b: Symbol) -> tuple[Symbol, Symbol]:
+    """Two tensors that torch broadcasts to one shape: first the one that has it, then the other, which has as many
+    pixels or one, and in torch as many channels or one."""
+    a, b = a.marked(expanded=None), b.marked(expanded=None)
+    full = build.output_shape
+    if a.torch_shape(full[0]) != full:
+        a, b = b, a
+    if a.rank != b.rank or a.torch_shape(full[0]) != full or b.value.shape[:2] not in (a.value.shape[:2], (1, 1)):
+        raise Refusal(
+            "arithmetic of two tensors that each lack a part of the result's shape",
+            "one must have that shape, the other as many pixels or one, and as many axes",
+        )
+    if b.value.shape[2] > 1 and not a.same_layout(b):
+        raise Refusal("arithmetic of values of different layout", "do it before flattening")
+    return a, b
 
 
 @lowers(aten.cat.default, aten.concat.default, aten.concatenate.default)
@@ -137,9 +188,7 @@ def _sub(build: Builder, args: dict[str, Any]) -> Symbol:
     negative = build.add(Affine, [b], suffix="negative", scale=b.broadcast(-1.0))
     if not isinstance(a, Symbol):
         return build.add(Affine, [negative], suffix="shift", bias=b.broadcast(a))
-    if not a.same_layout(b):
-        raise Refusal("the difference of values of different layout", "subtract before flattening")
-    return build.add(Add, [build.real(a), negative])
+    return _sum(build, build.real(a), negative)
 
 
 @lowers(aten.rsub.Scalar)
@@ -177,11 +226,12 @@ def _mul(build: Builder, args: dict[str, Any]) -> Symbol:
         return build.add(Affine, [a], suffix="scale", scale=a.broadcast(b))
     if a.is_scale_map:
         a, b = b, a
-    if not b.is_scale_map or a.rank != b.rank:
-        raise Refusal(
-            "the product of two computed tensors", "multiply by constants; leave gates (squeeze-and-excitation) out"
-        )
-    return build.add(Multiply, [a, b], suffix="k")
+    if b.is_scale_map and a.rank == b.rank:
+        return build.add(Multiply, [a, b], suffix="k")
+    x, gate = _full_and_other(build, a, b)
+    if gate.value.shape[2] not in (1, x.value.shape[2]):
+        raise Refusal("the product with a tensor of some channels", "give it one channel, or as many")
+    return build.add(Multiply, [build.real(x), build.real(gate)])
 
 
 # What a number may be an operand of.

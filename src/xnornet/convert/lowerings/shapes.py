@@ -19,6 +19,7 @@ ALIASES = frozenset(
         *(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim),
         *(aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default),
         aten.feature_alpha_dropout.default,
+        *(aten.unsqueeze.default, aten.expand.default, aten.expand_as.default),
         *(aten.detach.default, aten.alias.default),
     }
 )
@@ -26,17 +27,19 @@ ALIASES = frozenset(
 
 @lowers(
     *(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default),
-    *(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim),
+    *(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim, aten.unsqueeze.default, aten.unflatten.int),
 )
 def _reshape(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
     same = x.marked(rank=len(build.output_shape))
-    if (x.rank > 2) == (same.rank > 2) and build.output_shape == same.torch_shape(build.output_shape[0]):
+    one_pixel = x.value.shape[:2] == (1, 1) and x.order is None  # (N, C, 1, 1) of (N, C)
+    alike = (x.rank > 2) == (same.rank > 2) or one_pixel
+    if alike and build.output_shape == same.torch_shape(build.output_shape[0]):
         return same
     if len(build.output_shape) != 2 or build.output_shape[1] != math.prod(x.value.shape):
         raise Refusal(
             f"a change of shape to {list(build.output_shape)}",
-            "only flattening to (N, features) or (N, C, H * W) can be packed",
+            "only flattening to (N, features) or (N, C, H * W) can be packed, and (N, C) to (N, C, 1, 1)",
         )
     height, width, channels = x.value.shape
     if height * width == 1:
@@ -44,6 +47,18 @@ def _reshape(build: Builder, args: dict[str, Any]) -> Symbol:
     # torch flattens channels first, a packed model channels last: features[i] here is torch's features[order[i]].
     order = np.arange(height * width * channels).reshape(channels, height, width).transpose(1, 2, 0).ravel()
     return build.add(Flatten, [x]).marked(rank=2, order=order)
+
+
+@lowers(aten.expand.default, aten.expand_as.default)
+def _expand(build: Builder, args: dict[str, Any]) -> Symbol:
+    """Nothing is repeated: the sum or product that follows takes a pixel for all, or a channel for all."""
+    x: Symbol = args["self"].marked(expanded=None)
+    batch, *shape = build.output_shape
+    if build.output_shape == x.torch_shape(batch):
+        return x
+    if x.rank != 4 or len(shape) != 3 or x.padding:
+        raise Refusal(f"expansion to {list(build.output_shape)}", "only images of one pixel or channel can be")
+    return x.marked(expanded=(shape[1], shape[2], shape[0]))
 
 
 @lowers(aten.select.int)
