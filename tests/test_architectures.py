@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, int]] = {
     "googlenet": {"width": 4},
     "nin": {"width": 12},
     "reactnet18": {"width": 4},
+    "realtobinary18": {"width": 8},
     "resnet18": {"width": 8},
     "resnet20": {"width": 8},
     "resnet34": {"width": 4},
@@ -36,6 +37,7 @@ SMALL: dict[str, dict[str, int]] = {
 }
 PIXELS = {
     "birealnet18": 35,
+    "realtobinary18": 35,
     "googlenet": 34,
     "nin": 11,
     "reactnet18": 35,
@@ -161,6 +163,7 @@ PUBLISHED = {
     "resnet18": (11_679_912, 10_985_472, 1_814_073_344),
     "resnet20": (270_906, 267_264, 40_813_184),
     "resnet34": (21_780_648, 21_086_208, 3_663_761_408),
+    "realtobinary18": (11_974_312, 10_985_472, 1_814_367_744),
     "small_convnet": (251_946, 239_616, 14_619_008),
     "vgg19": (143_667_240, 139_554_816, 19_632_062_464),
     "vgg_small": (14_022_026, 14_008_320, 616_966_144),
@@ -229,7 +232,7 @@ def test_sizes_of_the_maps() -> None:
     assert maps("resnet20") == 7 * [32] + 6 * [16] + 6 * [8]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "birealnet18", "reactnet18"])
+@pytest.mark.parametrize("name", ["resnet18", "birealnet18", "reactnet18", "realtobinary18"])
 def test_cifar_stem_keeps_all_pixels(name: str) -> None:
     network = create(name, "xnor", width=4, stem="cifar").eval()
     seen: list[tuple[int, ...]] = []
@@ -243,10 +246,10 @@ def test_first_and_last_layers_are_float_by_default(name: str) -> None:
     for key in ("bwn", "xnor", "xnor-cbap", "dorefa:1,2"):
         layers = layers_of(create(name, key, **SMALL[name]))
         assert not any(map(quantized, (layers[0], layers[-1])))
-        assert all(quantized(layer) or is_shortcut(layer) for layer in layers[1:-1])
+        assert all(map(is_inner, layers[1:-1]))
     assert not any(map(quantized, layers_of(create(name, "float", **SMALL[name]))))
     everything = layers_of(create(name, replace(method("xnor"), float_layers=()), **SMALL[name]))
-    assert all(quantized(layer) or is_shortcut(layer) for layer in everything)
+    assert all(map(is_inner, everything))
     assert everything[0].input_quantizer is None  # an image has no signs
 
 
@@ -256,6 +259,11 @@ def layers_of(network: nn.Module) -> list[nn.Module]:
 
 def quantized(layer: nn.Module) -> bool:
     return isinstance(layer, BinaryConv2d | BinaryLinear)
+
+
+def is_inner(layer: nn.Module) -> bool:
+    """Of those that a method quantizes, or that stay float beside them: shortcuts, gates."""
+    return quantized(layer) or is_shortcut(layer) or (isinstance(layer, nn.Linear) and layer.bias is None)
 
 
 def is_shortcut(layer: nn.Module) -> bool:
@@ -290,7 +298,7 @@ def test_weights_begin_as_published(name: str) -> None:
         assert layer.bias is None or not layer.bias.any()
 
 
-@pytest.mark.parametrize("name", ["birealnet18", "reactnet18"])
+@pytest.mark.parametrize("name", ["birealnet18", "reactnet18", "realtobinary18"])
 def test_latent_weights_of_shortcut_networks_begin_small(name: str) -> None:
     """As published: even in [0, 0.001]. Float ones, and those of real inputs, begin as torch's own."""
     for key in ("xnor", "bireal", "reactnet", "bwn", "float"):

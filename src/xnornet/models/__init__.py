@@ -5,6 +5,7 @@ from .bireal import BiRealNet18, ReActNet18
 from .catalogue import catalogue
 from .googlenet import GoogLeNet
 from .nin import NetworkInNetwork
+from .real_to_binary import RealToBinary18
 from .registry import MODELS, create, default_classes, image_size, options, register
 from .resnet import ResNet18, ResNet20, ResNet34
 from .sizes import Size, size_of
@@ -19,6 +20,7 @@ __all__ = [
     "GoogLeNet",
     "NetworkInNetwork",
     "ReActNet18",
+    "RealToBinary18",
     "ResNet18",
     "ResNet20",
     "ResNet34",

@@ -10,7 +10,7 @@ from .initial import small_latent_
 from .registry import register
 from .resnet import Stem, residual_stem
 
-__all__ = ["BiRealNet18", "ReActNet18"]
+__all__ = ["BiRealNet18", "ReActNet18", "averaging_shortcut"]
 
 
 class _ShortcutNet18(nn.Module):
@@ -115,7 +115,7 @@ class _Block(nn.Module):
         super().__init__()
         self.conv = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
+        self.shortcut = averaging_shortcut(in_channels, out_channels, stride)
         self.activation: nn.Module = nn.Identity() if method.quantized_inputs else nn.ReLU()
         if rprelu:
             self.activation = RPReLU(out_channels)
@@ -125,7 +125,8 @@ class _Block(nn.Module):
         return out
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+def averaging_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Nothing; or, where the shape changes, an average of 2 x 2 pixels, a float 1 x 1 convolution and a norm."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(

@@ -1,0 +1,102 @@
+"""Real-to-Binary Net (Martinez et al. 2020): ResNet-18 whose binary convolutions are scaled by what they see."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..nn import Method
+from .bireal import averaging_shortcut
+from .blocks import classifier
+from .initial import small_latent_
+from .registry import register
+from .resnet import Stem, residual_stem
+
+__all__ = ["RealToBinary18"]
+
+
+@register("realtobinary18")
+class RealToBinary18(nn.Module):
+    """x + prelu(gate(y) * conv(sign(y))) with y = norm(x), sixteen times: gates in place of scales.
+
+    Source: section 4 of "Training binary neural networks with real-to-binary convolutions", in the form that its Larq
+    Zoo reproduction, `real_to_bin_nets.py`, gives it. A gate is squeeze-and-excitation: the mean of each channel, a
+    dense layer to an eighth, ReLU, a dense layer to a number a filter, sigmoid; both layers without bias. Stem,
+    shortcuts and end are those of `BiRealNet18`, but for a ReLU in the stem; real inputs have a hard tanh for the sign
+    (the reproduction: tanh). Its published training has three stages, each taught by the one before, block by block,
+    which is not here. 11,974,312 weights for 1000 classes, of which 10,985,472 in 3 x 3 convolutions behind the stem
+    and 294,400 in gates.
+
+    Args:
+        method: of the sixteen 3 x 3 convolutions behind the stem: "bnn" for signs without a scale, as published. The
+            order of a block is always norm, sign, convolution, gate, PReLU, sum.
+        num_classes: outputs.
+        in_channels: 3 (RGB) or 1 (grey).
+        width: channels of the first stage; the others have two, four and eight times as many.
+        stem: "imagenet" or "cifar", as of `ResNet18`.
+
+    Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
+
+    Raises:
+        ValueError: an unknown stem, a width below 1.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        width: int = 64,
+        stem: Stem = "imagenet",
+    ) -> None:
+        super().__init__()
+        self.stem = residual_stem(method, stem, in_channels, width, nn.ReLU())
+        blocks: list[nn.Module] = []
+        channels = width
+        for stage in range(4):
+            for index in range(4):
+                blocks.append(_Block(method, channels, width << stage, 2 if stage and not index else 1))
+                channels = width << stage
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = classifier(method, channels, num_classes)
+        if method.quantized_inputs:
+            small_latent_(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.pool(self.blocks(self.stem(x))).flatten(1))
+        return logits
+
+
+class _Block(nn.Module):
+    """shortcut(x) + prelu(gate(y) * conv(y)), y = norm(x); the convolution quantizes its input, else y is clipped."""
+
+    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.gate = _Gate(in_channels, out_channels)
+        self.clip: nn.Module = nn.Identity() if method.quantized_inputs else nn.Hardtanh()
+        self.conv = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.activation = nn.PReLU(out_channels)
+        self.shortcut = averaging_shortcut(in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        scale = self.gate(y)  # first, so that the engine has it while the convolution's sums are in registers
+        out: Tensor = self.activation(self.conv(self.clip(y)) * scale) + self.shortcut(x)
+        return out
+
+
+class _Gate(nn.Module):
+    """(N, in, H, W) -> (N, out, 1, 1) in (0, 1), from the means of the channels (section 4.3)."""
+
+    def __init__(self, in_channels: int, out_channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        hidden = max(1, in_channels // reduction)
+        self.reduce = nn.Linear(in_channels, hidden, bias=False)
+        self.expand = nn.Linear(hidden, out_channels, bias=False)
+        self.relu, self.sigmoid = nn.ReLU(), nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.relu(self.reduce(x.mean((2, 3))))
+        out: Tensor = self.sigmoid(self.expand(hidden))[:, :, None, None]
+        return out
