@@ -191,6 +191,7 @@ COMPARISONS = {
                 Line("Bi-Real Net, taught", "imagenet-resnet18-bireal", teacher="full precision"),
                 Line("ReActNet", "imagenet-resnet18-reactnet"),
                 Line("ReActNet, taught", "imagenet-resnet18-reactnet", teacher="full precision"),
+                Line("Real-to-Binary Net", "imagenet-realtobinary18-bireal"),
             ),
             _IMAGENET,
             pairs=(
@@ -203,6 +204,8 @@ COMPARISONS = {
                 ("XNOR-Net, taught", "XNOR-Net"),
                 ("Bi-Real Net, taught", "Bi-Real Net"),
                 ("ReActNet, taught", "ReActNet"),
+                ("Real-to-Binary Net", "full precision"),
+                ("Real-to-Binary Net", "Bi-Real Net"),
             ),
         ),
         Comparison(
