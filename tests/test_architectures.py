@@ -281,6 +281,14 @@ def test_shortcuts_may_be_quantized(name: str, key: str) -> None:
     packs_to_the_same_result(network, (images.permute(0, 2, 3, 1).contiguous() * 255).numpy().astype(np.uint8))
 
 
+def test_real_to_binary_net_without_gates_is_the_strong_baseline() -> None:
+    network = create("realtobinary18", "xnor-learned", width=8, gate=False)
+    assert not any(isinstance(layer, nn.Linear) for layer in layers_of(network)[:-1])
+    images = torch.rand(6, 3, 35, 35)
+    train_two_steps(network, images)
+    packs_to_the_same_result(network, (images.permute(0, 2, 3, 1).contiguous() * 255).numpy().astype(np.uint8))
+
+
 def test_a_relu_may_stand_behind_binary_convolutions_of_alexnet() -> None:
     kinds = [type(m).__name__ for m in create("alexnet", "xnor", width=6, relu=True).modules()]
     assert [kinds[i + 1] for i, kind in enumerate(kinds) if kind == "ScaledSign"] == 6 * ["ReLU"]

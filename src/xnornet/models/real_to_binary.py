@@ -33,6 +33,8 @@ class RealToBinary18(nn.Module):
         in_channels: 3 (RGB) or 1 (grey).
         width: channels of the first stage; the others have two, four and eight times as many.
         stem: "imagenet" or "cifar", as of `ResNet18`.
+        gate: False for the paper's strong baseline, section 4.1, whose scale is learned in place of the gate: that of
+            the method ("xnor-learned"; the reproduction's has factors for rows and columns too).
 
     Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
 
@@ -47,6 +49,7 @@ class RealToBinary18(nn.Module):
         in_channels: int = 3,
         width: int = 64,
         stem: Stem = "imagenet",
+        gate: bool = True,
     ) -> None:
         super().__init__()
         self.stem = residual_stem(method, stem, in_channels, width, nn.ReLU())
@@ -54,7 +57,7 @@ class RealToBinary18(nn.Module):
         channels = width
         for stage in range(4):
             for index in range(4):
-                blocks.append(_Block(method, channels, width << stage, 2 if stage and not index else 1))
+                blocks.append(_Block(method, channels, width << stage, 2 if stage and not index else 1, gate))
                 channels = width << stage
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -70,10 +73,10 @@ class RealToBinary18(nn.Module):
 class _Block(nn.Module):
     """shortcut(x) + prelu(gate(y) * conv(y)), y = norm(x); the convolution quantizes its input, else y is clipped."""
 
-    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int, gate: bool) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels)
-        self.gate = _Gate(in_channels, out_channels)
+        self.gate = _Gate(in_channels, out_channels) if gate else None
         self.clip: nn.Module = nn.Identity() if method.quantized_inputs else nn.Hardtanh()
         self.conv = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.activation = nn.PReLU(out_channels)
@@ -81,8 +84,10 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
-        scale = self.gate(y)  # first, so that the engine has it while the convolution's sums are in registers
-        out: Tensor = self.activation(self.conv(self.clip(y)) * scale) + self.shortcut(x)
+        # The gate first: then the engine has it while the convolution's sums are in registers.
+        scale = None if self.gate is None else self.gate(y)
+        y = self.conv(self.clip(y))
+        out: Tensor = self.activation(y if scale is None else y * scale) + self.shortcut(x)
         return out
 
 
