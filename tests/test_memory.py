@@ -178,7 +178,7 @@ def test_a_block_keeps_little_more_than_its_norm():
     assert kept[0] < kept[1] / 8
 
 
-@pytest.mark.parametrize("quantizer", ["ste_sign", "approx_sign", "kbit:2"])
+@pytest.mark.parametrize("quantizer", ["ste_sign", "approx_sign", "ede_sign", "kbit:2"])
 @pytest.mark.parametrize(
     "make", [lambda **q: BinaryConv2d(4, 6, 3, padding=1, **q), lambda **q: BinaryLinear(4, 6, **q)]
 )

@@ -164,7 +164,7 @@ def test_a_name_may_take_first_and_last_layers_in():
         method("bnn+middle")
 
 
-@pytest.mark.parametrize("name", ["reactnet", "xnor-learned", "kbit:2,2"])
+@pytest.mark.parametrize("name", ["reactnet", "xnor-learned", "irnet", "kbit:2,2"])
 def test_a_network_without_memory_of_its_own_is_drawn_anew(name):
     """As frameworks that shard do it: on the meta device first, then memory, then `reset_parameters`."""
     with torch.device("meta"):
@@ -175,6 +175,7 @@ def test_a_network_without_memory_of_its_own_is_drawn_anew(name):
             tensor.fill_(float("nan") if tensor.is_floating_point() else 7)
     network.apply(lambda part: part.reset_parameters() if hasattr(part, "reset_parameters") else None)
     fresh = create("reactnet18", name, width=8, stem="cifar").state_dict()
+    assert all(getattr(part, "t", 0.001) == 0.001 for part in network.modules()), "the estimator is at its beginning"
     for key, tensor in network.state_dict().items():
         assert tensor.isfinite().all(), key
         if key.endswith(("shift", "slope", "offset")):
@@ -194,6 +195,7 @@ PACKED = {  # what an inner layer of each method becomes
     "bnn": "binary_conv2d",
     "bireal": "binary_conv2d",
     "reactnet": "binary_conv2d",
+    "irnet": "binary_conv2d",
     "dorefa:1,2": "binary_weight_conv2d",
     "dorefa:1,1": "binary_weight_conv2d",
     "dorefa:3,4": "quantized_conv2d",

@@ -163,10 +163,10 @@ def test_names_make_quantizers():
         return {name: make(name if name not in ("kbit", "dorefa") else f"{name}:3").bits for name in names}
 
     assert bits(input_quantizer, INPUT_QUANTIZERS) == {
-        "ste_sign": 1, "approx_sign": 1, "rsign": 1, "kbit": 3, "dorefa": 3
+        "ste_sign": 1, "approx_sign": 1, "rsign": 1, "ede_sign": 1, "kbit": 3, "dorefa": 3
     }  # fmt: skip
     assert bits(weight_quantizer, WEIGHT_QUANTIZERS) == {
-        "scaled_sign": 1, "learned_sign": 1, "sign": 1, "stochastic_sign": 32, "kbit": 3, "dorefa": 3
+        "scaled_sign": 1, "learned_sign": 1, "libra_sign": 1, "sign": 1, "stochastic_sign": 32, "kbit": 3, "dorefa": 3
     }  # fmt: skip
     assert isinstance(input_quantizer("ste_sign"), SteSign)
     assert input_quantizer("ste_sign:1.25").clip == 1.25

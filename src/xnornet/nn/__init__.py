@@ -1,7 +1,7 @@
 """Quantized layers for PyTorch: binary ones first of all."""
 
 from .binarize import BinarizeReport, binarize_
-from .layers import BinaryConv2d, BinaryLinear, clip_weights_
+from .layers import BinaryConv2d, BinaryLinear, anneal_, clip_weights_
 from .methods import METHODS, Method, method, method_names
 from .quantizers import GradientQuantizer, InputQuantizer, RSign, ScaledSign, SteSign, WeightQuantizer
 from .rprelu import RPReLU
@@ -19,6 +19,7 @@ __all__ = [
     "ScaledSign",
     "SteSign",
     "WeightQuantizer",
+    "anneal_",
     "binarize_",
     "clip_weights_",
     "method",

@@ -22,7 +22,7 @@ from .products import Operands
 from .quantizers import GradientQuantizer, InputQuantizer, ScaledSign, SteSign, WeightQuantizer
 from .quantizers.base import per_filter
 
-__all__ = ["BinaryConv2d", "BinaryLinear", "InputScale", "clip_weights_"]
+__all__ = ["BinaryConv2d", "BinaryLinear", "InputScale", "anneal_", "clip_weights_"]
 
 InputScale = Literal["none", "k", "k-gradient"]
 Quantizer = TypeVar("Quantizer", bound=nn.Module)
@@ -306,6 +306,19 @@ def _untouched(quantizer: nn.Module | None, kind: type[Quantizer]) -> TypeGuard[
         return False
     forward = quantizer._forward_hooks or quantizer._forward_pre_hooks
     return not (forward or quantizer._backward_hooks or quantizer._backward_pre_hooks)
+
+
+def anneal_(module: nn.Module, progress: float) -> None:
+    """Tell the quantizers inside `module` how far training is; call it before each step.
+
+    Those whose gradient changes as training goes on, as "ede_sign", go by it; to all others it is nothing.
+
+    Args:
+        progress: the share of all steps that are over, from 0 at the first to 1.
+    """
+    for quantizer in module.modules():
+        if isinstance(quantizer, InputQuantizer | WeightQuantizer):
+            quantizer.anneal(progress)
 
 
 def clip_weights_(module: nn.Module) -> None:

@@ -152,6 +152,7 @@ METHODS = {
         Method("bnn-cbap", "sign", "ste_sign", order="conv-first"),
         Method("bireal", "scaled_sign:gradient=magnitude", "approx_sign"),
         Method("reactnet", "scaled_sign:gradient=ste", "rsign"),
+        Method("irnet", "libra_sign", "ede_sign"),
         Method("xnor-real-weights", None, "ste_sign"),
         Method("bireal-real-weights", None, "approx_sign"),
         Method("reactnet-real-weights", None, "rsign"),

@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from ..nn import clip_weights_
+from ..nn import anneal_, clip_weights_
 from ..nn.functional import exact_float32
 from .checkpoint import TALLY_KEY
 from .data import ImageDataModule
@@ -57,6 +57,7 @@ class Classifier(L.LightningModule):
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        anneal_(self.network, self.global_step / self._steps)
         logits = self(batch[0])
         loss = self._loss(logits, *batch)
         self.divergence.watch_loss(loss, batch, self.current_epoch, batch_idx)

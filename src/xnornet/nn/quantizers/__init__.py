@@ -13,6 +13,7 @@ from .base import (
 )
 from .dorefa import DoReFa, DoReFaGradient, DoReFaWeight
 from .gradient import BinaryGradient
+from .ir_net import EdeSign, LibraSign
 from .kbit import KBit, KBitWeight
 from .scaled_sign import GRADIENTS, LearnedSign, ScaledSign
 from .sign import ApproxSign, RSign, SteSign
@@ -28,11 +29,13 @@ __all__ = [
     "DoReFa",
     "DoReFaGradient",
     "DoReFaWeight",
+    "EdeSign",
     "GradientQuantizer",
     "InputQuantizer",
     "KBit",
     "KBitWeight",
     "LearnedSign",
+    "LibraSign",
     "RSign",
     "ScaledSign",
     "SignWeight",

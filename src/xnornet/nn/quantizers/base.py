@@ -60,6 +60,9 @@ class InputQuantizer(nn.Module):
     def reset_parameters(self) -> None:
         """Begin anew what `attach` has made."""
 
+    def anneal(self, progress: float) -> None:
+        """Called before each step of training with the share of all steps that are over, 0 at the first."""
+
     def codes(self, x: Tensor) -> Tensor:
         """The whole numbers that stand for the values, in x's dtype, with the quantizer's gradient."""
         raise NotImplementedError
@@ -80,6 +83,9 @@ class WeightQuantizer(nn.Module):
 
     def attach(self, weight: Tensor) -> None:
         """Called once by the layer that takes this quantizer, with its fresh latent weight."""
+
+    def anneal(self, progress: float) -> None:
+        """As of `InputQuantizer`."""
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         """Codes of the weight's shape and the scale (out,) of each filter, None for 1; without a gradient."""

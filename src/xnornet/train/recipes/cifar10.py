@@ -56,4 +56,5 @@ CIFAR10 = (
     replace(_BINARY_RESNET, name="cifar10-resnet18-bwn", method="bwn"),
     replace(_BINARY_RESNET, name="cifar10-resnet18-xnor", method="xnor"),
     replace(_BINARY_RESNET, name="cifar10-resnet18-bireal", model="birealnet18", method="bireal"),
+    replace(_BINARY_RESNET, name="cifar10-realtobinary18-bireal", model="realtobinary18", method="bireal"),
 )
