@@ -401,7 +401,7 @@ def test_curves_have_a_panel_a_network_or_method_and_a_colour_a_method() -> None
     assert list(panels("table1")) == list(panels("resnet18")) == list(panels("fashion")) == [""]
     ablation = panels("ablation")
     assert {panel: len(labels) for panel, labels in ablation.items()} == {
-        "XNOR-Net and its variants": 8,
+        "XNOR-Net and its variants": 9,
         "BWN and its variants": 2,
     }
     assert ablation["BWN and its variants"] == ["BWN", "BinaryConnect's layers: no scale"]
