@@ -198,15 +198,15 @@ def _panels(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def _colours(lines: Sequence[Line]) -> list[Any]:
-    """A method's own; darker where the line is taught; others where something else is changed in it."""
+    """A method's own; darker where the line is taught; others where something else is changed in it, or a line before
+    has the method's."""
     further = iter(FURTHER)
     found: list[Any] = []
     for line in lines:
-        own = METHODS.get(line.overrides.get("method", recipe(line.recipe).method))
-        if own is None or line.overrides.keys() - {"method"}:
-            found.append(next(further))
-        else:
-            found.append(tuple(int(own[at : at + 2], 16) / 255 * 0.55 for at in (1, 3, 5)) if line.teacher else own)
+        own: Any = METHODS.get(line.overrides.get("method", recipe(line.recipe).method))
+        if own is not None and line.teacher:
+            own = tuple(int(own[at : at + 2], 16) / 255 * 0.55 for at in (1, 3, 5))
+        found.append(next(further) if own is None or own in found or line.overrides.keys() - {"method"} else own)
     return found
 
 
