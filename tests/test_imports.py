@@ -10,7 +10,7 @@ import pytest
 
 import xnornet
 
-NEEDS_TORCH = {"nn", "models", "train", "convert", "reproduce"}
+NEEDS_TORCH = {"nn", "models", "train", "convert", "reproduce", "needs_torch.py"}
 PACKAGE = Path(xnornet.__file__).parent
 MODULES = sorted(
     "xnornet." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")

@@ -128,3 +128,17 @@ def test_training_verbs_say_what_is_missing(clean: Path, tmp_path: Path) -> None
         assert done.returncode == 2
         assert "pip install 'xnornet[train]'" in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_parts_for_training_say_what_is_missing(clean: Path, tmp_path: Path) -> None:
+    for line in (
+        "import xnornet.nn",
+        "from xnornet.convert import pack",
+        "from xnornet.models import create",
+        "import xnornet; xnornet.binarize_",
+        "from xnornet.train import parameter_groups",
+    ):
+        code = f"try:\n    {line}\nexcept ModuleNotFoundError as error:\n    print(error.name, error)"
+        said = _run(clean / "python", "-c", code, cwd=tmp_path)
+        assert said.startswith("torch this part of xnornet needs PyTorch"), line
+        assert "pip install 'xnornet[train]'" in said

@@ -1,5 +1,6 @@
 """Architectures, by name. One file each; `create` builds one."""
 
+from .. import needs_torch as needs_torch
 from .alexnet import AlexNet
 from .bireal import BiRealNet18, ReActNet18
 from .catalogue import catalogue

@@ -1,5 +1,6 @@
 """Quantized layers for PyTorch: binary ones first of all."""
 
+from .. import needs_torch as needs_torch
 from .binarize import BinarizeReport, binarize_
 from .layers import BinaryConv2d, BinaryLinear, anneal_, clip_weights_
 from .methods import METHODS, Method, method, method_names
