@@ -211,6 +211,16 @@ def test_classify(run: Run, packed: Path, photo: Path) -> None:
     assert sum(probability for _, probability in first["classes"]) == pytest.approx(1)
 
 
+def test_classify_as_json_lines(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:
+    """The records of --json, a line each."""
+    names = [photo, tmp_path / "absent.png", photo]
+    together = json.loads(run("classify", packed, *names, "--json")[1])
+    status, out, err = run("classify", packed, *names, "--json-lines")
+    assert [json.loads(line) for line in out.splitlines()] == together
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert "error" in json.loads(out.splitlines()[1])
+
+
 def test_classify_goes_on_after_bad_images(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     (folder / "below").mkdir(parents=True)

@@ -156,14 +156,17 @@ def show(table: tuple[Any, list[dict[str, Any]]], as_json: bool) -> None:
         PlainConsole(width=None if console.is_terminal else 160).print(rendered)
 
 
-def print_json(value: Any) -> None:
-    """On standard output, for programs. In ASCII where that is not UTF-8: escapes of what it lacks would be no JSON."""
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """On standard output, for programs; in one line where `indent` is None, at once.
+
+    In ASCII where that is not UTF-8: escapes of what it lacks would be no JSON.
+    """
     in_ascii = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
     try:
-        text = json.dumps(value, indent=2, ensure_ascii=in_ascii, allow_nan=False)
+        text = json.dumps(value, indent=indent, ensure_ascii=in_ascii, allow_nan=False)
     except ValueError as error:
         raise XnornetError(f"a result is no number that JSON has ({error}); run it without --json to see it") from error
-    print(text)
+    print(text, flush=indent is None)
 
 
 def overrides_of(items: list[str]) -> dict[str, str]:

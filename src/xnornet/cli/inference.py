@@ -73,6 +73,7 @@ def classify(
     isa: IsaName = None,
     stem: StemName = None,
     as_json: AsJson = False,
+    json_lines: Annotated[bool, typer.Option("--json-lines", help="A JSON object a line, as images are done.")] = False,
 ) -> int:
     """Name what is on images. The status is 1 where one of them cannot be read; the others are named all the same.
 
@@ -83,15 +84,19 @@ def classify(
 
     records = []
     failed = False
+    as_text = not (as_json or json_lines)
     for found in run(load(located(file), threads, isa=isa, stem=cast("Stem | None", stem)), images, top):
         if found.classes is None:
             failed = True
             complain(one_line(found.error))
-        elif not as_json:
+        elif as_text:
             named = ", ".join(f"{label} {probability:.1%}" for label, probability in found.classes)
             console.print(f"{one_line(found.image)}: {named}", soft_wrap=True)
-        records.append(found.record())
-    if as_json:
+        if json_lines:
+            print_json(found.record(), indent=None)
+        elif as_json:
+            records.append(found.record())
+    if as_json and not json_lines:
         print_json(records)
     return 1 if failed else 0
 
