@@ -407,12 +407,51 @@ def test_nothing_else_is_exported(installed: Path) -> None:
 def test_cmake_finds_it(installed: Path, tmp_path: Path, version: str, found: bool) -> None:
     assert xnornet.__version__.startswith("0.1.")
     (tmp_path / "CMakeLists.txt").write_text(
-        f"cmake_minimum_required(VERSION 3.20)\nproject(p LANGUAGES NONE)\nfind_package(xnornet {version} QUIET)\n"
+        f"cmake_minimum_required(VERSION 3.20)\nproject(p LANGUAGES C)\nfind_package(xnornet {version} QUIET)\n"
         'file(WRITE found "${xnornet_FOUND}")\n'
     )
     command = [tool("cmake"), "-S", ".", "-B", "build", f"-DCMAKE_PREFIX_PATH={installed}"]
     subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     assert (tmp_path / "found").read_text() == ("1" if found else "0")
+
+
+def test_cmake_links_the_static_library(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.20)\nproject(p LANGUAGES C CXX)\nfind_package(xnornet REQUIRED)\n"
+        f"add_executable(classify {ROOT}/examples/classify.c)\n"
+        "target_link_libraries(classify PRIVATE xnornet::xnornet_static m)\n"
+    )
+    configure = [tool("cmake"), "-S", ".", "-B", "build", "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}"]
+    for command in ([*configure, f"-DCMAKE_PREFIX_PATH={installed}"], [tool("cmake"), "--build", "build"]):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    names_picture(tmp_path / "build" / "classify", tmp_path / "picture.ppm")
+    assert (
+        "xnornet" not in subprocess.run(["ldd", tmp_path / "build" / "classify"], capture_output=True, text=True).stdout
+    )
+
+
+@pytest.mark.skipif(not shutil.which("cc") or not shutil.which("pkg-config"), reason="needs a C compiler, pkg-config")
+def test_a_program_without_any_library(installed: Path, tmp_path: Path) -> None:
+    """Linked statically as docs/c.md says."""
+    env = {**os.environ, "PKG_CONFIG_PATH": str(installed / "lib" / "pkgconfig")}
+    told = ["pkg-config", "--static", "--cflags", "--libs", "xnornet"]
+    flags = subprocess.run(told, env=env, capture_output=True, text=True, check=True).stdout.split()
+    program = tmp_path / "classify"
+    subprocess.run(["cc", "-static", ROOT / "examples" / "classify.c", "-o", program, *flags], check=True)
+    names_picture(program, tmp_path / "picture.ppm")
+    said = subprocess.run(["ldd", program], capture_output=True, text=True)
+    assert "not a dynamic executable" in said.stdout + said.stderr
+
+
+def names_picture(program: Path, picture: Path) -> str:
+    """What the example says of a picture, which it writes; as Python has it."""
+    model = locate("cifar10-xnor")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(picture)
+    done = subprocess.run([program, model, picture], capture_output=True, text=True, check=True)
+    best = xnornet.load(model).classify(picture, top=5)[0]
+    assert done.stdout.splitlines() == [str(picture), *(f"  {100 * p:5.1f} %  {label}" for label, p in best)]
+    return done.stdout
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
@@ -432,14 +471,11 @@ def test_the_example(installed: Path, tmp_path: Path) -> None:
     subprocess.run(["c++", *header, installed / "include" / "xnornet.h"], check=True)
 
     model, picture = locate("cifar10-xnor"), tmp_path / "picture.ppm"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(picture)
-    done = subprocess.run([program, model, picture], capture_output=True, text=True, check=True)
-    best = xnornet.load(model).classify(picture, top=5)[0]
-    assert done.stdout.splitlines() == [str(picture), *(f"  {100 * p:5.1f} %  {label}" for label, p in best)]
+    said = names_picture(program, picture)
     kind, rest = picture.read_bytes().split(b"\n", 1)
     picture.write_bytes(kind + b"\n# Created by GIMP 2.10\n#\n" + rest.replace(b"\n", b" # pixels\n", 1))
     commented = subprocess.run([program, model, picture], capture_output=True, text=True, check=True)
-    assert commented.stdout == done.stdout
+    assert commented.stdout == said
     Image.new("RGB", (31, 32)).save(picture)
     done = subprocess.run([program, model, picture], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, f"{picture}: give a binary PPM file of 32 x 32 pixels, 8 bits each\n")

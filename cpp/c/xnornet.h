@@ -16,7 +16,9 @@
 extern "C" {
 #endif
 
-#if !defined(_WIN32)
+#if defined(XNORNET_STATIC)
+#define XNORNET_API /* the static library */
+#elif !defined(_WIN32)
 #define XNORNET_API __attribute__((visibility("default")))
 #elif defined(XNORNET_BUILDS)
 #define XNORNET_API __declspec(dllexport)
