@@ -415,6 +415,10 @@ def test_cmake_finds_it(installed: Path, tmp_path: Path, version: str, found: bo
     assert (tmp_path / "found").read_text() == ("1" if found else "0")
 
 
+plain_alone = pytest.mark.skipif("XNORNET_TEST_C" in os.environ, reason="a sanitizer brings libraries of its own")
+
+
+@plain_alone
 def test_cmake_links_the_static_library(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.20)\nproject(p LANGUAGES C CXX)\nfind_package(xnornet REQUIRED)\n"
@@ -431,6 +435,7 @@ def test_cmake_links_the_static_library(installed: Path, tmp_path: Path) -> None
     )
 
 
+@plain_alone
 @pytest.mark.skipif(not shutil.which("cc") or not shutil.which("pkg-config"), reason="needs a C compiler, pkg-config")
 def test_a_program_without_any_library(installed: Path, tmp_path: Path) -> None:
     """Linked statically as docs/c.md says."""
