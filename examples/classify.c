@@ -1,4 +1,4 @@
-/* Classify pictures in C: binary PPM (colour) or PGM (grey) files of the network's size.
+/* Classify pictures in C: binary PPM (colour) or PGM (grey) files of any size.
 
      export PKG_CONFIG_PATH=~/.local/lib/pkgconfig    # where docs/c.md has installed it
      cc examples/classify.c -o classify $(pkg-config --cflags --libs xnornet) -Wl,-rpath,$HOME/.local/lib -lm
@@ -18,27 +18,29 @@ static int read_number(FILE* file) {
   return ungetc(c, file) != EOF && fscanf(file, "%9d", &number) == 1 ? number : -1;
 }
 
-/* The pixels of a file, or NULL and a line that says what is wrong. */
-static uint8_t* read_picture(const char* path, const xnornet_model* model) {
-  const int height = xnornet_height(model), width = xnornet_width(model), channels = xnornet_channels(model);
-  const size_t size = (size_t)height * width * channels;
-  uint8_t* pixels = malloc(size);
+/* The picture of a file, whose pixels are to be freed; or 0 and a line that says what is wrong. */
+static int read_picture(const char* path, xnornet_image* image) {
   FILE* file = fopen(path, "rb");
-  if (!file || !pixels)
+  const int kind = file && fgetc(file) == 'P' ? fgetc(file) : 0;
+  const int width = kind ? read_number(file) : -1, height = kind ? read_number(file) : -1;
+  uint8_t* pixels = NULL;
+  if (!file)
     fprintf(stderr, "%s: cannot be read\n", path);
-  else if (fgetc(file) != 'P' || fgetc(file) != (channels == 3 ? '6' : '5') || read_number(file) != width ||
-           read_number(file) != height || read_number(file) != 255)
-    fprintf(stderr, "%s: give a binary %s file of %d x %d pixels, 8 bits each\n", path,
-            channels == 3 ? "PPM" : "PGM", width, height);
-  else if (fgetc(file) == EOF || fread(pixels, 1, size, file) != size)
-    fprintf(stderr, "%s: is truncated\n", path);
+  else if ((kind != '5' && kind != '6') || width < 1 || height < 1 || read_number(file) != 255)
+    fprintf(stderr, "%s: give a binary PPM or PGM file, 8 bits a channel\n", path);
   else {
-    fclose(file);
-    return pixels;
+    const size_t size = (size_t)width * height * (kind == '6' ? 3 : 1);
+    pixels = malloc(size);
+    if (!pixels || fgetc(file) == EOF || fread(pixels, 1, size, file) != size) {
+      fprintf(stderr, "%s: is truncated, or too large\n", path);
+      free(pixels);
+      pixels = NULL;
+    }
   }
   if (file) fclose(file);
-  free(pixels);
-  return NULL;
+  const xnornet_image found = {pixels, height, width, 0, kind == '6' ? XNORNET_RGB : XNORNET_GREY};
+  *image = found;
+  return pixels != NULL;
 }
 
 /* The best classes with their probabilities, the softmax of the logits; -INFINITY marks those that are
@@ -69,22 +71,24 @@ int main(int count, char** words) {
     return 1;
   }
   float* logits = malloc(sizeof(float) * xnornet_classes(model));
-  int failed = !logits;
-  for (int i = 2; i < count && logits; ++i) {
-    uint8_t* pixels = read_picture(words[i], model);
-    if (!pixels) {
+  uint8_t* input = malloc((size_t)xnornet_height(model) * xnornet_width(model) * xnornet_channels(model));
+  int failed = !logits || !input;
+  for (int i = 2; i < count && logits && input; ++i) {
+    xnornet_image image;
+    if (!read_picture(words[i], &image)) {
       failed = 1;
       continue;
     }
-    if (xnornet_run_pixels(model, pixels, 1, logits)) {
+    if (xnornet_prepare(model, &image, input) || xnornet_run_pixels(model, input, 1, logits)) {
       fprintf(stderr, "%s: %s\n", words[i], xnornet_error());
       failed = 1;
     } else {
       printf("%s\n", words[i]);
       print_best(model, logits, 5);
     }
-    free(pixels);
+    free((void*)image.pixels);
   }
+  free(input);
   free(logits);
   xnornet_free(model);
   return failed;

@@ -481,9 +481,23 @@ def test_the_example(installed: Path, tmp_path: Path) -> None:
     picture.write_bytes(kind + b"\n# Created by GIMP 2.10\n#\n" + rest.replace(b"\n", b" # pixels\n", 1))
     commented = subprocess.run([program, model, picture], capture_output=True, text=True, check=True)
     assert commented.stdout == said
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 70), np.uint8)).save(tmp_path / "grey.pgm")
+    done = subprocess.run([program, model, tmp_path / "grey.pgm"], capture_output=True, text=True, check=True)
+    best = xnornet.load(model).classify(tmp_path / "grey.pgm", top=5)[0]
+    assert done.stdout.splitlines()[1:] == [f"  {100 * p:5.1f} %  {label}" for label, p in best]
     Image.new("RGB", (31, 32)).save(picture)
-    done = subprocess.run([program, model, picture], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (1, f"{picture}: give a binary PPM file of 32 x 32 pixels, 8 bits each\n")
+    cut, deep = tmp_path / "cut.ppm", tmp_path / "deep.ppm"
+    cut.write_bytes(picture.read_bytes()[:-1])
+    deep.write_bytes(b"P6 31 32 65535\n")
+    for odd, said in (
+        (cut, "is truncated, or too large"),
+        (deep, "give a binary PPM or PGM file, 8 bits a channel"),
+        (model, "give a binary PPM or PGM file, 8 bits a channel"),
+        (tmp_path / "absent", "cannot be read"),
+    ):
+        done = subprocess.run([program, model, odd, picture], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (1, f"{odd}: {said}\n")
+        assert done.stdout.startswith(str(picture)), "the others are classified all the same"
 
     (tmp_path / "program.c").write_text((ROOT / "docs" / "c.md").read_text().split("```c\n")[1].split("```")[0])
     subprocess.run(["cc", *strict, "program.c", "-o", "program", *flags], cwd=tmp_path, check=True)

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "file/packed_file.h"
+#include "image/prepare.h"
 #include "runtime/dispatch.h"
 #include "runtime/plan.h"
 
@@ -93,6 +94,30 @@ int run(xnornet_model* model, const void* input, bool is_pixels, size_t batch, f
   });
 }
 
+int prepare(const xnornet_model* model, const xnornet_image* image, uint8_t* out) {
+  if (!model || !image || !image->pixels || !out) throw std::invalid_argument("a pointer is NULL");
+  if (image->format < XNORNET_RGB || image->format > XNORNET_GREY)
+    throw std::invalid_argument("format is " + std::to_string(image->format) +
+                                "; give XNORNET_RGB or its like");
+  const auto side = [](const char* name, int pixels) {
+    if (pixels < 1 || pixels > xnornet::kMostPixels)
+      throw std::invalid_argument(std::string(name) + " is " + std::to_string(pixels) + "; give 1 to " +
+                                  std::to_string(xnornet::kMostPixels) + " pixels");
+  };
+  side("height", image->height);
+  side("width", image->width);
+  const auto format = static_cast<xnornet::PixelFormat>(image->format);
+  const int channels = xnornet::channels_of(format);
+  const size_t row = static_cast<size_t>(image->width) * channels,
+               stride = image->stride ? image->stride : row;
+  if (stride < row)
+    throw std::invalid_argument("stride is " + std::to_string(stride) + "; a row has " + std::to_string(row) +
+                                " bytes");
+  xnornet::prepare_image({image->pixels, image->height, image->width, channels, stride}, format,
+                         model->preprocess, out);
+  return 0;
+}
+
 }  // namespace
 
 xnornet_model* xnornet_load(const char* path, const xnornet_options* options) {
@@ -112,6 +137,9 @@ xnornet_model* xnornet_load_bytes(const void* bytes, size_t size, const xnornet_
 
 void xnornet_free(xnornet_model* model) { delete model; }
 
+int xnornet_prepare(const xnornet_model* model, const xnornet_image* image, uint8_t* pixels) {
+  return guarded("", -1, [&] { return prepare(model, image, pixels); });
+}
 int xnornet_run_pixels(xnornet_model* model, const uint8_t* pixels, size_t batch, float* logits) {
   return run(model, pixels, true, batch, logits);
 }

@@ -45,6 +45,21 @@ XNORNET_API xnornet_model* xnornet_load_bytes(const void* bytes, size_t size, co
 /* Nothing may run the model any more. NULL is nothing to free. */
 XNORNET_API void xnornet_free(xnornet_model* model);
 
+/* An image of any size; begin with `xnornet_image image = {0};`. */
+typedef struct {
+  const uint8_t* pixels; /* row by row, from the top */
+  int height, width;
+  size_t stride; /* bytes from a row to the next; 0: a row follows the other without a gap */
+  int format;    /* XNORNET_RGB, ... */
+} xnornet_image;
+
+enum { XNORNET_RGB, XNORNET_BGR, XNORNET_RGBA, XNORNET_BGRA, XNORNET_GREY };
+
+/* Scale an image and cut out its centre, as training did, for xnornet_run_pixels: uint8 (height, width,
+   channels) of the model, of the caller. The same pixels as in Python, where Pillow makes them; an image that
+   lies on its side is not turned. Returns 0; or -1 where it cannot be, and xnornet_error() says why. */
+XNORNET_API int xnornet_prepare(const xnornet_model* model, const xnornet_image* image, uint8_t* pixels);
+
 /* Compute the logits of a batch: float (batch, classes), of the caller.
    pixels: uint8 (batch, height, width, channels), RGB or grey. The model's file says how they are normalised.
    floats: float (batch, channels, height, width), normalised already, finite.
@@ -59,7 +74,7 @@ XNORNET_API int xnornet_height(const xnornet_model* model);
 XNORNET_API int xnornet_width(const xnornet_model* model);
 XNORNET_API int xnornet_channels(const xnornet_model* model);
 
-/* How an image of another size becomes the input. resize: scale its smaller side to so many pixels and cut
+/* How xnornet_prepare makes the input of an image. resize: scale its smaller side to so many pixels and cut
    out the centre; 0: scale it to height and width, whatever its shape. interpolation: "nearest", "bilinear"
    or "bicubic", as Pillow does them, which averages over the pixels where it makes an image smaller. */
 XNORNET_API int xnornet_resize(const xnornet_model* model);
