@@ -35,6 +35,7 @@ SMALL = {
     "resnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "birealnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "reactnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
+    "realtobinary18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "googlenet": ({"width": 8}, (3, 64, 64)),
     "nin": ({"width": 16}, (3, 32, 32)),
 }
@@ -42,8 +43,20 @@ SMALL = {
 METHODS = {
     "reactnet18": ("reactnet",),
     "birealnet18": ("bireal",),
+    "realtobinary18": ("bireal",),
     "vgg_small": (
-        *("float", "xnor", "xnor-cbap", "xnor-learned", "bnn", "bnn+last", "bwn", "bwn-learned", "binaryconnect+first"),
+        *(
+            "float",
+            "xnor",
+            "xnor-cbap",
+            "xnor-learned",
+            "irnet",
+            "bnn",
+            "bnn+last",
+            "bwn",
+            "bwn-learned",
+            "binaryconnect+first",
+        ),
         *("dorefa:1,2", "dorefa:32,1", "dorefa:2,2", "dorefa:8,32", "kbit:2,2", "kbit:1,1", "kbit:3,32", "kbit:8,8"),
     ),
     "small_convnet": ("xnor", "bwn"),

@@ -113,8 +113,14 @@ class LibraSign(_Sharpening, WeightQuantizer):
         return signs * per_filter(_shift(standard.detach()), weight)
 
     def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
-        """With one magnitude a filter, so that the mean, once taken away, turns no sign."""
-        weight.copy_(codes * per_filter(magnitudes(weight).flatten(1).mean(1), weight))
+        """A filter's positive and negative weights have the same sum, so that the mean which is taken away is 0."""
+        sizes, positive = magnitudes(weight).flatten(1).double(), codes.flatten(1) > 0
+        sizes = sizes.clamp(min=1e-3 * sizes.mean(1, keepdim=True))  # none that a rounded mean could turn
+        total = sizes.sum(1, keepdim=True)
+        for chosen in (positive, ~positive):
+            sizes = torch.where(chosen, sizes * (total / 2 / (sizes * chosen).sum(1, keepdim=True)), sizes)
+        sizes = sizes / sizes.amax(1, keepdim=True).clamp(min=1)
+        weight.copy_(codes * sizes.view_as(weight))
 
 
 def _standard(weight: Tensor) -> Tensor:
