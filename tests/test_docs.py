@@ -239,6 +239,12 @@ def test_what_the_page_on_photos_says_of_its_tables() -> None:
     again = top1_by_seed(RESULTS / "reduced" / "teachers" / "resnet18.csv")
     teachers = {seed: top1 for (_, seed), top1 in again.items()}
     gained = {line: f"{resnets[f'{line}, taught'] - resnets[line]:+.1f}" for line in short}
+    gated = {
+        other: sorted(by_seed["Real-to-Binary Net", seed] - by_seed[other, seed] for seed in "012")
+        for other in ("full precision", "Bi-Real Net")
+    }
+    plain = list(top1_by_seed(RESULTS / "reduced" / "plain-signs" / "resnet18.csv").values())
+    sizes = {row["line"]: int(row["packed_bytes"]) for row in rows_of(RESULTS / "reduced" / "resnet18.csv")}
     for phrase in (
         f"{top1['BWN'] - top1['full precision']:+.1f} points, at a thirtieth",
         f"loses {top1['full precision'] - top1['XNOR-Net']:.1f} points",
@@ -251,6 +257,11 @@ def test_what_the_page_on_photos_says_of_its_tables() -> None:
         f"{short['Bi-Real Net']:.1f} points below and {-short['ReActNet']:.1f} above",
         f"by seed {-min(level):.1f} below to {max(level):.1f} above, Bi-Real Net below with every seed",
         f"{teachers['0']:.2f}, {teachers['1']:.2f} and {teachers['2']:.2f} %",
+        f"from the second epoch on**: {resnets['Real-to-Binary Net']:.1f} %",
+        f"with every seed {gated['full precision'][0]:.1f} to {gated['full precision'][-1]:.1f} points above float",
+        f"and {gated['Bi-Real Net'][0]:.1f} to {gated['Bi-Real Net'][-1]:.1f} above Bi-Real Net",
+        f"a file {sizes['Real-to-Binary Net'] / sizes['Bi-Real Net']:.1f} times as large",
+        f"comes to {statistics.mean(plain):.1f} % ({min(plain):.2f} to {max(plain):.2f})",
         f"adds {gained['XNOR-Net']} points to XNOR-Net",
         f"to Bi-Real Net {gained['Bi-Real Net']}, to ReActNet {gained['ReActNet']}",
     ):
