@@ -16,6 +16,8 @@ aten = torch.ops.aten
 _SAME = {aten.detach.default, aten.alias.default, aten.clone.default, aten.contiguous.default}
 _SUMS = {aten.add.Tensor}
 _DIFFERENCES = {aten.sub.Tensor, aten.subtract.Tensor}
+_NEGATIONS = {aten.neg.default, aten.negative.default}
+_CHOICES = {aten.where.Scalar, aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.self}
 # `torch.where(x >= 0, 1.0, -1.0)` and its like, which map both zeros to +1, as ours does.
 _ABOVE, _BELOW = {aten.ge.Scalar, aten.greater_equal.Scalar}, {aten.lt.Scalar, aten.less.Scalar}
 
@@ -24,12 +26,13 @@ def rewrite(graph: fx.Graph) -> None:
     """Take out of a graph, in place, what adds a gradient and no value, and make one operator of choices by sign.
 
     * ``y + (s - s.detach())`` and ``s + (y - s).detach()``, the straight-through estimators, are y;
-    * ``torch.where(x >= 0, 1.0, -1.0)`` and ``torch.where(x < 0, -1.0, 1.0)`` are `xnornet.nn.functional.sign`.
+    * ``torch.where(x >= 0, 1.0, -1.0)``, ``torch.where(x < 0, -1.0, 1.0)``, with ``torch.ones_like`` for the numbers
+      too, ``2 * (x >= 0).float() - 1`` and ``1 - 2 * (x < 0).float()`` are `xnornet.nn.functional.sign`.
 
     What nothing reads any more then, as the s of an estimator, is taken out too: it need not be packed.
     """
     for node in list(graph.nodes):
-        value = _estimated(node) or _chosen(graph, node)
+        value = _estimated(node) or _sign(graph, node)
         if value is None or _type(value) != _type(node) or any(map(_writes, (*node.users, *value.users))):
             continue
         node.replace_all_uses_with(value)
@@ -52,11 +55,9 @@ def _estimated(node: fx.Node) -> fx.Node | None:
     return None
 
 
-def _chosen(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+def _sign(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     """A new sign in the place of a choice between +1 and -1."""
-    if node.target is not aten.where.Scalar or node.kwargs:
-        return None
-    condition, *numbers = node.args
+    condition, *numbers = _chosen(node) or _counted(node) or (None,)
     if not isinstance(condition, fx.Node) or condition.kwargs or condition.args[1:] != (0,):
         return None
     if (condition.target in _ABOVE and numbers == [1, -1]) or (condition.target in _BELOW and numbers == [-1, 1]):
@@ -65,6 +66,47 @@ def _chosen(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         made.meta = dict(node.meta)
         return made
     return None
+
+
+def _chosen(node: fx.Node) -> tuple[Any, Any, Any] | None:
+    """(condition, number where it is true, number where not) of `torch.where`."""
+    if node.target not in _CHOICES or node.kwargs:
+        return None
+    condition, yes, no = node.args
+    return condition, _number(yes), _number(no)
+
+
+def _counted(node: fx.Node) -> tuple[Any, Any, Any] | None:
+    """The same of ``a * condition.float() + b``."""
+    factor, offset, inner = 1.0, 0.0, _origin(node)
+    while isinstance(inner, fx.Node) and not inner.kwargs and len(inner.args) == 2:
+        a, b = inner.args
+        if inner.target in _SUMS | _DIFFERENCES | {aten.rsub.Scalar} and isinstance(b, int | float):
+            if inner.target is aten.rsub.Scalar:  # b - a
+                factor, offset = -factor, offset + factor * b
+            else:
+                offset += factor * (b if inner.target in _SUMS else -b)
+        elif inner.target is aten.mul.Tensor and isinstance(b, int | float):
+            factor *= b
+        elif inner.target is aten.to.dtype and inner is not node:
+            return _origin(a), factor + offset, offset
+        else:
+            return None
+        inner = _origin(a)
+    return None
+
+
+def _number(value: Any) -> Any:
+    """Of a number, or of a tensor of nothing else; else None."""
+    value = _origin(value)
+    if not isinstance(value, fx.Node):
+        return value if isinstance(value, int | float) else None
+    if value.target in (aten.ones_like.default, aten.ones.default):
+        return 1
+    if value.target in (aten.full_like.default, aten.full.default):
+        return value.args[1]
+    inner = _number(value.args[0]) if value.target in _NEGATIONS else None
+    return None if inner is None else -inner
 
 
 def _origin(value: Any) -> Any:
@@ -101,6 +143,8 @@ def _erase(graph: fx.Graph, node: fx.Node) -> None:
     waiting, erased = [node], set()
     while waiting:
         node = waiting.pop()
+        for user in [user for user in node.users if user.target is aten._assert_tensor_metadata.default]:
+            graph.erase_node(user)  # the export's own check, before a conversion
         if node not in erased and not node.users and node.op == "call_function" and not _writes(node):
             waiting += node.all_input_nodes
             erased.add(node)
