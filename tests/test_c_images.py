@@ -21,7 +21,7 @@ from .test_c import Library, Model, installed, library
 
 __all__ = ["installed", "library"]  # fixtures
 
-pytestmark = pytest.mark.skipif(
+as_pillow = pytest.mark.skipif(
     int(PIL.__version__.partition(".")[0]) < 13, reason="Pillow before version 13 scales tall images otherwise"
 )
 FORMATS = ("RGB", "BGR", "RGBA", "BGRA", "L")  # in the order of xnornet.h
@@ -74,6 +74,7 @@ def preprocessing(draw: st.DrawFn) -> Preprocess:
     )
 
 
+@as_pillow
 @settings(max_examples=400)
 @given(preprocessing(), st.integers(1, 130), st.integers(1, 130), st.sampled_from(FORMATS), st.data())
 def test_the_pixels_of_pillow(
@@ -88,6 +89,7 @@ def test_the_pixels_of_pillow(
     np.testing.assert_array_equal(prepared(model_for(library, preprocess), as_format(picture, kind), kind), expected)
 
 
+@as_pillow
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize(
     ("size", "shape"),

@@ -219,6 +219,7 @@ def test_classify_as_json_lines(run: Run, packed: Path, photo: Path, tmp_path: P
     assert [json.loads(line) for line in out.splitlines()] == together
     assert (status, len(err.splitlines())) == (1, 1)
     assert "error" in json.loads(out.splitlines()[1])
+    assert run("classify", packed, photo, "--json", "--json-lines")[0] == 2
 
 
 def test_classify_goes_on_after_bad_images(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:

@@ -178,6 +178,24 @@ def a_sign_too(layers: Sequence[Op]) -> list[Op]:
     ]
 
 
+@pytest.mark.parametrize("op", [ops.Multiply, ops.Add])
+def test_a_gate_in_front_of_the_pool(op: type[Op]) -> None:
+    """One pixel for all of an image's, in every band of rows."""
+    rng = np.random.default_rng(3)
+    same = Window((3, 3), padding=(1, 1, 1, 1))
+    other = ops.Conv2d(name="other", inputs=("input",), weight=integers(rng, 8, 3, 3, 3), bias=None, window=same)
+    layers = [
+        other,
+        ops.MaxPool2d(name="gate", inputs=("other",), window=Window((40, 30))),
+        conv(rng, 8, 3, same),
+        op(name="gated", inputs=("conv", "gate")),
+        ops.MaxPool2d(name="pool", inputs=("gated",), window=HALVE),
+    ]
+    model = model_of((40, 30, 3), layers)
+    assert fused(model)
+    check(model, rng, batch=3, threads=[1, 2, 3])
+
+
 def a_later_layer(layers: Sequence[Op]) -> list[Op]:
     return [
         ops.Affine(name="before", inputs=("input",)),

@@ -218,6 +218,8 @@ GATED = [
     Call(lambda x: x * x),
     Call(lambda x: x.mean((2, 3), keepdim=True) * x - x.amax((2, 3), keepdim=True)),
     Call(lambda x: x.mean((2, 3), keepdim=True) - x * x.relu()),
+    Call(lambda x: x - x.mean((2, 3), keepdim=True).expand_as(x)),
+    Call(lambda x: x.mean((2, 3), keepdim=True).expand_as(x) - x),
     Call(lambda x: (x.mean((2, 3)).sigmoid_() * x.amax((2, 3)))[:, :, None, None] + x),
     Call(lambda x: (x.flatten(2) * x.flatten(2).mean(2, keepdim=True)).mean(2)[:, :, None, None]),
     Call(lambda x: x * x.mean((2, 3)).sigmoid().unflatten(1, (4, 1, 1))),
@@ -249,6 +251,15 @@ def test_gates_pack_and_compute_the_same(middle: nn.Module) -> None:
         (Call(lambda x: torch.cat([x.mean((2, 3), keepdim=True).expand_as(x), x], 1)[:, :4]), "an expanded tensor"),
         (Call(lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, 8, 8)), "an expanded tensor"),
         (Call(lambda x: (x.mean((2, 3))[:, None, :] * 2).view(-1, 4, 1, 1)), "a change of shape"),
+        (
+            Call(lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, 8, 8).reshape(-1, 4).view(-1, 4, 8, 8)),
+            "a change",
+        ),
+        (nn.Sequential(nn.Conv2d(4, 1, 1), Call(lambda x: x.expand(-1, 4, 8, 8)), nn.PReLU(4)), "an expanded tensor"),
+        (
+            nn.Sequential(nn.Conv2d(4, 1, 1), Call(lambda x: x.expand(-1, 4, 8, 8)), nn.BatchNorm2d(4)),
+            "an expanded tensor",
+        ),
         (nn.Tanh(), "use Hardtanh"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else value,
@@ -258,6 +269,16 @@ def test_gates_of_other_shapes_are_refused(middle: nn.Module, problem: str) -> N
         lower(network(middle), torch.zeros(1, 3, 8, 8))
     with pytest.raises(UnsupportedError, match="expected logits"):
         lower(nn.Sequential(nn.AvgPool2d(8), Call(lambda x: x.expand(-1, -1, 8, 8))), torch.zeros(1, 3, 8, 8))
+
+
+def test_a_gate_that_is_written_over_under_another_name_is_refused() -> None:
+    def gated(x):
+        pooled = x.amax((2, 3), keepdim=True)
+        pooled[:, :, 0, 0].sigmoid_()
+        return pooled * x
+
+    with pytest.raises(UnsupportedError, match="in place on what is read again later under another name"):
+        lower(network(Call(gated)), torch.zeros(1, 3, 8, 8))
 
 
 def test_a_gated_network_comes_back_from_its_file() -> None:

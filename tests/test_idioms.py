@@ -86,6 +86,12 @@ def test_weights_of_one_magnitude_a_filter_in_front_of_numbers() -> None:
     assert check_packed(dense, (1, 8, 8))[-3:] == ["binary_weight_linear", "affine", "affine"]
 
 
+def written_over(x: torch.Tensor) -> torch.Tensor:
+    ones = torch.ones_like(x)
+    ones[:, 0] = 0.5
+    return torch.where(x >= 0, ones, -ones)
+
+
 @pytest.mark.parametrize(
     ("spared", "refused"),
     [
@@ -100,6 +106,8 @@ def test_weights_of_one_magnitude_a_filter_in_front_of_numbers() -> None:
         (lambda x: (x >= 0).float() * 2, "aten.ge"),
         (lambda x: (x >= 0.5).float() * 2 - 1, "aten.ge"),
         (lambda x: (x.relu() >= 0).float() - 1, "aten.ge"),
+        (lambda x: ((x >= 0).to(torch.uint8) * 2 - 1).float(), "aten.ge"),
+        (written_over, "aten.(ge|ones_like)"),
     ],
 )
 def test_what_only_looks_alike_is_left(spared: Function, refused: str) -> None:

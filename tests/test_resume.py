@@ -78,6 +78,11 @@ def test_a_resumed_run_of_bop_ends_with_the_same_weights(tiny_data, tmp_path, mo
     check_interrupted_after_five_steps(options, tmp_path, monkeypatch)
 
 
+def test_a_resumed_run_whose_gradients_sharpen_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch):
+    options = {**TINY, "method": "irnet", "checkpoint_steps": 1}
+    check_interrupted_after_five_steps(options, tmp_path, monkeypatch)
+
+
 @pytest.mark.parametrize("every", [0, 1])
 def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every, tiny_data, tmp_path, monkeypatch):
     """With a worker process, which starts anew each epoch; within an epoch no image is decoded for nothing."""

@@ -137,10 +137,37 @@ def test_scales_come_back_as_the_mean_of_clipped_weights(seed, size):
     assert latent.abs().max() <= 1
 
 
+@pytest.mark.parametrize("shape", [(64, 4, 3, 3), (16, 64)])
+def test_scales_of_balanced_weights_come_back(shape):
+    """A filter of few large weights has scale 1/2, one of like ones 1."""
+    torch.manual_seed(0)
+    quantizer = weight_quantizer("libra_sign")
+    trained = torch.randn(shape)
+    trained[::2] *= trained[::2].abs()
+    codes, scale = quantizer.codes(trained)
+    assert set(scale.tolist()) == {0.5, 1.0}
+    fresh = 0.1 * torch.rand(shape)
+    quantizer.restore_(fresh, codes, scale)
+    back, its_scale = quantizer.codes(fresh)
+    assert torch.equal(back, codes)
+    assert torch.equal(its_scale, scale)
+
+
 @settings(max_examples=60)
 @given(
     st.sampled_from(
-        ["scaled_sign", "learned_sign", "sign", "dorefa:1", "dorefa:3", "dorefa:8", "kbit:1", "kbit:2", "kbit:8"]
+        [
+            "scaled_sign",
+            "learned_sign",
+            "libra_sign",
+            "sign",
+            "dorefa:1",
+            "dorefa:3",
+            "dorefa:8",
+            "kbit:1",
+            "kbit:2",
+            "kbit:8",
+        ]
     ),
     st.integers(0, 10**6),
     st.sampled_from([0.03, 0.5, 2.0]),

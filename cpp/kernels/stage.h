@@ -35,8 +35,8 @@ enum class StageKind : uint8_t {
   kQuantize,   // floor((clamp(x, low, 1) - low) * (high / (1 - low)) + 1/2) * (1 - low) + low * high
   kPRelu,      // x > 0 ? x : x * scale
   kSigmoid,    // 1 / (1 + exp(-x)); see chain_64.h
-  kAdd,        // x + the same element of another value
-  kMultiply,   // x * the map that another value is
+  kAdd,        // x + what another value has for this channel of this pixel, or of all pixels
+  kMultiply,   // x * the same, where channels may share too: a gate, the K map
   kSign,       // leaf: writes bits of !(x >= 0)
   kStoreF32,   // leaf: writes the f32 in hand
 };

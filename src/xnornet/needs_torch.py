@@ -1,4 +1,4 @@
-"""Imported first by the packages that are of no use without PyTorch, to say so where it is missing."""
+"""Imported first by `nn`, `models`, `train` and `convert`, to say what to install where PyTorch is missing."""
 
 try:
     import torch  # noqa: F401

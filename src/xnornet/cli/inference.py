@@ -73,30 +73,31 @@ def classify(
     isa: IsaName = None,
     stem: StemName = None,
     as_json: AsJson = False,
-    json_lines: Annotated[bool, typer.Option("--json-lines", help="A JSON object a line, as images are done.")] = False,
+    json_lines: Annotated[bool, typer.Option("--json-lines", help="A JSON object a line, 32 at a time.")] = False,
 ) -> int:
     """Name what is on images. The status is 1 where one of them cannot be read; the others are named all the same.
 
     Example: `xnornet classify fashion.safetensors shoe.png photos/`
     """
+    if as_json and json_lines:
+        raise UsageError("--json is a list at the end, --json-lines a line for each image; give one of them")
     from ..classify import classify as run
     from ..engine import load
 
     records = []
     failed = False
-    as_text = not (as_json or json_lines)
     for found in run(load(located(file), threads, isa=isa, stem=cast("Stem | None", stem)), images, top):
         if found.classes is None:
             failed = True
             complain(one_line(found.error))
-        elif as_text:
+        elif not (as_json or json_lines):
             named = ", ".join(f"{label} {probability:.1%}" for label, probability in found.classes)
             console.print(f"{one_line(found.image)}: {named}", soft_wrap=True)
         if json_lines:
             print_json(found.record(), indent=None)
         elif as_json:
             records.append(found.record())
-    if as_json and not json_lines:
+    if as_json:
         print_json(records)
     return 1 if failed else 0
 

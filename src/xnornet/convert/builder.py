@@ -25,6 +25,10 @@ class Refusal(Exception):
         super().__init__(f"{what} cannot be packed; {remedy}")
 
 
+def _expanded() -> Refusal:
+    return Refusal("an expanded tensor", "only a sum or a product can take one, which expands it by itself")
+
+
 @dataclass(frozen=True)
 class Padding:
     """A pad that waits for the convolution it belongs to: (top, bottom, left, right) pixels of a value."""
@@ -81,7 +85,9 @@ class Symbol:
         return last_axis if self.order is None else last_axis[..., self.order]
 
     def channel_vector(self, numbers: npt.NDArray[Any] | np.generic) -> npt.NDArray[np.float32]:
-        """One number a channel, from (C,) or a single number."""
+        """One number a channel, from (C,) or a single number. Raises Refusal of an expanded tensor."""
+        if self.expanded is not None:
+            raise _expanded()
         vector = np.broadcast_to(np.asarray(numbers, np.float32), (self.value.shape[2],))
         return np.ascontiguousarray(self.reordered(vector))
 
@@ -143,7 +149,7 @@ class Builder:
             if symbol.padding is not None and kind not in _CONVOLUTIONS:
                 raise Refusal("padding in front of it", "only a convolution can take a pad; use its padding argument")
             if symbol.expanded is not None:
-                raise Refusal("an expanded tensor", "only a sum or a product can take one, which expands it by itself")
+                raise _expanded()
         for what, array in fields.items():
             if isinstance(array, np.ndarray) and array.dtype == np.float32 and not np.isfinite(array).all():
                 raise Refusal(f"{what} with NaN or infinity", "the training diverged: pack an earlier checkpoint")

@@ -138,7 +138,10 @@ def operators(module: nn.Module, example_input: Tensor) -> tuple[list[Op], dict[
     """
     channels, height, width = (int(n) for n in example_input.shape[1:])
     builder = Builder(values={INPUT: Value("f32", (height, width, channels))})
-    logits = builder.real(_walk(_export(module, example_input), builder))
+    try:
+        logits = builder.real(_walk(_export(module, example_input), builder))
+    except Refusal as refusal:
+        raise UnsupportedError(f"what the module returns: {refusal}") from refusal
     if logits.order is not None:
         raise UnsupportedError(
             "the module returns a flattened map, whose features a packed model counts in another order; "

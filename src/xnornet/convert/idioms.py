@@ -60,9 +60,12 @@ def _sign(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     condition, *numbers = _chosen(node) or _counted(node) or (None,)
     if not isinstance(condition, fx.Node) or condition.kwargs or condition.args[1:] != (0,):
         return None
+    compared = condition.args[0]
+    if not isinstance(compared, fx.Node) or _type(compared) != _type(node):  # of whole numbers, or repeated
+        return None
     if (condition.target in _ABOVE and numbers == [1, -1]) or (condition.target in _BELOW and numbers == [-1, 1]):
         with graph.inserting_before(node):
-            made = graph.call_function(functional.SIGN, (condition.args[0],))
+            made = graph.call_function(functional.SIGN, (compared,))
         made.meta = dict(node.meta)
         return made
     return None
@@ -77,10 +80,12 @@ def _chosen(node: fx.Node) -> tuple[Any, Any, Any] | None:
 
 
 def _counted(node: fx.Node) -> tuple[Any, Any, Any] | None:
-    """The same of ``a * condition.float() + b``."""
+    """The same of ``a * condition.float() + b``, of numbers of which no float32 is rounded on the way."""
     factor, offset, inner = 1.0, 0.0, _origin(node)
     while isinstance(inner, fx.Node) and not inner.kwargs and len(inner.args) == 2:
         a, b = inner.args
+        if isinstance(b, int | float) and not (abs(b) <= 1024 and float(b * 1024).is_integer()):
+            return None
         if inner.target in _SUMS | _DIFFERENCES | {aten.rsub.Scalar} and isinstance(b, int | float):
             if inner.target is aten.rsub.Scalar:  # b - a
                 factor, offset = -factor, offset + factor * b
@@ -88,7 +93,7 @@ def _counted(node: fx.Node) -> tuple[Any, Any, Any] | None:
                 offset += factor * (b if inner.target in _SUMS else -b)
         elif inner.target is aten.mul.Tensor and isinstance(b, int | float):
             factor *= b
-        elif inner.target is aten.to.dtype and inner is not node:
+        elif inner.target is aten.to.dtype and b == torch.float32 and inner is not node:
             return _origin(a), factor + offset, offset
         else:
             return None
@@ -97,10 +102,12 @@ def _counted(node: fx.Node) -> tuple[Any, Any, Any] | None:
 
 
 def _number(value: Any) -> Any:
-    """Of a number, or of a tensor of nothing else; else None."""
+    """Of a number, or of a tensor of nothing else that nobody else may write to; else None."""
     value = _origin(value)
     if not isinstance(value, fx.Node):
         return value if isinstance(value, int | float) else None
+    if any(user.target not in _NEGATIONS | _CHOICES | _SAME for user in value.users):
+        return None
     if value.target in (aten.ones_like.default, aten.ones.default):
         return 1
     if value.target in (aten.full_like.default, aten.full.default):

@@ -65,6 +65,7 @@ class _BinaryLayer(nn.Module):
             if fresh:
                 self.weight_quantizer.initialise_(latent)
             self.weight_quantizer.attach(latent)
+            self.weight_quantizer.to(latent.device)
         if self.input_quantizer is not None:
             self.input_quantizer.attach(latent.shape[1] * getattr(self, "groups", 1))
             self.input_quantizer.to(latent.device, latent.dtype)
@@ -317,7 +318,7 @@ def anneal_(module: nn.Module, progress: float) -> None:
         progress: the share of all steps that are over, from 0 at the first to 1.
     """
     for quantizer in module.modules():
-        if isinstance(quantizer, InputQuantizer | WeightQuantizer):
+        if isinstance(quantizer, InputQuantizer | WeightQuantizer | GradientQuantizer):
             quantizer.anneal(progress)
 
 

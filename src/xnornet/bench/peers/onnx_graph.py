@@ -116,6 +116,17 @@ class _Graph:
         self.node("Add", op, [x, y])
 
     @add.register
+    def _(self, op: ops.Multiply, x: str, scale: str) -> None:
+        channels = self.network.values[op.inputs[1]].shape[2]
+        if channels not in (1, self.network.values[op.name].shape[2]):
+            raise PeerUnavailable("maps of groups of channels are left out of the ONNX file")
+        self.node("Mul", op, [x, scale])
+
+    @add.register
+    def _(self, op: ops.Sigmoid, x: str) -> None:
+        self.node("Sigmoid", op, [x])
+
+    @add.register
     def _(self, op: ops.Concat, *values: str) -> None:
         self.node("Concat", op, list(values), axis=1)
 

@@ -177,6 +177,17 @@ class OpenVinoGraph:
         return self.o.add(self.input(op), self.input(op, 1))
 
     @add.register
+    def _(self, op: ops.Multiply, x: Any, scale: Any) -> Any:
+        channels = self.packed.values[op.inputs[1]].shape[2]
+        if channels not in (1, self.packed.values[op.name].shape[2]):
+            raise PeerUnavailable("maps of groups of channels are left out")
+        return self.o.multiply(x, scale)
+
+    @add.register
+    def _(self, op: ops.Sigmoid, x: Any) -> Any:
+        return self.o.sigmoid(x)
+
+    @add.register
     def _(self, op: ops.Concat, *values: Any) -> Any:
         return self.o.concat(list(values), 1)
 

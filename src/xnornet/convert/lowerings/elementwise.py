@@ -185,6 +185,8 @@ def _sub(build: Builder, args: dict[str, Any]) -> Symbol:
         raise Refusal(f"sub with alpha={args['alpha']}", "multiply first")
     if not isinstance(b, Symbol):
         return build.add(Affine, [a], suffix="shift", bias=-a.broadcast(b))  # x - b = x + (-b), to the bit
+    if isinstance(a, Symbol):
+        b = b.marked(expanded=None)
     negative = build.add(Affine, [b], suffix="negative", scale=b.broadcast(-1.0))
     if not isinstance(a, Symbol):
         return build.add(Affine, [negative], suffix="shift", bias=b.broadcast(a))

@@ -19,7 +19,7 @@ ALIASES = frozenset(
         *(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim),
         *(aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default),
         aten.feature_alpha_dropout.default,
-        *(aten.unsqueeze.default, aten.expand.default, aten.expand_as.default),
+        *(aten.unsqueeze.default, aten.unflatten.int, aten.expand.default, aten.expand_as.default, aten.select.int),
         *(aten.detach.default, aten.alias.default),
     }
 )
@@ -32,7 +32,8 @@ ALIASES = frozenset(
 def _reshape(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
     same = x.marked(rank=len(build.output_shape))
-    one_pixel = x.value.shape[:2] == (1, 1) and x.order is None  # (N, C, 1, 1) of (N, C)
+    # (N, C, 1, 1) of (N, C)
+    one_pixel = x.value.shape[:2] == (1, 1) and x.order is None and x.expanded is None
     alike = (x.rank > 2) == (same.rank > 2) or one_pixel
     if alike and build.output_shape == same.torch_shape(build.output_shape[0]):
         return same

@@ -128,6 +128,9 @@ class GradientQuantizer(nn.Module):
 
     of_weights: bool = True
 
+    def anneal(self, progress: float) -> None:
+        """As of `InputQuantizer`."""
+
     def quantize(self, gradient: Tensor) -> Tensor:
         """The gradient in few values."""
         raise NotImplementedError

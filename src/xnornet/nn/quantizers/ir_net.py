@@ -92,6 +92,7 @@ class LibraSign(_Sharpening, WeightQuantizer):
     """
 
     bits = 1
+    center = True  # a sign is not that of the latent weight: nothing for Bop to turn
 
     def __init__(self, t_min: float = 1e-3, t_max: float = 10.0) -> None:
         super().__init__(t_min, t_max)
@@ -113,14 +114,29 @@ class LibraSign(_Sharpening, WeightQuantizer):
         return signs * per_filter(_shift(standard.detach()), weight)
 
     def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
-        """A filter's positive and negative weights have the same sum, so that the mean which is taken away is 0."""
-        sizes, positive = magnitudes(weight).flatten(1).double(), codes.flatten(1) > 0
-        sizes = sizes.clamp(min=1e-3 * sizes.mean(1, keepdim=True))  # none that a rounded mean could turn
-        total = sizes.sum(1, keepdim=True)
-        for chosen in (positive, ~positive):
-            sizes = torch.where(chosen, sizes * (total / 2 / (sizes * chosen).sum(1, keepdim=True)), sizes)
-        sizes = sizes / sizes.amax(1, keepdim=True).clamp(min=1)
-        weight.copy_(codes * sizes.view_as(weight))
+        """Of each filter a power of fresh magnitudes, the lowest that gives its scale: the higher it is, the fewer
+        weights are large, and the smaller is the mean of |V|."""
+        scale = weight.new_ones(len(weight)) if scale is None else scale
+        if weight[0].numel() == 1:  # taken as it is
+            weight.copy_(codes * per_filter(scale, weight))
+            return
+        fresh = magnitudes(weight).double()
+        made = _balanced(fresh, codes)
+        for power in (2, 3, 4, 6, 8, 12, 16, 24, 32):
+            other = torch.ne(_shift(_standard(codes * made)), scale)
+            made = torch.where(per_filter(other, weight), _balanced(fresh**power, codes), made)
+        weight.copy_(codes * made)
+
+
+def _balanced(sizes: Tensor, codes: Tensor) -> Tensor:
+    """Magnitudes of which those of a filter's positive and of its negative weights have the same sum, so that the mean
+    which is taken away is 0."""
+    flat, positive = sizes.flatten(1), codes.flatten(1) > 0
+    flat = flat.clamp(min=1e-3 * flat.mean(1, keepdim=True))  # none that a rounded mean could turn
+    total = flat.sum(1, keepdim=True)
+    for chosen in (positive, ~positive):
+        flat = torch.where(chosen, flat * (total / 2 / (flat * chosen).sum(1, keepdim=True)), flat)
+    return (flat / flat.amax(1, keepdim=True)).view_as(sizes)
 
 
 def _standard(weight: Tensor) -> Tensor:
@@ -128,7 +144,8 @@ def _standard(weight: Tensor) -> Tensor:
     if flat.shape[1] == 1:
         return weight
     flat = flat - flat.mean(1, keepdim=True)
-    return (flat / flat.std(1, keepdim=True)).view_as(weight)
+    # Where all weights are equal there is nothing to divide by, and V is 0.
+    return (flat / flat.std(1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)).view_as(weight)
 
 
 def _shift(standard: Tensor) -> Tensor:
