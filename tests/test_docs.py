@@ -245,6 +245,10 @@ def test_what_the_page_on_photos_says_of_its_tables() -> None:
     }
     plain = list(top1_by_seed(RESULTS / "reduced" / "plain-signs" / "resnet18.csv").values())
     sizes = {row["line"]: int(row["packed_bytes"]) for row in rows_of(RESULTS / "reduced" / "resnet18.csv")}
+    (narrow,) = rows_of(folder / "narrow" / "resnet18.csv")
+    full = {row["line"]: 100 * float(row["test_top1_engine"]) for row in rows_of(folder / "resnet18.csv")}
+    binary_inputs = (full["Bi-Real Net"], full["XNOR-Net"], top1["XNOR-Net"], top1["BinaryNet"])
+    assert 100 * float(narrow["test_top1_engine"]) > max(binary_inputs)
     for phrase in (
         f"{top1['BWN'] - top1['full precision']:+.1f} points, at a thirtieth",
         f"loses {top1['full precision'] - top1['XNOR-Net']:.1f} points",
@@ -261,6 +265,11 @@ def test_what_the_page_on_photos_says_of_its_tables() -> None:
         f"with every seed {gated['full precision'][0]:.1f} to {gated['full precision'][-1]:.1f} points above float",
         f"and {gated['Bi-Real Net'][0]:.1f} to {gated['Bi-Real Net'][-1]:.1f} above Bi-Real Net",
         f"a file {sizes['Real-to-Binary Net'] / sizes['Bi-Real Net']:.1f} times as large",
+        f"inputs**: {100 * float(narrow['test_top1_engine']):.2f} % after {narrow['epochs']} epochs",
+        f"at full size came to {full['Bi-Real Net']:.2f} % and AlexNet's XNOR-Net to {top1['XNOR-Net']:.2f} % "
+        f"(its BinaryNet to {top1['BinaryNet']:.2f} %)",
+        f"takes {int(narrow['packed_bytes']):,} bytes; an image takes {float(narrow['engine_ms']):.2f} ms",
+        f"engine and {float(narrow['float_ms']):.2f} ms in float32 PyTorch",
         f"comes to {statistics.mean(plain):.1f} % ({min(plain):.2f} to {max(plain):.2f})",
         f"adds {gained['XNOR-Net']} points to XNOR-Net",
         f"to Bi-Real Net {gained['Bi-Real Net']}, to ReActNet {gained['ReActNet']}",
