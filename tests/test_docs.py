@@ -366,6 +366,7 @@ def test_what_the_page_on_cifar10_says_of_one_part_at_a_time() -> None:
         return f"{gaps[0]:{sign}.2f} to {gaps[-1]:{sign}.2f}"
 
     code, bireal = "centred filters, the released code's gradient", "Bi-Real Net's gradients"
+    irnet = "IR-Net's weights and gradients"
     no_scale = [f"{whose}'s layers: no scale" for whose in ("BinaryNet", "BinaryConnect")]
     binary = sorted(top1["XNOR-Net", seed] - top1["gradients of one bit", seed] for seed in "01")
     for phrase in (
@@ -378,6 +379,7 @@ def test_what_the_page_on_cifar10_says_of_one_part_at_a_time() -> None:
         f"A learned scale ({apart('learned scale', sign='+')})",
         f"gradient ({apart(code, sign='+')})",
         f"Bi-Real Net's gradients ({apart(bireal, sign='+')})",
+        f"IR-Net's weights and gradients ({apart(irnet, sign='+')})",
         f"lose {binary[0]:.0f} to {binary[1]:.0f} points",
     ):
         assert phrase in page, phrase
