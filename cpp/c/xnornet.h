@@ -57,7 +57,8 @@ enum { XNORNET_RGB, XNORNET_BGR, XNORNET_RGBA, XNORNET_BGRA, XNORNET_GREY };
 
 /* Scale an image and cut out its centre, as training did, for xnornet_run_pixels: uint8 (height, width,
    channels) of the model, of the caller. The same pixels as in Python, where Pillow 13 makes them (older
-   ones scale tall images otherwise); an image that lies on its side is not turned. Returns 0; or -1 where it cannot be, and xnornet_error() says why. */
+   ones scale tall images otherwise); an image that lies on its side is not turned. Returns 0; or -1 where it
+   cannot be, and xnornet_error() says why. */
 XNORNET_API int xnornet_prepare(const xnornet_model* model, const xnornet_image* image, uint8_t* pixels);
 
 /* Compute the logits of a batch: float (batch, classes), of the caller.
