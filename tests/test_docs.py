@@ -245,6 +245,7 @@ def test_what_the_page_on_photos_says_of_its_tables() -> None:
     }
     plain = list(top1_by_seed(RESULTS / "reduced" / "plain-signs" / "resnet18.csv").values())
     sizes = {row["line"]: int(row["packed_bytes"]) for row in rows_of(RESULTS / "reduced" / "resnet18.csv")}
+    ungated = rows_of(RESULTS / "reduced" / "no-gates" / "resnet18.csv")
     (narrow,) = rows_of(folder / "narrow" / "resnet18.csv")
     full = {row["line"]: 100 * float(row["test_top1_engine"]) for row in rows_of(folder / "resnet18.csv")}
     binary_inputs = (full["Bi-Real Net"], full["XNOR-Net"], top1["XNOR-Net"], top1["BinaryNet"])
@@ -270,6 +271,8 @@ def test_what_the_page_on_photos_says_of_its_tables() -> None:
         f"(its BinaryNet to {top1['BinaryNet']:.2f} %)",
         f"takes {int(narrow['packed_bytes']):,} bytes; an image takes {float(narrow['engine_ms']):.2f} ms",
         f"engine and {float(narrow['float_ms']):.2f} ms in float32 PyTorch",
+        f"it comes to {100 * float(ungated[0]['test_top1_engine']):.2f} % and "
+        f"{100 * float(ungated[1]['test_top1_engine']):.2f} %, in {int(ungated[0]['packed_bytes']):,} bytes",
         f"comes to {statistics.mean(plain):.1f} % ({min(plain):.2f} to {max(plain):.2f})",
         f"adds {gained['XNOR-Net']} points to XNOR-Net",
         f"to Bi-Real Net {gained['Bi-Real Net']}, to ReActNet {gained['ReActNet']}",
