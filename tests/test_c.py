@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import fcntl
 import os
 import re
 import shutil
@@ -113,13 +114,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return Path(given).resolve()
     cmake, ninja = tool("cmake"), tool("ninja")
     build, prefix = ROOT / "build" / "tests-c", tmp_path_factory.mktemp("prefix")
-    for command in (
-        [cmake, "-S", ROOT, "-B", build, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DCMAKE_INSTALL_LIBDIR=lib"],
-        [cmake, "--build", build],
-        [cmake, "--install", build, "--prefix", prefix],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # each file of tests builds, in processes of their own
+        for command in (
+            [cmake, "-S", ROOT, "-B", build, "-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}", "-DCMAKE_INSTALL_LIBDIR=lib"],
+            [cmake, "--build", build],
+            [cmake, "--install", build, "--prefix", prefix],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
     return prefix
 
 
