@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
 from ..nn import Method, RPReLU
@@ -10,24 +13,40 @@ from .initial import small_latent_
 from .registry import register
 from .resnet import Stem, residual_stem
 
-__all__ = ["BiRealNet18", "ReActNet18", "averaging_shortcut"]
+__all__ = ["BiRealNet18", "ReActNet18", "ShortcutNet18", "averaging_shortcut"]
 
 
-class _ShortcutNet18(nn.Module):
-    """A float stem, sixteen blocks of one 3 x 3 convolution, a global average, a float dense layer."""
+class ShortcutNet18(nn.Module):
+    """A float stem, sixteen blocks of one 3 x 3 convolution, a global average, a float dense layer.
+
+    Args:
+        method, num_classes, in_channels, width, stem: as of `BiRealNet18`.
+        block: makes one, of its input and output channels and its stride.
+        activation: of the stem.
+
+    Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
+
+    Raises:
+        ValueError: an unknown stem, a width below 1.
+    """
 
     def __init__(
-        self, method: Method, num_classes: int, in_channels: int, width: int, stem: Stem, rprelu: bool
+        self,
+        method: Method,
+        num_classes: int,
+        in_channels: int,
+        width: int,
+        stem: Stem,
+        block: Callable[[int, int, int], nn.Module],
+        activation: nn.Module,
     ) -> None:
         super().__init__()
-        self.stem = residual_stem(
-            method, stem, in_channels, width, nn.Identity() if method.quantized_inputs else nn.ReLU()
-        )
+        self.stem = residual_stem(method, stem, in_channels, width, activation)
         blocks: list[nn.Module] = []
         channels = width
         for stage in range(4):
             for index in range(4):
-                blocks.append(_Block(method, channels, width << stage, 2 if stage and not index else 1, rprelu))
+                blocks.append(block(channels, width << stage, 2 if stage and not index else 1))
                 channels = width << stage
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -41,7 +60,7 @@ class _ShortcutNet18(nn.Module):
 
 
 @register("birealnet18")
-class BiRealNet18(_ShortcutNet18):
+class BiRealNet18(ShortcutNet18):
     """x + norm(conv(sign(x))), sixteen times: real values flow from the stem to the dense layer past every sign.
 
     Source: `pytorch_implementation/BiReal18_34/birealnet.py` of Bi-Real-net. Where the shape changes the shortcut is an
@@ -72,11 +91,12 @@ class BiRealNet18(_ShortcutNet18):
         width: int = 64,
         stem: Stem = "imagenet",
     ) -> None:
-        super().__init__(method, num_classes, in_channels, width, stem, rprelu=False)
+        block = partial(_Block, method, rprelu=False)
+        super().__init__(method, num_classes, in_channels, width, stem, block, _activation(method))
 
 
 @register("reactnet18")
-class ReActNet18(_ShortcutNet18):
+class ReActNet18(ShortcutNet18):
     """rprelu(x + norm(conv(rsign(x)))), sixteen times: Bi-Real Net with a PReLU, and learned shifts around it and sign.
 
     Source: `resnet/2_step2/birealnet.py` of ReActNet. RPReLU is a PReLU between two shifts, RSign the sign of x plus a
@@ -105,7 +125,12 @@ class ReActNet18(_ShortcutNet18):
         width: int = 64,
         stem: Stem = "imagenet",
     ) -> None:
-        super().__init__(method, num_classes, in_channels, width, stem, rprelu=True)
+        block = partial(_Block, method, rprelu=True)
+        super().__init__(method, num_classes, in_channels, width, stem, block, _activation(method))
+
+
+def _activation(method: Method) -> nn.Module:
+    return nn.Identity() if method.quantized_inputs else nn.ReLU()
 
 
 class _Block(nn.Module):
@@ -116,9 +141,7 @@ class _Block(nn.Module):
         self.conv = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
         self.shortcut = averaging_shortcut(in_channels, out_channels, stride)
-        self.activation: nn.Module = nn.Identity() if method.quantized_inputs else nn.ReLU()
-        if rprelu:
-            self.activation = RPReLU(out_channels)
+        self.activation = RPReLU(out_channels) if rprelu else _activation(method)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.activation(self.norm(self.conv(x)) + self.shortcut(x))

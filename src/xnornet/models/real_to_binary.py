@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from ..nn import Method
-from .bireal import averaging_shortcut
-from .blocks import classifier
-from .initial import small_latent_
+from .bireal import ShortcutNet18, averaging_shortcut
 from .registry import register
-from .resnet import Stem, residual_stem
+from .resnet import Stem
 
 __all__ = ["RealToBinary18"]
 
 
 @register("realtobinary18")
-class RealToBinary18(nn.Module):
+class RealToBinary18(ShortcutNet18):
     """x + prelu(gate(y) * conv(sign(y))) with y = norm(x), sixteen times: gates in place of scales.
 
     Source: section 4 of "Training binary neural networks with real-to-binary convolutions", in the form that its Larq
@@ -51,23 +51,8 @@ class RealToBinary18(nn.Module):
         stem: Stem = "imagenet",
         gate: bool = True,
     ) -> None:
-        super().__init__()
-        self.stem = residual_stem(method, stem, in_channels, width, nn.ReLU())
-        blocks: list[nn.Module] = []
-        channels = width
-        for stage in range(4):
-            for index in range(4):
-                blocks.append(_Block(method, channels, width << stage, 2 if stage and not index else 1, gate))
-                channels = width << stage
-        self.blocks = nn.Sequential(*blocks)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = classifier(method, channels, num_classes)
-        if method.quantized_inputs:
-            small_latent_(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.pool(self.blocks(self.stem(x))).flatten(1))
-        return logits
+        block = partial(_Block, method, gate=gate)
+        super().__init__(method, num_classes, in_channels, width, stem, block, nn.ReLU())
 
 
 class _Block(nn.Module):
