@@ -25,6 +25,7 @@ __all__ = [
     "InputQuantizer",
     "WeightQuantizer",
     "check_bits",
+    "check_positive",
     "glorot_lr_scale",
     "gradient_quantizer",
     "input_quantizer",
@@ -208,6 +209,13 @@ def check_bits(bits: Any, least: int = 1) -> int:
     if isinstance(bits, bool) or not isinstance(bits, int) or not least <= bits <= 8:
         raise ValueError(f"{least} to 8 bits can be quantized to, got {bits}")
     return bits
+
+
+def check_positive(name: str, number: Any) -> float:
+    """Raise ValueError unless a gradient estimator's `number` is above 0."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+        raise ValueError(f"the estimator's {name} is a number above 0, got {number!r}")
+    return number
 
 
 def per_filter(numbers: Tensor, like: Tensor) -> Tensor:

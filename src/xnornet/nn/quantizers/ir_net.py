@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..functional import depending, exporting, sign
-from .base import INPUT_QUANTIZERS, WEIGHT_QUANTIZERS, InputQuantizer, WeightQuantizer, magnitudes, per_filter
+from .base import (
+    INPUT_QUANTIZERS,
+    WEIGHT_QUANTIZERS,
+    InputQuantizer,
+    WeightQuantizer,
+    check_positive,
+    magnitudes,
+    per_filter,
+)
 
 __all__ = ["EdeSign", "LibraSign"]
 
@@ -36,12 +44,9 @@ class _Sharpening(nn.Module):
 
     def __init__(self, t_min: float, t_max: float) -> None:
         super().__init__()
-        for name, value in (("t_min", t_min), ("t_max", t_max)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ValueError(f"the estimator's {name} is a number above 0, got {value!r}")
-        self.t_min, self.t_max = float(t_min), float(t_max)
+        self.t_min, self.t_max = check_positive("t_min", t_min), check_positive("t_max", t_max)
         # A tensor, as torch.compile would compile anew for every other number; not in checkpoints, as it is set anew.
-        self.register_buffer("t", torch.tensor(self.t_min), persistent=False)
+        self.register_buffer("t", torch.tensor(float(self.t_min)), persistent=False)
 
     def anneal(self, progress: float) -> None:
         self.t.fill_(self.t_min * (self.t_max / self.t_min) ** progress)
@@ -65,9 +70,7 @@ class EdeSign(_Sharpening, InputQuantizer):
 
     def __init__(self, t_min: float = 1e-3, t_max: float = 10.0, clip: float = 1.0) -> None:
         super().__init__(t_min, t_max)
-        if isinstance(clip, bool) or not isinstance(clip, int | float) or not clip > 0:
-            raise ValueError(f"the estimator's clip is a number above 0, got {clip!r}")
-        self.clip = clip
+        self.clip = check_positive("clip", clip)
 
     def reset_parameters(self) -> None:
         self.anneal(0.0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..functional import depending, exporting, sign
 from ..packing import Layout, masked, signs
-from .base import INPUT_QUANTIZERS, InputQuantizer
+from .base import INPUT_QUANTIZERS, InputQuantizer, check_positive
 
 __all__ = ["ApproxSign", "RSign", "SteSign"]
 
@@ -40,9 +40,7 @@ class SteSign(InputQuantizer):
 
     def __init__(self, clip: float = 1.0) -> None:
         super().__init__()
-        if isinstance(clip, bool) or not isinstance(clip, int | float) or not clip > 0:
-            raise ValueError(f"the estimator's clip is a number above 0, got {clip!r}")
-        self.clip = clip
+        self.clip = check_positive("clip", clip)
 
     def codes(self, x: Tensor) -> Tensor:
         if exporting() or not (torch.is_grad_enabled() and x.requires_grad):
