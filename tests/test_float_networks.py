@@ -94,6 +94,30 @@ def test_other_engines_get_the_same_network(case: Case, peer: type, tmp_path: Pa
     assert difference(output, case.expected("float"), implementation.precision) is None
 
 
+class Gated(nn.Module):
+    """A gate for each channel, one for each pixel, and a product of two maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 1))
+        self.places = nn.Conv2d(8, 1, 3, padding=1)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x * torch.sigmoid(self.gate(x))
+        return self.head(x * torch.sigmoid(self.places(x)) + x * x)
+
+
+@pytest.mark.parametrize("peer", [onnxruntime.Float, openvino.Float], ids=lambda p: p.__qualname__)
+def test_other_engines_get_gates(peer: type, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    packed = lower(Gated().eval(), torch.zeros(1, 3, 16, 16))
+    x = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    test_other_engines_get_the_same_network(Case("gated", {"float": packed, "xnor": packed}, x), peer, tmp_path)
+
+
 def test_cases_travel(case: Case) -> None:
     again = pickle.loads(pickle.dumps(case))
     assert isinstance(again.models["float"], PackedModel)
