@@ -76,6 +76,7 @@ class BiRealNet18(ShortcutNet18):
         in_channels: 3 (RGB) or 1 (grey).
         width: channels of the first stage; the others have two, four and eight times as many.
         stem: "imagenet" or "cifar", as of `ResNet18`.
+        prelu: a PReLU behind each norm of the sixteen, x + prelu(norm(conv(sign(x)))), as `RealToBinary18` has one.
 
     Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
 
@@ -90,8 +91,9 @@ class BiRealNet18(ShortcutNet18):
         in_channels: int = 3,
         width: int = 64,
         stem: Stem = "imagenet",
+        prelu: bool = False,
     ) -> None:
-        block = partial(_Block, method, rprelu=False)
+        block = partial(_Block, method, rprelu=False, prelu=prelu)
         super().__init__(method, num_classes, in_channels, width, stem, block, _activation(method))
 
 
@@ -134,17 +136,21 @@ def _activation(method: Method) -> nn.Module:
 
 
 class _Block(nn.Module):
-    """a(shortcut(x) + norm(conv(x))); the convolution quantizes its input, a is RPReLU, ReLU or nothing."""
+    """a(shortcut(x) + p(norm(conv(x)))); the convolution quantizes its input, a is RPReLU, ReLU or nothing, p PReLU or
+    nothing."""
 
-    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int, rprelu: bool) -> None:
+    def __init__(
+        self, method: Method, in_channels: int, out_channels: int, stride: int, rprelu: bool, prelu: bool = False
+    ) -> None:
         super().__init__()
         self.conv = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
+        self.prelu = nn.PReLU(out_channels) if prelu else nn.Identity()
         self.shortcut = averaging_shortcut(in_channels, out_channels, stride)
         self.activation = RPReLU(out_channels) if rprelu else _activation(method)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.activation(self.norm(self.conv(x)) + self.shortcut(x))
+        out: Tensor = self.activation(self.prelu(self.norm(self.conv(x))) + self.shortcut(x))
         return out
 
 

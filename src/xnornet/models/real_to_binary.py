@@ -35,6 +35,7 @@ class RealToBinary18(ShortcutNet18):
         stem: "imagenet" or "cifar", as of `ResNet18`.
         gate: False for the paper's strong baseline, section 4.1, whose scale is learned in place of the gate: that of
             the method ("xnor-learned"; the reproduction's has factors for rows and columns too).
+        prelu: False for blocks without the PReLU.
 
     Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
 
@@ -50,21 +51,24 @@ class RealToBinary18(ShortcutNet18):
         width: int = 64,
         stem: Stem = "imagenet",
         gate: bool = True,
+        prelu: bool = True,
     ) -> None:
-        block = partial(_Block, method, gate=gate)
+        block = partial(_Block, method, gate=gate, prelu=prelu)
         super().__init__(method, num_classes, in_channels, width, stem, block, nn.ReLU())
 
 
 class _Block(nn.Module):
     """shortcut(x) + prelu(gate(y) * conv(y)), y = norm(x); the convolution quantizes its input, else y is clipped."""
 
-    def __init__(self, method: Method, in_channels: int, out_channels: int, stride: int, gate: bool) -> None:
+    def __init__(
+        self, method: Method, in_channels: int, out_channels: int, stride: int, gate: bool, prelu: bool
+    ) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels)
         self.gate = _Gate(in_channels, out_channels) if gate else None
         self.clip: nn.Module = nn.Identity() if method.quantized_inputs else nn.Hardtanh()
         self.conv = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-        self.activation = nn.PReLU(out_channels)
+        self.activation = nn.PReLU(out_channels) if prelu else nn.Identity()
         self.shortcut = averaging_shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
