@@ -15,7 +15,7 @@ from xnornet import Model
 from xnornet.convert import lower
 from xnornet.convert.compare import is_tie
 from xnornet.graph import PackedModel
-from xnornet.models import MODELS, create, default_classes, image_size, options, size_of
+from xnornet.models import MODELS, QuickNet, create, default_classes, image_size, options, size_of
 from xnornet.nn import BinaryConv2d, BinaryLinear, Method, method
 from xnornet.summary import summarise
 
@@ -26,6 +26,9 @@ SMALL: dict[str, dict[str, int]] = {
     "birealnet18": {"width": 4},
     "googlenet": {"width": 4},
     "nin": {"width": 12},
+    "quicknet": {"width": 16},
+    "quicknet_large": {"width": 8},
+    "quicknet_small": {"width": 8},
     "reactnet18": {"width": 4},
     "realtobinary18": {"width": 8},
     "resnet18": {"width": 8},
@@ -40,6 +43,9 @@ PIXELS = {
     "realtobinary18": 35,
     "googlenet": 34,
     "nin": 11,
+    "quicknet": 37,
+    "quicknet_large": 33,
+    "quicknet_small": 34,
     "reactnet18": 35,
     "resnet18": 37,
     "resnet20": 13,
@@ -85,18 +91,19 @@ def train_two_steps(network: nn.Module, images: torch.Tensor) -> None:
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             module.momentum = 1.0  # in eval mode too the values then spread as in the last step
     labels = torch.arange(len(images))
-    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in trained.items()}
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
     for _ in range(2):
         loss = F.cross_entropy(network(images), labels)
         optimiser.zero_grad()
         loss.backward()
-        for name, parameter in network.named_parameters():
+        for name, parameter in trained.items():
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
         optimiser.step()
     assert loss.isfinite()
-    moved = sum(not torch.equal(p, before[name]) for name, p in network.named_parameters())
+    moved = sum(not torch.equal(p, before[name]) for name, p in trained.items())
     assert moved >= 0.8 * len(before)  # what lies behind a dead ReLU, or a bias in front of a norm, stays
 
 
@@ -159,6 +166,9 @@ PUBLISHED = {
     "birealnet18": (11_679_912, 10_985_472, 1_814_073_344),
     "googlenet": (23_419_048, 22_384_640, 4_259_340_288),
     "nin": (966_986, 949_248, 222_486_528),
+    "quicknet": (13_223_424 + 1000, 12_533_760, 1_879_339_776),
+    "quicknet_large": (23_324_160 + 1000, 22_634_496, 3_729_027_840),
+    "quicknet_small": (12_646_016 + 1000, 11_980_800, 1_171_996_160),
     "reactnet18": (11_679_912, 10_985_472, 1_814_073_344),
     "resnet18": (11_679_912, 10_985_472, 1_814_073_344),
     "resnet20": (270_906, 267_264, 40_813_184),
@@ -192,6 +202,15 @@ def test_resnet18_has_the_parameters_of_the_paper() -> None:
     """With its norms: 11,689,512 (spec of the paper, section 6.3)."""
     assert size_of("resnet18", "float").parameters == size_of("birealnet18", "float").parameters == 11_689_512
     assert size_of("resnet34", "float").parameters == 21_797_672  # torchvision's
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("quicknet", 13_234_088), ("quicknet_small", 12_655_688), ("quicknet_large", 23_342_248)]
+)
+def test_quicknets_have_the_parameters_that_larq_counts(name: str, published: int) -> None:
+    """Larq counts the mean and variance of the one norm without slopes, but of no other norm."""
+    few = options(name)["width"] // 4
+    assert size_of(name, "float").parameters + 2 * few == published
 
 
 def test_memory_of_the_papers_figure_4() -> None:
@@ -254,9 +273,12 @@ def test_first_and_last_layers_are_float_by_default(name: str) -> None:
 
 
 def layers_of(network: nn.Module) -> list[nn.Module]:
-    """Without those of gates, which are float whatever the method."""
-    gates = {m for name, m in network.named_modules() if ".gate." in name}
-    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m not in gates]
+    """Without those that are float whatever the method: of gates, of QuickNet's stem and between its sections."""
+    float_ones = {m for name, m in network.named_modules() if ".gate." in name}
+    if isinstance(network, QuickNet):
+        between = {m for m in network.sections if isinstance(m, nn.Sequential)}
+        float_ones |= {*network.stem[1:]} | {m for transition in between for m in transition}
+    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m not in float_ones]
 
 
 def quantized(layer: nn.Module) -> bool:
@@ -283,9 +305,19 @@ def test_shortcuts_may_be_quantized(name: str, key: str) -> None:
     packs_to_the_same_result(network, (images.permute(0, 2, 3, 1).contiguous() * 255).numpy().astype(np.uint8))
 
 
-def test_real_to_binary_net_without_gates_is_the_strong_baseline() -> None:
-    network = create("realtobinary18", "xnor-learned", width=8, gate=False)
+@pytest.mark.parametrize(
+    ("name", "key", "more", "prelus"),
+    [
+        ("realtobinary18", "xnor-learned", {"gate": False}, 16),
+        ("realtobinary18", "bireal", {"gate": False, "prelu": False}, 0),
+        ("birealnet18", "bireal", {"prelu": True}, 16),
+        ("birealnet18", "float", {"prelu": True}, 16),
+    ],
+)
+def test_blocks_without_gates_with_prelu_and_without(name: str, key: str, more: dict[str, bool], prelus: int) -> None:
+    network = create(name, key, width=8, **more)
     assert sum(isinstance(layer, nn.Linear) for layer in network.modules()) == 1
+    assert sum(isinstance(layer, nn.PReLU) for layer in network.modules()) == prelus
     images = torch.rand(6, 3, 35, 35)
     train_two_steps(network, images)
     packs_to_the_same_result(network, (images.permute(0, 2, 3, 1).contiguous() * 255).numpy().astype(np.uint8))

@@ -196,6 +196,7 @@ PACKED = {  # what an inner layer of each method becomes
     "bireal": "binary_conv2d",
     "reactnet": "binary_conv2d",
     "irnet": "binary_conv2d",
+    "quicknet": "binary_conv2d",
     "dorefa:1,2": "binary_weight_conv2d",
     "dorefa:1,1": "binary_weight_conv2d",
     "dorefa:3,4": "quantized_conv2d",

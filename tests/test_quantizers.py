@@ -166,7 +166,8 @@ def test_names_make_quantizers():
         "ste_sign": 1, "approx_sign": 1, "rsign": 1, "ede_sign": 1, "kbit": 3, "dorefa": 3
     }  # fmt: skip
     assert bits(weight_quantizer, WEIGHT_QUANTIZERS) == {
-        "scaled_sign": 1, "learned_sign": 1, "libra_sign": 1, "sign": 1, "stochastic_sign": 32, "kbit": 3, "dorefa": 3
+        "scaled_sign": 1, "learned_sign": 1, "libra_sign": 1, "sign": 1, "clipped_sign": 1, "stochastic_sign": 32,
+        "kbit": 3, "dorefa": 3,
     }  # fmt: skip
     assert isinstance(input_quantizer("ste_sign"), SteSign)
     assert input_quantizer("ste_sign:1.25").clip == 1.25
@@ -191,6 +192,7 @@ def test_names_make_quantizers():
         (lambda: weight_quantizer("stochastic_sign:mean"), "eval is 'real' or 'sign', got 'mean'"),
         (lambda: input_quantizer("ste_sign:abc"), "clip is a number above 0, got 'abc'"),
         (lambda: input_quantizer("ste_sign:-1"), "clip is a number above 0, got -1"),
+        (lambda: weight_quantizer("clipped_sign:0"), "clip is a number above 0, got 0"),
         (lambda: weight_quantizer("scaled_sign:center=yes"), "center is true or false, got 'yes'"),
         (lambda: input_quantizer(torch.nn.ReLU()), "ReLU.* is no InputQuantizer; give one, or a name: .*ste_sign"),
         (lambda: input_quantizer(1), "input quantizer 1 is no InputQuantizer"),

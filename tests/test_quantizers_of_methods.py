@@ -11,6 +11,7 @@ from xnornet.nn import BinaryConv2d, BinaryLinear, RPReLU
 from xnornet.nn.quantizers import (
     ApproxSign,
     BinaryGradient,
+    ClippedSign,
     DoReFaGradient,
     DoReFaWeight,
     KBitWeight,
@@ -119,6 +120,24 @@ def test_sign_weights_pass_the_gradient():
     codes, scale = SignWeight().codes(torch.from_numpy(weight))
     np.testing.assert_array_equal(codes.numpy(), numpy_sign(weight))
     assert scale is None
+
+
+def test_clipped_signs_are_larqs():
+    """Signs whose gradient passes on; latent weights of any layer, at the rate of any layer, kept within the clip."""
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(3, 4, 3)
+    torch.manual_seed(0)
+    layer = BinaryConv2d(3, 4, 3, weight_quantizer="clipped_sign:1.25")
+    assert torch.equal(layer.weight, plain.weight)
+    assert layer.lr_scale == 1
+    weight, upstream = weights(5, 7), weights(5, 7, seed=1)
+    np.testing.assert_array_equal(gradient(ClippedSign(1.25), weight, upstream), upstream)
+    with torch.no_grad():
+        layer.weight.copy_(torch.linspace(-2, 2, layer.weight.numel()).view_as(layer.weight))
+    layer.clip_weights_()
+    assert torch.equal(
+        layer.weight, torch.linspace(-2, 2, layer.weight.numel()).view_as(layer.weight).clamp(-1.25, 1.25)
+    )
 
 
 def test_stochastic_signs():

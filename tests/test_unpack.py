@@ -36,6 +36,7 @@ SMALL = {
     "birealnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "reactnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "realtobinary18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
+    "quicknet": ({"width": 8}, (3, 32, 32)),
     "googlenet": ({"width": 8}, (3, 64, 64)),
     "nin": ({"width": 16}, (3, 32, 32)),
 }
@@ -44,6 +45,7 @@ METHODS = {
     "reactnet18": ("reactnet",),
     "birealnet18": ("bireal",),
     "realtobinary18": ("bireal",),
+    "quicknet": ("quicknet", "xnor"),
     "vgg_small": (
         *(
             "float",
@@ -71,11 +73,12 @@ def lived_in(network: nn.Module, seed: int) -> nn.Module:
             p.add_(0.2 * p.abs().mean() * torch.randn_like(p))
         for part in network.modules():
             if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-                nn.init.normal_(part.weight)
-                nn.init.normal_(part.bias, std=0.3)
                 nn.init.normal_(part.running_mean, std=0.3)
                 nn.init.uniform_(part.running_var, 0.5, 2)
-                part.weight[0] = 0
+                if part.affine:
+                    nn.init.normal_(part.weight)
+                    nn.init.normal_(part.bias, std=0.3)
+                    part.weight[0] = 0
             if isinstance(part, BinaryConv2d | BinaryLinear):
                 part.clip_weights_()
     return network.eval()
@@ -228,6 +231,34 @@ def test_norms_that_nothing_comes_by_stay_as_they_are():
     spent = iter(())
     with pytest.raises(DataError, match=r"no image came for the batch norms .* generator not yet used$"):
         settle(net, spent)
+
+
+def test_norms_without_weights_take_the_mean_and_variance_that_say_the_same():
+    def network(seed, affine):
+        torch.manual_seed(seed)
+        norm = nn.BatchNorm2d(4, affine=affine)
+        return nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).eval()
+
+    def packed(trained):
+        return lower(trained, torch.zeros(1, 3, 4, 4))
+
+    x = torch.randn(5, 3, 4, 4)
+    trained = network(1, affine=False)
+    nn.init.normal_(trained[1].running_mean)
+    nn.init.uniform_(trained[1].running_var, 0.5, 2)
+    again = network(2, affine=False)
+    unpack(packed(trained), again)
+    assert torch.allclose(again[1].running_mean, trained[1].running_mean, rtol=1e-5)
+    assert torch.allclose(again[1].running_var, trained[1].running_var, rtol=1e-5)
+    settle(again, [1 + x])  # what they hold are statistics already
+    assert torch.allclose(again(x), trained(x), atol=1e-5)
+    for slopes in ([1.0, -2.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1e4, 1.0]):
+        other = network(1, affine=True)
+        other[1].weight.data.copy_(torch.tensor(slopes))
+        with pytest.raises(UnsupportedError, match="affine=False.*: needs weights to scale by what the packed model"):
+            unpack(packed(other), network(2, affine=False))
+    with pytest.raises(UnsupportedError, match="track_running_stats=False.*: needs running statistics"):
+        unpack(packed(trained), nn.Sequential(*network(2, False)[:1], nn.BatchNorm2d(4, track_running_stats=False)))
 
 
 @pytest.mark.parametrize(

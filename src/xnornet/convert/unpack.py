@@ -79,7 +79,8 @@ def unpack(model: PackedModel, network: nn.Module) -> None:
 def settle(network: nn.Module, images: Iterable[Tensor]) -> None:
     """Give batch norms the mean and variance of what they see, and change nothing of what the network computes.
 
-    Afterwards training, which goes by the statistics of each batch, begins where the network is.
+    Afterwards training, which goes by the statistics of each batch, begins where the network is. Norms without weights
+    have theirs already.
 
     Args:
         network: in eval mode; norms that it does not come by, as in a head for training, stay as they are.
@@ -88,7 +89,7 @@ def settle(network: nn.Module, images: Iterable[Tensor]) -> None:
     Raises:
         DataError: there is no image.
     """
-    norms: list[Any] = [module for module in network.modules() if isinstance(module, _NORMS)]
+    norms: list[Any] = [module for module in network.modules() if isinstance(module, _NORMS) and module.affine]
     sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
 
     def count(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -209,9 +210,17 @@ def _fill_bias(layer: nn.Module, bias: Array | None) -> None:
 
 
 def _fill_norm(norm: Any, scale: Array, shift: Array) -> None:
-    """``y = x * scale + shift`` in eval mode: mean 0, variance 1."""
-    if not norm.affine or norm.running_var is None:
-        raise UnsupportedError(f"{norm}: needs weights and running statistics")
+    """``y = x * scale + shift`` in eval mode: mean 0, variance 1; or, without weights, the mean and variance of it."""
+    if norm.running_var is None:
+        raise UnsupportedError(f"{norm}: needs running statistics")
+    if not norm.affine:
+        with np.errstate(divide="ignore"):
+            variance = 1 / np.square(scale, dtype=np.float64) - norm.eps
+        if not ((scale > 0) & (variance >= 0) & np.isfinite(variance)).all():
+            raise UnsupportedError(f"{norm}: needs weights to scale by what the packed model does")
+        norm.running_mean.copy_(torch.from_numpy(np.array(-shift / scale, np.float32)))
+        norm.running_var.copy_(torch.from_numpy(variance.astype(np.float32)))
+        return
     norm.running_mean.zero_()
     norm.running_var.fill_(1 - norm.eps)
     norm.weight.copy_(torch.from_numpy(np.array(scale, np.float32)))

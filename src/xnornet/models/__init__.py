@@ -6,6 +6,7 @@ from .bireal import BiRealNet18, ReActNet18
 from .catalogue import catalogue
 from .googlenet import GoogLeNet
 from .nin import NetworkInNetwork
+from .quicknet import QuickNet, QuickNetLarge, QuickNetSmall
 from .real_to_binary import RealToBinary18
 from .registry import MODELS, create, default_classes, image_size, options, register
 from .resnet import ResNet18, ResNet20, ResNet34
@@ -20,6 +21,9 @@ __all__ = [
     "BiRealNet18",
     "GoogLeNet",
     "NetworkInNetwork",
+    "QuickNet",
+    "QuickNetLarge",
+    "QuickNetSmall",
     "ReActNet18",
     "RealToBinary18",
     "ResNet18",

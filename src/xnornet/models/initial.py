@@ -8,7 +8,7 @@ from torch import nn
 
 from ..nn import BinaryConv2d, BinaryLinear
 
-__all__ = ["normal_", "small_latent_"]
+__all__ = ["glorot_normal_", "normal_", "small_latent_"]
 
 
 def normal_(
@@ -26,6 +26,20 @@ def normal_(
                 nn.init.kaiming_normal_(layer.weight, mode=fan, nonlinearity="relu")
             else:
                 nn.init.normal_(layer.weight, 0.0, deviation)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:
+                layer.weight_quantizer.initialise_(layer.weight)
+
+
+def glorot_normal_(network: nn.Module) -> None:
+    """Draw the weights of every convolution and dense layer that trains from N(0, 2 / (fan-in + fan-out)); zero biases.
+
+    Glorot and Bengio 2010. A weight quantizer that has an initialisation of its own has the last word.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.requires_grad:
+            nn.init.xavier_normal_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
             if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:

@@ -76,6 +76,12 @@ class Method:
         return quantizer is not None and quantizer.bits == 1
 
     @property
+    def binary_inputs(self) -> bool:
+        """Whether inputs are signs."""
+        quantizer = input_quantizer(self.input_quantizer)
+        return quantizer is not None and quantizer.bits == 1 and quantizer.signed
+
+    @property
     def norm_first(self) -> bool:
         """Whether a block is norm, convolution (which quantizes its input), pool, or else convolution, norm,
         activation, pool, as with real inputs."""
@@ -114,12 +120,11 @@ class Method:
 
     def quantizers(self) -> dict[str, Any]:
         """The arguments that make a layer one of this method's."""
-        inputs = input_quantizer(self.input_quantizer)
         # In the order conv-first a layer sees what is quantized already. The STE leaves signs and their gradient alone;
         # other gradients may vanish at +1 and -1.
-        again = self.order == "conv-first" and inputs is not None and inputs.bits == 1 and inputs.signed
+        again = self.order == "conv-first" and self.binary_inputs
         return {
-            "input_quantizer": "ste_sign" if again else inputs,
+            "input_quantizer": "ste_sign" if again else input_quantizer(self.input_quantizer),
             "weight_quantizer": self.weight_quantizer,
             "input_scale": self.input_scale,
             "gradient_quantizer": self.gradient_quantizer,
@@ -152,6 +157,7 @@ METHODS = {
         Method("bnn-cbap", "sign", "ste_sign", order="conv-first"),
         Method("bireal", "scaled_sign:gradient=magnitude", "approx_sign"),
         Method("reactnet", "scaled_sign:gradient=ste", "rsign"),
+        Method("quicknet", "clipped_sign:clip=1.25", "ste_sign:clip=1.25"),
         Method("irnet", "libra_sign", "ede_sign"),
         Method("xnor-real-weights", None, "ste_sign"),
         Method("bireal-real-weights", None, "approx_sign"),

@@ -17,7 +17,7 @@ from .ir_net import EdeSign, LibraSign
 from .kbit import KBit, KBitWeight
 from .scaled_sign import GRADIENTS, LearnedSign, ScaledSign
 from .sign import ApproxSign, RSign, SteSign
-from .weight_sign import SignWeight, StochasticSign
+from .weight_sign import ClippedSign, SignWeight, StochasticSign
 
 __all__ = [
     "GRADIENTS",
@@ -26,6 +26,7 @@ __all__ = [
     "WEIGHT_QUANTIZERS",
     "ApproxSign",
     "BinaryGradient",
+    "ClippedSign",
     "DoReFa",
     "DoReFaGradient",
     "DoReFaWeight",

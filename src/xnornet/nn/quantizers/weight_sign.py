@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..functional import sign
-from .base import WEIGHT_QUANTIZERS, WeightQuantizer, glorot_lr_scale
+from .base import WEIGHT_QUANTIZERS, WeightQuantizer, check_positive, glorot_lr_scale
 
-__all__ = ["SignWeight", "StochasticSign"]
+__all__ = ["ClippedSign", "SignWeight", "StochasticSign"]
 
 
 class SignWeight(WeightQuantizer):
@@ -66,5 +66,33 @@ class StochasticSign(SignWeight):
         return f"eval={self.eval_weight!r}"
 
 
+class ClippedSign(SignWeight):
+    r"""``W ~ sign(W)`` as Larq's "ste_sign" with its "weight_clip": latent weights within [-clip, clip].
+
+    The gradient passes unchanged. First weights and learning rate are those of any layer, not BinaryConnect's.
+
+    Args:
+        clip: above 0.
+    """
+
+    def __init__(self, clip: float = 1.0) -> None:
+        super().__init__()
+        self.clip = check_positive("clip", clip)
+
+    def initialise_(self, weight: Tensor) -> None:
+        """Nothing: those that the layer, or its network, has drawn."""
+
+    def lr_scale(self, weight: Tensor) -> float:
+        del weight
+        return 1.0
+
+    def constrain_(self, weight: Tensor) -> None:
+        weight.clamp_(-self.clip, self.clip)
+
+    def extra_repr(self) -> str:
+        return f"clip={self.clip}"
+
+
 WEIGHT_QUANTIZERS["sign"] = SignWeight
 WEIGHT_QUANTIZERS["stochastic_sign"] = StochasticSign
+WEIGHT_QUANTIZERS["clipped_sign"] = ClippedSign
