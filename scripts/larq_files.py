@@ -74,22 +74,27 @@ class KerasGraph:
     @add.register
     def _(self, op: ops.Conv2d, x: Any) -> Any:
         w = op.window
+        x = self.padded(x, w)
+        if op.groups == x.shape[-1] == len(op.weight):
+            layer = tf.keras.layers.DepthwiseConv2D(w.kernel_size, w.stride, dilation_rate=w.dilation)
+            return self.set(layer, x, op.weight.transpose(3, 1, 2, 0), op.bias)  # Keras: (kh, kw, in, 1)
         layer = tf.keras.layers.Conv2D(
             len(op.weight), w.kernel_size, w.stride, dilation_rate=w.dilation, groups=op.groups
         )
-        return self.set(layer, self.padded(x, w), op.weight, op.bias)
+        return self.set(layer, x, op.weight, op.bias)
 
     @add.register
     def _(self, op: ops.BinaryConv2d, x: Any) -> Any:
         w = op.window
-        if op.groups != 1 or op.padding_value:
-            raise UnsupportedError(f"'{op.name}': groups, and padding by other values than zeros, are left out")
+        if op.groups != 1 or op.padding_value < 0:
+            raise UnsupportedError(f"'{op.name}': groups, and padding by -1, are left out")
         x, padding = self.same(op.name, x, w)
         layer = larq.layers.QuantConv2D(
             len(op.weight.signs()),
             w.kernel_size,
             w.stride,
             padding=padding,
+            pad_values=float(op.padding_value),
             dilation_rate=w.dilation,
             input_quantizer="ste_sign",
             kernel_quantizer="ste_sign",
@@ -108,11 +113,11 @@ class KerasGraph:
         return self.set(tf.keras.layers.Conv2D(len(op.weight), 1), x, op.weight[:, None, None], op.bias)
 
     def set(self, layer: Any, x: Any, weight: Any, bias: Any) -> Any:
-        """The layer on x with weights (out, kh, kw, in)."""
+        """The layer on x with weights (out, kh, kw, in); Keras's depthwise ones are (in, kh, kw, out) with one out."""
         y = layer(x)
         turned = weight[:, ::-1, ::-1] if self.mirrored else weight
         kernel = np.ascontiguousarray(turned.transpose(1, 2, 3, 0), np.float32)
-        given = [] if not layer.use_bias else [np.zeros(len(weight), np.float32) if bias is None else bias]
+        given = [] if not layer.use_bias else [np.zeros(y.shape[-1], np.float32) if bias is None else bias]
         layer.set_weights([kernel, *given])
         return y
 
@@ -129,6 +134,8 @@ class KerasGraph:
     @add.register
     def _(self, op: ops.Affine, x: Any) -> Any:
         channels = x.shape[-1]
+        if op.scale is None and op.bias is None:  # of integers, which are floats here
+            return x
         scale = np.ones(channels) if op.scale is None else op.scale
         return norm(x, scale, np.zeros(channels) if op.bias is None else op.bias)
 
@@ -153,13 +160,24 @@ class KerasGraph:
 
     @add.register
     def _(self, op: ops.AvgPool2d, x: Any) -> Any:
-        if op.window.kernel_size != x.shape[1:3] or any(op.window.padding):
-            raise UnsupportedError("average pools other than that of a whole map are left out")
-        return tf.keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+        w = op.window
+        if any(w.padding) or w.dilation != (1, 1):
+            raise UnsupportedError("average pools with padding or dilation are left out")
+        if w.kernel_size == x.shape[1:3]:
+            return tf.keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+        return tf.keras.layers.AveragePooling2D(w.kernel_size, w.stride)(x)
 
     @add.register
     def _(self, op: ops.Add, x: Any, y: Any) -> Any:
         return tf.keras.layers.Add()([x, y])
+
+    @add.register
+    def _(self, op: ops.Multiply, x: Any, y: Any) -> Any:
+        return tf.keras.layers.Multiply()([x, y])
+
+    @add.register
+    def _(self, op: ops.Sigmoid, x: Any) -> Any:
+        return tf.keras.layers.Activation("sigmoid")(x)
 
     @add.register
     def _(self, op: ops.Concat, *values: Any) -> Any:

@@ -197,6 +197,7 @@ COMPARISONS = {
                 Line("ReActNet", "imagenet-resnet18-reactnet"),
                 Line("ReActNet, taught", "imagenet-resnet18-reactnet", teacher="full precision"),
                 Line("Real-to-Binary Net", "imagenet-realtobinary18-bireal"),
+                Line("QuickNet", "imagenet-quicknet-quicknet"),
             ),
             _IMAGENET,
             pairs=(
@@ -211,6 +212,8 @@ COMPARISONS = {
                 ("ReActNet, taught", "ReActNet"),
                 ("Real-to-Binary Net", "full precision"),
                 ("Real-to-Binary Net", "Bi-Real Net"),
+                ("QuickNet", "full precision"),
+                ("QuickNet", "Bi-Real Net"),
             ),
         ),
         Comparison(
