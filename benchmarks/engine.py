@@ -1,12 +1,13 @@
-"""The engine beside its peers: layers and networks, into results/layers.csv, depthwise.csv and networks.csv.
+"""The engine beside its peers: layers and networks, into results/layers.csv, depthwise.csv, networks.csv, and
+networks-later.csv.
 
     python benchmarks/engine.py [PIECE...]
 
-The pieces are `layers`, `depthwise`, `avx2`, `networks`, `batch`, `more` (all of these by default), minutes each on an
-idle machine, half an hour in all; and `larq`, into results/larq.csv, in the environment of `scripts/larq_files.py`.
-What is in the files from this commit and this machine is not measured again, so an interrupted run goes on. Piece
-`avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back and are left out
-there.
+The pieces are `layers`, `depthwise`, `avx2`, `networks`, `batch`, `more`, `later` (all of these by default), minutes
+each on an idle machine, half an hour in all; and `larq`, into results/larq.csv, in the environment of
+`scripts/larq_files.py`. What is in the files from this commit and this machine is not measured again, so an interrupted
+run goes on. Piece `avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back
+and are left out there.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ FAST_PEERS = (
     *("onnxruntime-int8", "openvino-int8", "openvino-binary"),
 )
 NETWORKS = "networks.csv"
+# Networks made to be binary.
+LATER = ("birealnet18", "realtobinary18", "quicknet")
 NARROW_PEERS = ("torch", "openvino", "openvino-binary")
 
 
@@ -103,10 +106,15 @@ def piece_more(results: Path) -> None:
         network(results / NETWORKS, name, peers=(*peers, "openvino-binary"))
 
 
+def piece_later(results: Path) -> None:
+    for name in LATER:
+        network(results / "networks-later.csv", name, peers=("xnornet-bwn", "xnornet-float", *FAST_PEERS))
+
+
 def piece_larq(results: Path) -> None:
     peers = ("openvino-binary", "larq")
     layers(results / "larq.csv", LAYERS, peers)
-    for name in ("alexnet", "resnet18"):
+    for name in ("alexnet", "resnet18", *LATER):
         network(results / "larq.csv", name, peers=peers)
 
 
@@ -117,6 +125,7 @@ PIECES: dict[str, Callable[[Path], None]] = {
     "networks": piece_networks,
     "batch": piece_batch,
     "more": piece_more,
+    "later": piece_later,
     "larq": piece_larq,
 }
 

@@ -91,6 +91,11 @@ def short(text: str) -> str:
     return text if text.isdigit() and len(text) < 5 else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """As "A, B and C"."""
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
+
+
 def times_of(threads: str, batch: str) -> str:
     return f"batch {batch}, {threads} thread{'s' * (threads != '1')}"
 

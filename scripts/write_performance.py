@@ -28,6 +28,7 @@ from measurements import (
     heading,
     held_back,
     line,
+    listed,
     model,
     ms,
     number,
@@ -65,7 +66,16 @@ NAMES = {
     "openvino-binary": "OpenVINO, binary",
     "larq": "Larq Compute Engine, binary",
 }
-NETWORKS = {"alexnet": "AlexNet", "resnet18": "ResNet-18", "googlenet": "GoogLeNet variant", "vgg19": "VGG-19"}
+NETWORKS = {
+    "alexnet": "AlexNet",
+    "resnet18": "ResNet-18",
+    "googlenet": "GoogLeNet variant",
+    "vgg19": "VGG-19",
+    "birealnet18": "Bi-Real Net-18",
+    "realtobinary18": "Real-to-Binary Net-18",
+    "quicknet": "QuickNet",
+}
+TABLES = (("alexnet", "resnet18"), ("googlenet", "vgg19"), ("birealnet18", "realtobinary18", "quicknet"))
 FLOAT = ("torch", "torch-compiled", "onnxruntime", "openvino", "ncnn")
 INT8 = ("torch-int8", "onnxruntime-int8", "openvino-int8")
 # Where not timed: of layers or networks only, or told once.
@@ -134,11 +144,16 @@ def networks() -> str:
         "The same on a Xeon with AMX, which its int8 peers use, and our first layer in fixed point. Its cores are "
         "shared with other machines, so that times vary, and are not to be compared with those of other tables."
     )
+    later = (
+        "What came after the paper keeps real values in shortcuts around every binary convolution. QuickNet is what "
+        "the authors of Larq Compute Engine made to be fast. Float peers run the same layout with real weights."
+    )
     return "\n\n".join(
         [
             networks_of("networks.csv", "## Networks", said),
             networks_of("networks-zen4.csv", "## Networks on an older CPU", zen4),
             networks_of("networks-xeon.csv", "## Networks on a Xeon with AMX", xeon),
+            networks_of("networks-later.csv", "## Networks made to be binary", later),
         ]
     )
 
@@ -148,9 +163,9 @@ def networks_of(name: str, title: str, said: str) -> str:
     parts = [title, said] if rows else []
     for isa, threads, batch in unique((row["isa"], row["threads"], row["batch"]) for row in rows):
         chosen = [r for r in rows if (r["isa"], r["threads"], r["batch"]) == (isa, threads, batch)]
-        for names in (("alexnet", "resnet18"), ("googlenet", "vgg19")):
+        for names in TABLES:
             if cases := [name for name in names if any(row["case"] == name for row in chosen)]:
-                title = f"### {' and '.join(NETWORKS[c] for c in cases)}: {times_of(threads, batch)}, {isa} kernels"
+                title = f"### {listed([NETWORKS[c] for c in cases])}: {times_of(threads, batch)}, {isa} kernels"
                 parts += [title, held_back(isa), beside(chosen, cases), where(r for r in chosen if r["case"] in cases)]
     parts.append(scaling(rows))
     return "\n\n".join(part for part in parts if part)

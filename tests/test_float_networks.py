@@ -110,7 +110,7 @@ class Gated(nn.Module):
         return self.head(x * torch.sigmoid(self.places(x)) + x * x)
 
 
-@pytest.mark.parametrize("peer", [onnxruntime.Float, openvino.Float], ids=lambda p: p.__qualname__)
+@pytest.mark.parametrize("peer", [onnxruntime.Float, openvino.Float, ncnn.Float], ids=lambda p: p.__module__)
 def test_other_engines_get_gates(peer: type, tmp_path: Path) -> None:
     torch.manual_seed(0)
     packed = lower(Gated().eval(), torch.zeros(1, 3, 16, 16))

@@ -171,6 +171,14 @@ class _Graph:
         self.layer("BinaryOp", op, (x, y), p0=0)
 
     @add.register
+    def _(self, op: ops.Multiply, x: str, y: str) -> None:
+        self.layer("BinaryOp", op, (x, y), p0=2)  # one pixel, or a vector, is spread over the other's by itself
+
+    @add.register
+    def _(self, op: ops.Sigmoid, x: str) -> None:
+        self.layer("Sigmoid", op, (x,))
+
+    @add.register
     def _(self, op: ops.Concat, *values: str) -> None:
         self.layer("Concat", op, values, p0=0)
 
