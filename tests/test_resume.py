@@ -83,6 +83,19 @@ def test_a_resumed_run_whose_gradients_sharpen_ends_with_the_same_weights(tiny_d
     check_interrupted_after_five_steps(options, tmp_path, monkeypatch)
 
 
+def test_a_resumed_run_with_weights_that_stay_fixed_ends_with_the_same_weights(tiny_data, tmp_path, monkeypatch):
+    """QuickNet's blur: a parameter without a gradient."""
+    options = {
+        **TINY,
+        "model": "quicknet",
+        "image_size": 36,
+        "method": "quicknet",
+        "latent_lr": 10.0,
+        "checkpoint_steps": 1,
+    }
+    check_interrupted_after_five_steps(options, tmp_path, monkeypatch)
+
+
 @pytest.mark.parametrize("every", [0, 1])
 def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every, tiny_data, tmp_path, monkeypatch):
     """With a worker process, which starts anew each epoch; within an epoch no image is decoded for nothing."""
