@@ -35,7 +35,6 @@ class QuickNet(nn.Module):
         num_classes: outputs.
         in_channels: 3 (RGB) or 1 (grey).
         width: channels of the first section, a multiple of 4; the others have two, four and eight times as many.
-        prelu: a PReLU in place of each block's ReLU.
 
     Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
 
@@ -46,9 +45,7 @@ class QuickNet(nn.Module):
     blocks_of_sections: ClassVar[Sequence[int]] = (4, 4, 4, 4)
     widths_of_sections: ClassVar[Sequence[int]] = (1, 2, 4, 8)
 
-    def __init__(
-        self, method: Method, num_classes: int = 1000, in_channels: int = 3, width: int = 64, prelu: bool = False
-    ) -> None:
+    def __init__(self, method: Method, num_classes: int = 1000, in_channels: int = 3, width: int = 64) -> None:
         super().__init__()
         if width < 1 or width % 4:
             raise ValueError(f"width={width}: the channels of the first section, a multiple of 4")
@@ -59,7 +56,7 @@ class QuickNet(nn.Module):
             if channels != factor * width:
                 made.append(_transition(channels, factor * width))
                 channels = factor * width
-            made += [_Block(method, channels, prelu) for _ in range(blocks)]
+            made += [_Block(method, channels) for _ in range(blocks)]
         self.sections = nn.Sequential(*made)
         self.pool = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         self.classifier = classifier(method, channels, num_classes)
@@ -77,10 +74,8 @@ class QuickNetSmall(QuickNet):
 
     widths_of_sections = (1, 2, 8, 16)
 
-    def __init__(
-        self, method: Method, num_classes: int = 1000, in_channels: int = 3, width: int = 32, prelu: bool = False
-    ) -> None:
-        super().__init__(method, num_classes, in_channels, width, prelu)
+    def __init__(self, method: Method, num_classes: int = 1000, in_channels: int = 3, width: int = 32) -> None:
+        super().__init__(method, num_classes, in_channels, width)
 
 
 @register("quicknet_large")
@@ -129,15 +124,15 @@ class _Blur(FloatConv2d):
 
 
 class _Block(nn.Module):
-    """x + norm(a(conv(x))), a = ReLU or PReLU; the convolution quantizes its input, and pads signs with +1."""
+    """x + norm(relu(conv(x))); the convolution quantizes its input, and pads signs with +1."""
 
-    def __init__(self, method: Method, channels: int, prelu: bool) -> None:
+    def __init__(self, method: Method, channels: int) -> None:
         super().__init__()
         signs: dict[str, Any] = {"padding_value": 1} if method.binary_inputs else {}
         self.conv = method.conv2d(channels, channels, 3, padding=1, bias=False, **signs)
-        self.activation = nn.PReLU(channels) if prelu else nn.ReLU()
+        self.relu = nn.ReLU()
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(self.activation(self.conv(x))) + x
+        out: Tensor = self.norm(self.relu(self.conv(x))) + x
         return out
