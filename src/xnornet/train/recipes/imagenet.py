@@ -94,7 +94,7 @@ _LATER = (
 )
 # QuickNet's authors train for 600 epochs in batches of 2048 along a cosine: Adam at 1e-2 for latent weights, SGD at 0.1
 # for the others. Of theirs, the budget and the schedule above keep how far apart the two are: reduced, a factor of 10
-# gained 5 points (docs/imagenette.md).
+# gained 6 points (docs/imagenette.md).
 _QUICKNET = _recipes("quicknet", ("quicknet",), latent_lr=10.0, **_LINEAR)
 _FIFTY_EIGHT: dict[str, Any] = {
     "variant": "-paper",
