@@ -367,6 +367,7 @@ def test_methods_that_draw_their_own_latent_weights_do() -> None:
         ("alexnet", {"dropout": "much"}, "dropout=much: needs a number"),
         ("alexnet", {"image_size": 62}, "63 pixels or more, got image_size=62"),
         ("nin", {"num_classes": 0}, "num_classes=0: needs a whole number, 1 or more"),
+        ("quicknet", {"width": 6}, "width=6: the channels of the first section, a multiple of 4"),
         ("resnet18", {"stem": "mnist"}, "unknown stem 'mnist'; there are imagenet, cifar"),
         ("resnet18", {"stem": 3}, "stem=3: needs text"),
         ("vgg19", {"norm": False}, "method 'xnor' needs batch norms"),
@@ -377,6 +378,15 @@ def test_methods_that_draw_their_own_latent_weights_do() -> None:
 def test_bad_options_are_refused(name: str, given: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         create(name, "xnor", **given)
+
+
+def test_quicknets_blur_stays_what_it_is() -> None:
+    network = create("quicknet", "quicknet", width=8)
+    blurs = [m for part in network.get_submodule("sections") for m in part.modules() if getattr(m, "groups", 1) > 1]
+    assert [blur.weight.shape for blur in blurs] == [(8, 1, 3, 3), (16, 1, 3, 3), (32, 1, 3, 3)]
+    expected = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
+    train_two_steps(network, torch.rand(6, 3, 37, 37))
+    assert all(torch.equal(blur.weight, expected.expand_as(blur.weight)) for blur in blurs)
 
 
 def test_vgg19_without_norms_is_the_original() -> None:
