@@ -312,6 +312,9 @@ def test_shortcuts_may_be_quantized(name: str, key: str) -> None:
         ("realtobinary18", "bireal", {"gate": False, "prelu": False}, 0),
         ("birealnet18", "bireal", {"prelu": True}, 16),
         ("birealnet18", "float", {"prelu": True}, 16),
+        ("resnet18", "xnor", {"prelu": True}, 16),
+        ("resnet18", "bwn", {"prelu": True}, 0),
+        ("resnet20", "xnor", {"prelu": True}, 18),
     ],
 )
 def test_blocks_without_gates_with_prelu_and_without(name: str, key: str, more: dict[str, bool], prelus: int) -> None:

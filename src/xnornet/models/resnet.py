@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -39,6 +40,8 @@ class ResNet(nn.Module):
         widths: channels of each stage; the stem has those of the first.
         blocks: of each stage, as many as widths.
         quantized_shortcuts: the method's convolutions in the shortcuts too.
+        prelu: a PReLU behind every convolution of blocks in norm-first order: the paper says that a real activation
+            there helps (section 3.3). Other blocks have theirs, and take no notice.
     """
 
     def __init__(
@@ -49,10 +52,11 @@ class ResNet(nn.Module):
         widths: Sequence[int],
         blocks: Sequence[int],
         quantized_shortcuts: bool = False,
+        prelu: bool = False,
     ) -> None:
         super().__init__()
         self.stem = stem
-        kind = _NormFirstBlock if method.norm_first else _ConvFirstBlock
+        kind: Callable[..., nn.Module] = partial(_NormFirstBlock, prelu=prelu) if method.norm_first else _ConvFirstBlock
         made: list[nn.Module] = []
         channels = widths[0]
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
@@ -88,6 +92,7 @@ class ResNet18(ResNet):
         stem: "imagenet", a 7 x 7 convolution of stride 2 and a pool, for images of 224 pixels; or "cifar", a 3 x 3
             convolution alone, for those of 32.
         quantized_shortcuts: the method's convolutions in the three shortcuts that change the shape too.
+        prelu: as of `ResNet`.
 
     Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
 
@@ -105,6 +110,7 @@ class ResNet18(ResNet):
         width: int = 64,
         stem: Stem = "imagenet",
         quantized_shortcuts: bool = False,
+        prelu: bool = False,
     ) -> None:
         super().__init__(
             method,
@@ -113,6 +119,7 @@ class ResNet18(ResNet):
             [width * 2**i for i in range(4)],
             self.blocks_of_stages,
             quantized_shortcuts,
+            prelu,
         )
 
 
@@ -140,6 +147,7 @@ class ResNet20(ResNet):
         in_channels: 3 (RGB) or 1 (grey).
         width: channels of the first stage; those of the others follow.
         quantized_shortcuts: the method's convolutions in the two shortcuts that change the shape too.
+        prelu: as of `ResNet`.
 
     Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
 
@@ -154,9 +162,11 @@ class ResNet20(ResNet):
         in_channels: int = 3,
         width: int = 16,
         quantized_shortcuts: bool = False,
+        prelu: bool = False,
     ) -> None:
         first = residual_stem(method, "cifar", in_channels, width, _activation(method))
-        super().__init__(method, num_classes, first, [width * 2**i for i in range(3)], (3, 3, 3), quantized_shortcuts)
+        widths = [width * 2**i for i in range(3)]
+        super().__init__(method, num_classes, first, widths, (3, 3, 3), quantized_shortcuts, prelu)
 
 
 def residual_stem(method: Method, kind: Stem, in_channels: int, width: int, activation: nn.Module) -> nn.Sequential:
@@ -210,18 +220,27 @@ class _ConvFirstBlock(nn.Module):
 
 
 class _NormFirstBlock(nn.Module):
-    """shortcut(x) + conv(norm(conv(norm(x)))); the convolutions quantize their inputs."""
+    """shortcut(x) + a(conv(norm(a(conv(norm(x)))))), a: PReLU or nothing; the convolutions quantize their inputs."""
 
     def __init__(
-        self, method: Method, in_channels: int, out_channels: int, stride: int, quantized_shortcut: bool
+        self,
+        method: Method,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        quantized_shortcut: bool,
+        prelu: bool,
     ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.conv1 = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.activation1 = nn.PReLU(out_channels) if prelu else nn.Identity()
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.conv2 = method.conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.activation2 = nn.PReLU(out_channels) if prelu else nn.Identity()
         self.shortcut = _shortcut(method, in_channels, out_channels, stride, quantized_shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(self.norm2(self.conv1(self.norm1(x)))) + self.shortcut(x)
-        return y
+        y = self.activation1(self.conv1(self.norm1(x)))
+        out: Tensor = self.activation2(self.conv2(self.norm2(y))) + self.shortcut(x)
+        return out
