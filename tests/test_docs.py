@@ -312,10 +312,11 @@ def test_what_the_page_on_photos_says_of_a_prelu() -> None:
         f"it gives Bi-Real Net {gain(prelu, bireal)} points",
         f"gives {gain(norm, bireal)} on its own; both together {gain(both, bireal)},",
         f"is worth less ({behind_the_sum:+.1f}, with shifts)",
-        f"(one seed: {top:.2f} %, where float ResNet-18 has {of_line('full precision')[real['seed']]:.2f} %)",
+        f"comes to {top:.2f} % (one seed, `method=float`), where float ResNet-18 has "
+        f"{of_line('full precision')[real['seed']]:.2f} %",
         f"the binary one is {top - prelu[real['seed']]:.1f} points short",
         f"is worth {gain(own, of_line(xnor))} points (two seeds, {' and '.join(f'{v:.2f}' for v in own.values())} %",
-        f"is {statistics.mean(quick):.1f} points above Bi-Real Net with every seed "
+        f"is {statistics.mean(quick):.1f} points above Bi-Real Net, with every seed "
         f"({min(quick):+.1f} to {max(quick):+.1f})",
     ):
         assert phrase in page, phrase
