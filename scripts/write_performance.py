@@ -191,7 +191,8 @@ def remarks(rows: Sequence[Row]) -> str:
     stars = "\n\n\\* beside busy processes" if any(map(disturbed, rows)) else ""
     reasons: dict[str, list[str]] = {}
     for row in rows:
-        if not row["median_ms"] and row["implementation"] not in UNTOLD:
+        told = row["implementation"] not in UNTOLD or "WRONG" in row["note"]
+        if not row["median_ms"] and told:
             reasons.setdefault(f"{NAMES[row['implementation']]}: {row['note']}", []).append(row["case"])
     return stars + "".join(f"\n\nNot timed: {reason}." for reason in reasons)
 

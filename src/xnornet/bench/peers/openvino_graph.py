@@ -109,23 +109,30 @@ class OpenVinoGraph:
     @add.register
     def _(self, op: ops.BinaryConv2d, x: Any) -> Any:
         w = op.window
-        if op.groups != 1 or op.padding_value or max(w.padding) > 2 or op.weight.shape[3] % 8:
+        if op.groups != 1 or op.padding_value < 0 or max(w.padding) > 2 or op.weight.shape[3] % 8:
             raise PeerUnavailable(
                 f"its binary convolution cannot compute '{op.name}': silently wrong for channels not in multiples "
                 "of 8, refused for groups and for padding above 2"
             )
-        return self.binary(x, op.weight.signs().transpose(0, 3, 1, 2), w)
+        return self.binary(x, op.weight.signs().transpose(0, 3, 1, 2), w, op.padding_value)
 
     @add.register
     def _(self, op: ops.BinaryLinear, x: Any) -> Any:
         return self.binary(x, op.weight.signs()[:, :, None, None], ops.Window((1, 1)))
 
-    def binary(self, x: Any, signs: npt.NDArray[np.int8], w: ops.Window) -> Any:
+    def binary(self, x: Any, signs: npt.NDArray[np.int8], w: ops.Window, padding_value: int = 0) -> Any:
         packed = np.packbits((signs > 0).ravel(), bitorder="little")
         self.buffers.append(packed)
         weight = self.ov.op.Constant(self.ov.Tensor(packed, self.ov.Shape(signs.shape), self.ov.Type.u1))
         return self.o.binary_convolution(
-            x, weight, list(w.stride), *_pads(w), list(w.dilation), "xnor-popcount", 0.0, "explicit"
+            x,
+            weight,
+            list(w.stride),
+            *_pads(w),
+            list(w.dilation),
+            "xnor-popcount",
+            float(padding_value),
+            "explicit",
         )
 
     @add.register
