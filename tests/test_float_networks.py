@@ -91,7 +91,7 @@ def test_other_engines_get_the_same_network(case: Case, peer: type, tmp_path: Pa
             raise
         pytest.skip(str(reason))
     output = np.array(implementation.load(path, case.x, threads=1).run()).reshape(2, -1)
-    assert difference(output, case.expected("float"), implementation.precision) is None
+    assert difference(output, case.expected("float"), implementation.precision or "float") is None
 
 
 class Gated(nn.Module):
@@ -116,6 +116,18 @@ def test_other_engines_get_gates(peer: type, tmp_path: Path) -> None:
     packed = lower(Gated().eval(), torch.zeros(1, 3, 16, 16))
     x = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
     test_other_engines_get_the_same_network(Case("gated", {"float": packed, "xnor": packed}, x), peer, tmp_path)
+
+
+@pytest.mark.parametrize("padding_value", [0, 1])
+def test_openvino_pads_signs_likewise(padding_value: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer = BinaryConv2d(16, 8, 3, padding=1, padding_value=padding_value)
+    module = nn.Sequential(nn.Conv2d(3, 16, 1), layer, nn.Flatten(), nn.Linear(8 * 5 * 5, 4)).eval()
+    packed = lower(module, torch.zeros(1, 3, 5, 5))
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 5)).astype(np.float32)
+    test_other_engines_get_the_same_network(
+        Case("padded", {"float": packed, "xnor": packed}, x), openvino.Binary, tmp_path
+    )
 
 
 def test_cases_travel(case: Case) -> None:
