@@ -368,6 +368,15 @@ def test_what_the_page_on_cifar10_says_of_training_on() -> None:
         assert said.replace("%", " %") in page
 
 
+def test_what_the_page_on_cifar10_says_at_half_the_width() -> None:
+    (row,) = rows_of(RESULTS / "narrow" / "cifar10.csv")
+    page = " ".join((ROOT / "docs" / "cifar10.md").read_text().split())
+    error = 100 - 100 * float(row["test_top1_engine"])
+    size = f"{int(row['packed_bytes']):,} bytes"
+    assert f"has {error:.2f} % test error after {row['epochs']} of 200 epochs** on one CPU core, in {size}" in page
+    assert f"--epochs {row['epochs']} --only" in page
+
+
 def test_what_the_page_on_cifar10_says_at_reduced_size() -> None:
     page = " ".join((ROOT / "docs" / "cifar10.md").read_text().split())
     reduced, full = (top1_by_seed(path) for path in (RESULTS / "reduced" / "cifar10.csv", RESULTS / "cifar10.csv"))
