@@ -483,7 +483,8 @@ def training() -> str:
 def limits() -> str:
     """Every case in which a peer, or another form of ours, is faster than our binary network or layer."""
     found = []
-    others = {"networks-zen4.csv": ", Zen 4", "networks-xeon.csv": ", Xeon", "larq.csv": ", Xeon"}
+    xeon = dict.fromkeys(("networks-xeon.csv", "networks-later.csv", "larq.csv"), ", Xeon")
+    others = {"networks-zen4.csv": ", Zen 4", **xeon}
     for name in ("networks.csv", *others, "layers.csv", "depthwise.csv", "fig4.csv"):
         rows = read(name)
         kinds = unique((r["isa"], r["case"], r["threads"], r["batch"]) for r in rows)
