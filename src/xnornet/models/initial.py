@@ -8,38 +8,27 @@ from torch import nn
 
 from ..nn import BinaryConv2d, BinaryLinear
 
-__all__ = ["glorot_normal_", "normal_", "small_latent_"]
+__all__ = ["normal_", "small_latent_"]
 
 
 def normal_(
-    network: nn.Module, *, fan: Literal["fan_in", "fan_out"] = "fan_in", deviation: float | None = None
+    network: nn.Module, *, fan: Literal["fan_in", "fan_out", "both"] = "fan_in", deviation: float | None = None
 ) -> None:
     """Draw every convolution's and dense layer's weights from N(0, 2 / fan), or N(0, deviation ** 2); zero biases.
 
     He et al. 2015: with fan-in, the kernel's area times its input channels, sums keep their variance through ReLUs.
+    "both" is fan-in plus fan-out (Glorot and Bengio 2010). Weights that do not train stay what they are.
     Latent weights of binary layers are drawn alike, since few then lie beyond +-1, where they would be clipped; but a
     weight quantizer that has an initialisation of its own has the last word.
     """
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            if deviation is None:
-                nn.init.kaiming_normal_(layer.weight, mode=fan, nonlinearity="relu")
-            else:
-                nn.init.normal_(layer.weight, 0.0, deviation)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-            if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:
-                layer.weight_quantizer.initialise_(layer.weight)
-
-
-def glorot_normal_(network: nn.Module) -> None:
-    """Draw the weights of every convolution and dense layer that trains from N(0, 2 / (fan-in + fan-out)); zero biases.
-
-    Glorot and Bengio 2010. A weight quantizer that has an initialisation of its own has the last word.
-    """
-    for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.requires_grad:
-            nn.init.xavier_normal_(layer.weight)
+            if deviation is not None:
+                nn.init.normal_(layer.weight, 0.0, deviation)
+            elif fan == "both":
+                nn.init.xavier_normal_(layer.weight)
+            else:
+                nn.init.kaiming_normal_(layer.weight, mode=fan, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
             if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..nn import METHODS, Method
 from ..nn.float_conv import FloatConv2d
 from .blocks import classifier
-from .initial import glorot_normal_, normal_
+from .initial import normal_
 from .registry import register
 
 __all__ = ["QuickNet", "QuickNetLarge", "QuickNetSmall"]
@@ -60,7 +60,7 @@ class QuickNet(nn.Module):
         self.sections = nn.Sequential(*made)
         self.pool = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         self.classifier = classifier(method, channels, num_classes)
-        glorot_normal_(self)
+        normal_(self, fan="both")
         normal_(self.stem)
 
     def forward(self, x: Tensor) -> Tensor:
