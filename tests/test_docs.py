@@ -308,6 +308,10 @@ def test_what_the_page_on_photos_says_of_a_prelu() -> None:
     quick = [value - bireal[seed] for seed, value in of_line("QuickNet").items()]
     behind_the_sum = statistics.mean(of_line("ReActNet").values()) - statistics.mean(bireal.values())
     top = 100 * float(real["test_top1_engine"])
+    tried = [row for row in rows_of(reduced / "quicknet" / "metrics.csv") if row["epoch"] == "8"]
+    slow, fast, scaled, kept_out = (100 * float(row["test_top1"]) for row in tried)
+    assert round(statistics.mean(prelu.values()) - statistics.mean(bireal.values())) == 5
+    assert "gives Bi-Real Net five points more" in " ".join(README.split())
     for phrase in (
         f"it gives Bi-Real Net {gain(prelu, bireal)} points",
         f"gives {gain(norm, bireal)} on its own; both together {gain(both, bireal)},",
@@ -315,6 +319,8 @@ def test_what_the_page_on_photos_says_of_a_prelu() -> None:
         f"comes to {top:.2f} % (one seed, `method=float`), where float ResNet-18 has "
         f"{of_line('full precision')[real['seed']]:.2f} %",
         f"the binary one is {top - prelu[real['seed']]:.1f} points short",
+        f"{slow:.1f} % with `latent_lr=1`, {fast:.1f} % with the recipe's 10, {scaled:.1f} % with 10",
+        f"PReLUs for its ReLUs came to {kept_out:.1f} %",
         f"is worth {gain(own, of_line(xnor))} points (two seeds, {' and '.join(f'{v:.2f}' for v in own.values())} %",
         f"is {statistics.mean(quick):.1f} points above Bi-Real Net, with every seed "
         f"({min(quick):+.1f} to {max(quick):+.1f})",
