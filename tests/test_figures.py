@@ -68,7 +68,7 @@ def test_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from xnornet.bench.plots import draw
 
-    for name in FIGURES:
+    for name in (*FIGURES, "networks"):
         paths = draw(name, RESULTS, tmp_path)
         assert [path.suffix for path in paths] == [".png", ".svg"]
         assert all(path.stat().st_size > 10_000 for path in paths)
@@ -116,7 +116,7 @@ def test_the_page_is_what_the_files_say() -> None:
 
 def test_times_beside_busy_processes_have_a_star(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from write_performance import beside
+    from performance.beside import beside
 
     rows = read_rows(RESULTS / "networks-zen4.csv")
     first = [row for row in rows if row["case"] == "alexnet" and row["threads"] == row["batch"] == "1"]
@@ -129,7 +129,7 @@ def test_times_beside_busy_processes_have_a_star(monkeypatch: pytest.MonkeyPatch
 
 def test_all_that_is_faster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import write_performance
+    from performance import limits
 
     times = {
         "xnornet": 2.0,
@@ -141,8 +141,8 @@ def test_all_that_is_faster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     about = {"isa": "avx2", "case": POINT, "threads": "1", "batch": "1"}
     rows = [{**about, "implementation": name, "median_ms": str(ms)} for name, ms in times.items()]
-    monkeypatch.setattr(write_performance, "read", lambda name: rows if name == "layers.csv" else [])
-    lines = [line for line in write_performance.limits().splitlines() if line.startswith("*")]
+    monkeypatch.setattr(limits, "read", lambda name: rows if name == "layers.csv" else [])
+    lines = [line for line in limits.limits().splitlines() if line.startswith("*")]
     assert lines == [f"* {POINT} (batch 1, 1 thread, avx2): PyTorch, float32 by 2.00x, xnornet, BWN by 1.25x"]
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the paper's figures 1 and 4 from our CSV files, as PNG and SVG."""
+"""Pictures from our CSV files, as PNG and SVG: the paper's figures 1 and 4, and its networks in every engine."""
 
 from __future__ import annotations
 
@@ -26,10 +26,25 @@ __all__ = ["draw"]
 LABELS = {"scalar": "scalar C++", "openvino": "OpenVINO float32 (oneDNN)", "onnxruntime-int8": "ONNX Runtime int8"}
 COLOURS = {"scalar": BLUE, "openvino": ORANGE, "onnxruntime-int8": GREEN}
 NETWORKS = {"vgg19": "VGG-19", "resnet18": "ResNet-18", "alexnet": "AlexNet"}
+BARS = {  # implementation: label and colour, from the top
+    "xnornet": ("XNOR, this engine", METHODS["xnor"]),
+    "openvino-binary": ("binary, OpenVINO", ORANGE),
+    "openvino-int8": ("int8, OpenVINO", GREEN),
+    "onnxruntime-int8": ("int8, ONNX Runtime", GREEN),
+    "torch-int8": ("int8, PyTorch compiled", GREEN),
+    "xnornet-bwn": ("binary weights (BWN), this engine", METHODS["bwn"]),
+    "openvino": ("float32, OpenVINO", GREY),
+    "onnxruntime": ("float32, ONNX Runtime", GREY),
+    "ncnn": ("float32, ncnn (Winograd)", GREY),
+    "xnornet-float": ("float32, this engine", GREY),
+    "torch-compiled": ("float32, PyTorch compiled", GREY),
+    "torch": ("float32, PyTorch", GREY),
+    "scalar": ("float32, scalar C++", GREY),
+}
 
 
 def draw(name: str, results: Path, pictures: Path) -> list[Path]:
-    """Draw "fig1" or "fig4" from the CSV files in `results`, into `pictures`; return the files.
+    """Draw "fig1", "fig4" or "networks" from the CSV files in `results`, into `pictures`; return the files.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -38,7 +53,7 @@ def draw(name: str, results: Path, pictures: Path) -> list[Path]:
     pyplot().rcParams.update(
         {"svg.hashsalt": "xnornet", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     )
-    figure = {"fig1": _figure_1, "fig4": _figure_4}[name](results)
+    figure = {"fig1": _figure_1, "fig4": _figure_4, "networks": _networks}[name](results)
     pictures.mkdir(parents=True, exist_ok=True)
     paths = [pictures / f"{name}.png", pictures / f"{name}.svg"]
     figure.savefig(paths[0], dpi=130, metadata={"Software": None})
@@ -49,27 +64,15 @@ def draw(name: str, results: Path, pictures: Path) -> list[Path]:
 def _figure_1(results: Path) -> Any:
     plt, rows = pyplot(), read_rows(results / "fig1.csv")
     ms = milliseconds(rows, DEFAULT_CASE)
-    bars = [
-        ("xnornet", "XNOR, this engine", METHODS["xnor"]),
-        ("xnornet-bwn", "binary weights (BWN), this engine", METHODS["bwn"]),
-        ("xnornet-float", "float32, this engine", METHODS["float"]),
-        ("onnxruntime-int8", "int8, ONNX Runtime", GREEN),
-        ("openvino-int8", "int8, OpenVINO", GREEN),
-        ("ncnn", "float32, ncnn (Winograd)", GREY),
-        ("openvino", "float32, OpenVINO", GREY),
-        ("onnxruntime", "float32, ONNX Runtime", GREY),
-        ("torch", "float32, PyTorch", GREY),
-        ("scalar", "float32, scalar C++", GREY),
-    ]
-    bars = [bar for bar in bars if bar[0] in ms][::-1]
+    bars = [name for name in BARS if name in ms][::-1]
     figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(bars) + 1.1), constrained_layout=True)
-    faster = [ms["scalar"] / ms[name] for name, _, _ in bars]
-    axes.barh(range(len(bars)), faster, color=[colour for _, _, colour in bars], height=0.72)
+    faster = [ms["scalar"] / ms[name] for name in bars]
+    axes.barh(range(len(bars)), faster, color=[BARS[name][1] for name in bars], height=0.72)
     for y, value in enumerate(faster):
         axes.text(
             value * 1.06, y, f"{value:.3g}x", va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}
         )
-    axes.set_yticks(range(len(bars)), [label for _, label, _ in bars])
+    axes.set_yticks(range(len(bars)), [BARS[name][0] for name in bars])
     axes.set(xscale="log", xlim=(0.8, max(faster) * 2.2))
     axes.set_xlabel("times faster than scalar C++ (log scale)")
     axes.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
@@ -103,6 +106,27 @@ def _figure_4(results: Path) -> Any:
         axes.set_ylim(low, high)
     figure.legend(*channels.get_legend_handles_labels(), loc="outside lower right", ncols=4, fontsize=8, frameon=False)
     figure.suptitle(f"b, c: 14 x 14 pixels, 256 filters, float in, float out; 1 thread, {_where(rows)}", fontsize=8.5)
+    return figure
+
+
+def _networks(results: Path) -> Any:
+    """Milliseconds an image, batch 1 and one thread, of AlexNet and ResNet-18 in every engine that was timed."""
+    rows = [row for row in read_rows(results / "networks.csv") if row["threads"] == row["batch"] == "1"]
+    rows = [row for row in rows if row["isa"] == rows[0]["isa"]]  # the CPU's best kernels, which were timed first
+    timed = {name: milliseconds(rows, name) for name in ("alexnet", "resnet18")}
+    bars = [name for name in BARS if all(name in ms for ms in timed.values())][::-1]
+    figure, both = pyplot().subplots(
+        1, len(timed), figsize=(8.4, 0.27 * len(bars) + 1.0), sharey=True, constrained_layout=True
+    )
+    for axes, (network, ms) in zip(both, timed.items(), strict=True):
+        axes.barh(range(len(bars)), [ms[name] for name in bars], color=[BARS[name][1] for name in bars], height=0.74)
+        for y, name in enumerate(bars):
+            axes.text(ms[name], y, f" {ms[name]:.3g}", va="center", fontsize=8)
+        axes.set_yticks(range(len(bars)), [BARS[name][0] for name in bars])
+        axes.set_title(NETWORKS[network], loc="left", fontsize=9.5, fontweight="bold")
+        axes.set(xlabel="ms an image", xlim=(0, 1.12 * max(ms[name] for name in bars)))
+        axes.tick_params(axis="y", length=0)
+    figure.suptitle(f"224 x 224 pixels, batch 1, 1 thread, {_where(rows)}; less is better", fontsize=8.5)
     return figure
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from xnornet.bench.efficiency import speedup
 
-RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 Row = dict[str, str]
 Item = TypeVar("Item", bound=Hashable)

@@ -1,0 +1,1 @@
+"""The parts of docs/performance.md, docs/roofline.md and the README's table, a module a chapter."""
