@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -37,3 +39,49 @@ def tiny_data(monkeypatch):
     torch.set_num_threads(1)
     yield data
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Call the command in this process: see `command.Run`."""
+    from xnornet import cli
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["xnornet", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        printed = capsys.readouterr()
+        code = stop.value.code
+        return (code if isinstance(code, int) else 0), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def packed(tmp_path):
+    from xnornet import format
+
+    from .networks import tiny_model
+
+    path = tmp_path / "tiny.safetensors"
+    format.write(tiny_model(), path)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run folder of one epoch of fashion-xnor, made by the command."""
+    pytest.importorskip("lightning")
+    folder = tmp_path_factory.mktemp("run")
+    words = [sys.executable, "-m", "xnornet.cli", "train", "fashion-xnor", "--epochs", "1", "--out", str(folder)]
+    subprocess.run(words, check=True, capture_output=True)
+    return folder

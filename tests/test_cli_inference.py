@@ -1,0 +1,235 @@
+"""What the command says of packed models and of images."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from xnornet import format
+from xnornet.summary import summarise
+from xnornet.terminal import PlainConsole, visible
+
+from .command import Run
+from .networks import overflowing, tiny_model, write_pictures
+
+
+def test_inspect(run: Run, packed: Path) -> None:
+    status, out, _ = run("inspect", packed)
+    assert status == 0
+    fitted = "preprocessing: 12x12 (bilinear), mean"
+    for word in ("conv2", "binary_conv2d", f"{packed.stat().st_size:,}", "recipe: by hand", "32x less", fitted):
+        assert word in out
+    records = json.loads(run("inspect", packed, "--json")[1])
+    assert records["file_bytes"] == packed.stat().st_size
+    assert records["labels"] == ["cat", "dog", "größe"]
+    assert records["preprocess"] == json.loads(json.dumps(dataclasses.asdict(format.read(packed).preprocess)))
+    parts = ("header_bytes", "binary_weight_bytes", "float_weight_bytes", "other_bytes")
+    assert sum(records[part] for part in parts) == records["file_bytes"]
+
+
+def test_inspect_is_readable_in_80_columns() -> None:
+    """Names may be folded, none is lost, and numbers stay in one piece."""
+    model = tiny_model()
+    console = PlainConsole(width=80)
+    with console.capture() as captured:
+        console.print(summarise(model).table())
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    width = lines[2].index("op")  # of the first column
+    names = "".join(line[:width].strip() for line in lines[4:])
+    assert all(op.name in names for op in model.ops)
+    words = {word for line in lines for word in line.split()}
+    for row in summarise(model).rows:
+        assert {f"{n:,}" for n in (row.weight_bytes, row.other_bytes) if n} <= words
+    assert {"binary_conv2d", "max_pool2d"} <= words
+    numbers = {"weights": 56_128_440, "weight_bytes": 224_513_760, "macs": 123_456_789}
+    large = dataclasses.replace(summarise(model).rows[0], name="blocks.13.conv.scale", kind="binary_conv2d", **numbers)
+    with console.capture() as captured:
+        console.print(dataclasses.replace(summarise(model), rows=(large,)).table())
+    assert {"224,513,760", "56.1M", "123M"} <= set(captured.get().split())
+
+
+def hostile(packed: Path) -> Path:
+    """A model whose names and texts mean something to rich or to a terminal."""
+    model = tiny_model()
+
+    def renamed(name: str) -> str:
+        return name.replace("conv2", "feat[/0].:cat:[red]")
+
+    ops = [dataclasses.replace(op, name=renamed(op.name), inputs=tuple(map(renamed, op.inputs))) for op in model.ops]
+    labels = ("\x1b[31mcat\x1b[2J", "[bold]dog[/]", ":cat:")
+    path = packed.with_name("f[v2]:cat:.safetensors")
+    provenance = {"note[0]": "\x1b]0;title\x07\x9b1m[b]bold"}
+    format.write(dataclasses.replace(model, ops=tuple(ops), labels=labels, provenance=provenance), path)
+    return path
+
+
+def test_texts_are_shown_as_they_are(run: Run, packed: Path, photo: Path) -> None:
+    """Brackets are no markup, words between colons no emoji, and control characters do not reach the terminal."""
+    file = hostile(packed)
+    odd = photo.rename(photo.with_name("[b]x:cat:\x1b[2J.png"))
+    _, out, _ = run("inspect", file)
+    assert "feat[/0].:cat:[red]" in out
+    assert r"note[0]: \x1b]0;title\x07\x9b1m[b]bold" in out
+    _, classified, _ = run("classify", file, odd)
+    for text in (r"[b]x:cat:\x1b[2J.png", r"\x1b[31mcat\x1b[2J", "[bold]dog[/]", " :cat: "):
+        assert text in classified
+    odd.write_bytes(b"?")
+    status, _, err = run("classify", file, odd)
+    assert status == 1
+    assert r"[b]x:cat:\x1b[2J.png: not an image" in err
+    assert all(visible(text) == text for text in (out, classified, err))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+def test_names_that_are_no_text_are_printed(packed: Path, photo: Path) -> None:
+    odd = photo.rename(photo.parent / os.fsdecode(b"na\xffme.png"))
+    words = [sys.executable, "-m", "xnornet.cli", "classify", packed, odd, photo.parent / os.fsdecode(b"\xfe.png")]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    for more in ([], ["--json"]):
+        done = subprocess.run([*words, *more], env=environment, capture_output=True, check=False)
+        assert done.returncode == 1, "the last one is missing"
+        assert rb"na\udcffme.png" in done.stdout
+        assert rb"\udcfe.png: no such file" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "utf-8-sig"])
+def test_json_is_json_in_any_encoding(packed: Path, photo: Path, encoding: str) -> None:
+    odd = [photo.with_name(f"{name}.png") for name in ("é", "\N{GRINNING FACE}", "line\nend")]
+    for path in odd:
+        path.write_bytes(photo.read_bytes())
+    words = [sys.executable, "-m", "xnornet.cli", "classify", packed, *odd]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([*words, "--json"], env=environment, capture_output=True, check=True)
+    records = json.loads(done.stdout.decode(encoding))
+    assert [record["image"] for record in records] == list(map(str, odd))
+    assert {label for record in records for label, _ in record["classes"]} == {"cat", "dog", "größe"}
+    plain = subprocess.run(words, env=environment, capture_output=True, check=True).stdout.decode(encoding)
+    assert len(plain.splitlines()) == len(odd)
+    assert r"line\nend.png: " in plain
+
+
+def test_classify(run: Run, packed: Path, photo: Path) -> None:
+    status, out, _ = run("classify", packed, photo, photo, "--top", "2")
+    assert status == 0
+    assert len(out.strip().splitlines()) == 2
+    assert out.count("%") == 4
+    (first, second) = json.loads(run("classify", packed, photo, photo, "--json")[1])
+    assert first["classes"] == second["classes"]
+    assert sum(probability for _, probability in first["classes"]) == pytest.approx(1)
+
+
+def test_classify_as_json_lines(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:
+    """The records of --json, a line each."""
+    names = [photo, tmp_path / "absent.png", photo]
+    together = json.loads(run("classify", packed, *names, "--json")[1])
+    status, out, err = run("classify", packed, *names, "--json-lines")
+    assert [json.loads(line) for line in out.splitlines()] == together
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert "error" in json.loads(out.splitlines()[1])
+    assert run("classify", packed, photo, "--json", "--json-lines")[0] == 2
+
+
+def test_classify_goes_on_after_bad_images(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for name in ("b.png", "below/a.jpg"):
+        Image.open(photo).save(folder / name)
+    (folder / "a.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("no image by its name")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    status, out, err = run("classify", packed, photo, tmp_path / "absent.png", folder, empty, "--top", "1")
+    assert status == 1
+    read = [photo, folder / "b.png", folder / "below" / "a.jpg"]
+    assert [line.split(": ")[0] for line in out.splitlines()] == list(map(str, read))
+    assert [line.split(": ")[1:] for line in err.splitlines()] == [
+        [str(tmp_path / "absent.png"), "no such file"],
+        [str(folder / "a.png"), "not an image that Pillow can read"],
+        [str(empty), "a folder without images"],
+    ]
+    records = json.loads(run("classify", packed, folder, "--json")[1])
+    assert [record["image"] for record in records] == [str(folder / name) for name in ("a.png", "b.png", "below/a.jpg")]
+    assert records[0]["error"].endswith("a.png: not an image that Pillow can read")
+    assert records[1]["classes"]
+    many = run("classify", packed, *[folder / "b.png"] * 70, folder / "a.png", "--top", "1")
+    assert (many[0], len(many[1].splitlines())) == (1, 70)
+
+
+def test_classify_goes_on_after_folders_that_cannot_be_read(
+    run: Run, packed: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("loop/below", "shut/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "loop" / "below" / "l").symlink_to(".")
+    (tmp_path / "loop" / "all").symlink_to(tmp_path)
+    (tmp_path / "loop" / "self").symlink_to("self")
+    for name in ("loop/a.png", "shut/b.png"):
+        Image.open(photo).save(tmp_path / name)
+    scandir = os.scandir
+
+    def refuse(folder: Any) -> Any:  # as for a folder without permission, which root does not know
+        if os.fspath(folder).endswith("inner"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    status, out, err = run("classify", packed, tmp_path / "loop", tmp_path / "shut", photo, "--top", "1")
+    read = [tmp_path / "loop" / "a.png", tmp_path / "shut" / "b.png", photo]
+    assert (status, [line.split(": ")[0] for line in out.splitlines()]) == (1, list(map(str, read)))
+    assert err == f"xnornet: {tmp_path / 'shut' / 'inner'}: cannot be read (Permission denied)\n"
+
+
+def test_classify_reads_standard_input(run: Run, packed: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = run("classify", packed, photo)[1].split(": ")[1]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    assert run("classify", packed, "-") == (0, f"-: {expected}", "")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes()[:300])))
+    status, _, err = run("classify", packed, "-")
+    assert status == 1
+    assert err.startswith("xnornet: standard input: corrupt image")
+
+
+def test_kernels_and_stem_may_be_chosen(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "set", tiny_model())
+    for words in (["classify", packed, photo], ["eval", packed, "--data", pictures]):
+        status, _, err = run(*words, "--isa", "portable", "--stem", "integer")
+        assert (status, err) == (0, "")
+        assert "'sse9' is not available here; choose one of" in run(*words, "--isa", "sse9")[2]
+        told = "xnornet: stem is 'short'; give one of: float, fixed, integer\n"
+        assert run(*words, "--stem", "short")[::2] == (2, told)
+
+
+def test_results_that_are_no_numbers(run: Run, packed: Path, photo: Path) -> None:
+    format.write(overflowing(), packed)
+    for more in ([], ["--json"]):
+        status, out, err = run("classify", packed, photo, *more)
+        assert (status, out) == (1, "")
+        assert "logits are not finite" in err
+
+
+def test_where_the_data_of_a_model_lies(run: Run, packed: Path) -> None:
+    format.write(dataclasses.replace(tiny_model(), provenance={"data": "animals"}), packed)
+    status, _, err = run("eval", packed)
+    assert status == 1
+    assert f"{packed} says that it was trained on that; say by --data where it lies" in err
+    assert "--data where" not in run("eval", packed, "--data", "animals")[2]
+
+
+def test_memory_that_runs_out_is_one_line(run: Run, packed: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("xnornet.engine.Model.run", run_out)
+    status, _, err = run("classify", packed, photo)
+    assert (status, err) == (1, "xnornet: not enough memory (it ran out); give less at once, or free some\n")
