@@ -135,3 +135,52 @@ def test_train_as_json_prints_nothing_else(
     assert status == 0
     assert json.loads(out)["epoch"] == 2
     assert [line.split()[0] for line in err.splitlines()] == ["begins", "epoch", "epoch"]
+
+
+def test_convert(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    onnx = pytest.importorskip("onnx")
+    from .test_onnx_files import Sketch
+
+    sketch = Sketch((3, 6, 6))
+    sketch.convolution(3, 8, signs=False)
+    sketch.sign()
+    sketch.convolution(8, 8)
+    sketch.add("GlobalAveragePool")
+    sketch.add("Flatten")
+    sketch.classifier(8, classes=3)
+    source, made, names = tmp_path / "net.onnx", tmp_path / "net.safetensors", tmp_path / "names.txt"
+    onnx.save(sketch.model(), source)
+    names.write_text("cat\ndog\nmüsli\n", encoding="utf-8")
+    words = ["convert", source, "-o", made, "--labels", names]
+    status, out, err = run(*words, "--raw-pixels", "--mean", "51,102,153", "--std", "102")
+    assert (status, err) == (0, "")
+    assert f"{made}: {made.stat().st_size:,} bytes" in out.replace("\n", " ")
+    model = format.read(made)
+    assert model.labels == ("cat", "dog", "müsli")
+    assert model.preprocess.mean == (0.2, 0.4, 0.6)
+    assert model.preprocess.std == (0.4, 0.4, 0.4)
+    assert model.provenance == {"converted": {"from": "ONNX", "file": "net.onnx"}}
+    assert json.loads(run(*words, "--json")[1])["file"] == str(made)
+
+    before = made.read_bytes()
+    for wrong, said in (
+        (["--size", "8"], f"--size 8,8: {source} takes images of 6 x 6 pixels alone"),
+        (["--size", "6x6"], "--size '6x6' is not H,W in pixels, as 224,224 or 224"),
+        (["--mean", "a"], "--mean 'a' is not a number"),
+        (["--std", "1,2"], "must have 3 values for mode RGB"),
+        (["--std", "0"], "std (0.0, 0.0, 0.0) above 0"),
+        (["--resize", "4"], "resize 4 is below the crop (6, 6)"),
+    ):
+        status, _, err = run(*words, *wrong)
+        assert status == 2, err
+        assert said in err
+        assert len(err.splitlines()) == 1
+    status, _, err = run("convert", names, "-o", made)
+    assert status == 2
+    assert "is not one of .onnx, .params; `xnornet pack` packs checkpoints" in err
+    names.write_text("cat\n")
+    status, _, err = run(*words)
+    assert status == 1
+    assert "labels" in err
+    assert made.read_bytes() == before

@@ -41,7 +41,7 @@ def network(middle: nn.Module, channels: int = 4) -> nn.Sequential:
     ("middle", "channels"),
     [
         *((module, 4) for module in (nn.ReLU(), nn.ReLU6(), nn.Hardtanh(), nn.LeakyReLU(), nn.PReLU(4))),
-        *((module, 4) for module in (nn.Sigmoid(), nn.Hardsigmoid(), nn.SiLU(), nn.Hardswish())),
+        *((module, 4) for module in (nn.Sigmoid(), nn.Hardsigmoid(), nn.Tanh(), nn.SiLU(), nn.Hardswish())),
         *((module, 4) for module in (nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(4))),
         *((kind(), 4) for kind in (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity)),
         *((kind(inplace=True), 4) for kind in (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)),
@@ -56,6 +56,8 @@ def network(middle: nn.Module, channels: int = 4) -> nn.Sequential:
         (Call(lambda x: x * x.mean((2, 3)).view(-1, 4, 1, 1).expand_as(x)), 4),
         (Call(lambda x: x.mean((2, 3))[:, :, None, None] - x), 4),
         (nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(4, 4, 3, stride=2, groups=2)), 4),
+        (nn.Sequential(nn.ConstantPad2d((0, 1, 1, 0), -torch.inf), nn.MaxPool2d(3, 2)), 4),
+        (nn.Sequential(nn.ConstantPad2d((1, 0, 0, 1), -torch.inf), nn.MaxPool2d(3, 2, padding=1)), 4),
         (nn.Conv2d(4, 4, 3, dilation=2, padding="same"), 4),
         (nn.Conv2d(4, 4, 3, padding="valid"), 4),
     ],
@@ -74,7 +76,6 @@ def test_what_packs_computes_the_same(middle: nn.Module, channels: int) -> None:
     ("middle", "instead"),
     [
         *((module, "use ReLU, PReLU, LeakyReLU or SiLU") for module in (nn.GELU(), nn.ELU(), nn.Mish(), nn.Softplus())),
-        (nn.Tanh(), "use Hardtanh"),
         *(
             (module, "use BatchNorm2d, or BatchNorm1d of features")
             for module in (nn.GroupNorm(2, 4), nn.InstanceNorm2d(4))

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from ..errors import UnsupportedError, UsageError
 from ..terminal import console, located, need_training_extra, overrides_of, print_json, progress_bar, show
 from .app import AsJson, PackedFile, complain
 from .inference import data_of
+
+if TYPE_CHECKING:
+    from ..summary import Summary
 
 
 def train(
@@ -111,12 +114,76 @@ def pack(
     from ..convert.from_checkpoint import pack_checkpoint
     from ..summary import summarise
 
-    summary = summarise(pack_checkpoint(checkpoint, output, float16=float16))
+    _tell(output, summarise(pack_checkpoint(checkpoint, output, float16=float16)), as_json)
+
+
+def _tell(output: Path, summary: Summary, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(output), **summary.records()})
     else:
         ratio = summary.float_bytes / summary.file_bytes
         console.print(f"{output}: {summary.file_bytes:,} bytes, {ratio:.1f}x less than in float32", soft_wrap=True)
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="ONNX's .onnx, or BMXNet's .params beside its -symbol.json.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The packed file to write.")] = Path(
+        "model.safetensors"
+    ),
+    size: Annotated[
+        str | None, typer.Option(metavar="H,W", help="Pixels of the images; default: what the file says.")
+    ] = None,
+    resize: Annotated[
+        int | None,
+        typer.Option(min=1, help="Scale the shorter side to this, and cut the centre out; default: neither."),
+    ] = None,
+    mean: Annotated[str, typer.Option(metavar="R,G,B", help="Of pixels; one number, or one a channel.")] = "0",
+    std: Annotated[str, typer.Option(metavar="R,G,B", help="What they are divided by, less the mean.")] = "1",
+    raw_pixels: Annotated[
+        bool, typer.Option("--raw-pixels", help="Pixels, mean and std are of 0 to 255; default: of 0 to 1.")
+    ] = False,
+    labels: Annotated[Path | None, typer.Option(help="A text file, a class name a line; default: numbers.")] = None,
+    float16: Annotated[bool, typer.Option("--float16", help="As for pack.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a binary network that was trained elsewhere into a packed model: Larq's or Brevitas's by ONNX, BMXNet's.
+
+    Example: `xnornet convert larq.onnx -o model.safetensors --mean 0.5 --std 0.5 --labels names.txt`
+    """
+    need_training_extra()
+    from ..convert.from_foreign import pack_foreign
+    from ..summary import summarise
+
+    warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
+    packed = pack_foreign(
+        source,
+        output,
+        size=_pixels(size) if size else None,
+        resize=resize,
+        mean=_numbers("--mean", mean),
+        std=_numbers("--std", std),
+        raw_pixels=raw_pixels,
+        labels=labels,
+        float16=float16,
+    )
+    _tell(output, summarise(packed), as_json)
+
+
+def _pixels(text: str) -> tuple[int, int]:
+    """(height, width) from "H,W" or "N"."""
+    numbers = text.split(",")
+    if not 1 <= len(numbers) <= 2 or not all(n.strip().isdigit() for n in numbers):
+        raise UsageError(f"--size '{text}' is not H,W in pixels, as 224,224 or 224")
+    return int(numbers[0]), int(numbers[-1])
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(n) for n in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} '{text}' is not a number, or one a channel with commas between") from None
 
 
 def unpack(

@@ -14,6 +14,7 @@ _VERBS: dict[str, Callable[..., object]] = {
     "recipes": training.recipes,
     "models": training.models,
     "pack": training.pack,
+    "convert": training.convert,
     "unpack": training.unpack,
     "inspect": inference.inspect,
     "zoo": inference.zoo,

@@ -18,7 +18,6 @@ _UNTOLD |= {"negative", "subtract", "true_divide", "feature_scale", "input_scale
 # What to take instead of operators that networks often have, by how their names begin.
 _INSTEAD: dict[tuple[str, ...], str] = {
     ("gelu", "elu", "celu", "selu", "mish", "softplus"): "use ReLU, PReLU, LeakyReLU or SiLU",
-    ("tanh",): "use Hardtanh",
     ("group_norm", "layer_norm", "native_layer_norm", "instance_norm"): "use BatchNorm2d, or BatchNorm1d of features",
     ("conv_transpose", "upsample", "pixel_shuffle"): "classifiers alone can be packed, and they do not enlarge maps",
     ("chunk", "split", "slice", "select", "narrow", "permute", "transpose"): "parts of a value and other orders of its "

@@ -101,6 +101,15 @@ def _sigmoid(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(Sigmoid, [build.real(args["self"])])
 
 
+@lowers(aten.tanh.default, aten.tanh_.default)
+def _tanh(build: Builder, args: dict[str, Any]) -> Symbol:
+    """``2 * sigmoid(2 x) - 1``, within a few units of 1's last place of torch's."""
+    x: Symbol = build.real(args["self"])
+    doubled = build.add(Affine, [x], suffix="double", scale=x.channel_vector(np.float32(2)))
+    half = build.add(Sigmoid, [doubled], suffix="sigmoid")
+    return build.add(Affine, [half], scale=x.channel_vector(np.float32(2)), bias=x.channel_vector(np.float32(-1)))
+
+
 @lowers(aten.silu.default, aten.silu_.default)
 def _silu(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = build.real(args["self"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
     if x.padding is not None:  # a pad in front of the convolution: only one of the two may pad
         if any(padding) and x.padding.value != 0:
             raise Refusal("two paddings of different values", "pad once")
+        if x.padding.value == -math.inf:
+            raise Refusal("padding with -inf", "pad with 0 before a convolution")
         padding_value = int(x.padding.value)
         padding = tuple(a + b for a, b in zip(padding, x.padding.amount, strict=True))  # type: ignore[assignment]
     window = Window(kernel, stride, padding, dilation)

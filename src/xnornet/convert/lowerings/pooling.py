@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,13 @@ def _amax(build: Builder, args: dict[str, Any]) -> Symbol:
 
 @lowers(aten.max_pool2d.default)
 def _max_pool2d(build: Builder, args: dict[str, Any]) -> Symbol:
-    return build.add(MaxPool2d, [args["self"]], window=_pool_window(args, pair(args["dilation"])))
+    x: Symbol = args["self"]
+    window = _pool_window(args, pair(args["dilation"]))
+    if x.padding is not None and x.padding.value == -math.inf and not args["ceil_mode"]:
+        # A pad in front, of what never is the greatest: as frameworks have it that pad more on one side.
+        padding = tuple(a + b for a, b in zip(window.padding, x.padding.amount, strict=True))
+        x, window = x.marked(padding=None), replace(window, padding=padding)  # type: ignore[arg-type]
+    return build.add(MaxPool2d, [x], window=window)
 
 
 @lowers(aten.avg_pool2d.default)

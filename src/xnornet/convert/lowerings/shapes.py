@@ -85,8 +85,10 @@ def _pad(build: Builder, args: dict[str, Any]) -> Symbol:
         raise Refusal(f"padding of mode '{mode}'", "pad with zeros (padding_mode='zeros')")
     if len(args["pad"]) > 4 or min(amount) < 0 or x.padding or x.rank != 4:
         raise Refusal(f"padding {args['pad']}", "pad height and width once, by a constant, before a convolution")
-    if value not in ((-1.0, 0.0, 1.0) if x.is_bits else (0.0,)):
-        raise Refusal(f"padding with {value}", "signs are padded with -1, 0 or 1, real values with 0")
+    if value not in ((-1.0, 0.0, 1.0, -math.inf) if x.is_bits else (0.0, -math.inf)):
+        raise Refusal(
+            f"padding with {value}", "signs are padded with -1, 0 or 1, real values with 0; -inf before max pooling"
+        )
     left, right, top, bottom = amount
     return x.padded((top, bottom, left, right), value)
 

@@ -1,0 +1,6 @@
+"""Networks that were trained elsewhere, as torch modules: to be packed, or evaluated."""
+
+from .bmxnet_file import from_bmxnet
+from .onnx_file import from_onnx
+
+__all__ = ["from_bmxnet", "from_onnx"]

@@ -1,0 +1,103 @@
+"""From a network that was trained elsewhere to a packed file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..errors import UnsupportedError, UsageError
+from ..graph import PackedModel
+from ..preprocess import Preprocess
+from .foreign import from_bmxnet, from_onnx
+from .from_torch import pack
+from .target import refuse_checkpoint
+
+__all__ = ["pack_foreign"]
+
+_READERS = {".onnx": (from_onnx, "ONNX"), ".params": (from_bmxnet, "BMXNet")}
+
+
+def pack_foreign(
+    source: str | Path,
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    resize: int | None = None,
+    mean: tuple[float, ...] = (0.0,),
+    std: tuple[float, ...] = (1.0,),
+    raw_pixels: bool = False,
+    labels: str | Path | None = None,
+    float16: bool = False,
+) -> PackedModel:
+    """Pack a network of another framework, with the preprocessing that it was trained with.
+
+    Args:
+        source: PREFIX.onnx (`foreign.from_onnx`), or PREFIX-EPOCH.params of BMXNet (`foreign.from_bmxnet`).
+        path: of the packed file.
+        size: (height, width) of the images; None: what the file says.
+        resize: as in `Preprocess`.
+        mean, std: of the pixels, one number or one a channel: the network takes ``(pixel - mean) / std``.
+        raw_pixels: whether pixels, mean and std are of 0 to 255, not of 0 to 1.
+        labels: a text file with a class name a line; None: numbers.
+        float16: as in `pack`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: of a `source` of another kind, a `size` that is needed or contradicts the file, other values that do
+            not fit, or a checkpoint at `path`.
+        FormatError: `source` is missing, damaged or foreign.
+        UnsupportedError: as `pack`, and the readers.
+        OSError: a file cannot be read or written; nothing is left behind.
+    """
+    source = Path(source)
+    if source.suffix not in _READERS:
+        raise UsageError(f"{source}: is not one of {', '.join(_READERS)}; `xnornet pack` packs checkpoints")
+    refuse_checkpoint(path, source)
+    read, kind = _READERS[source.suffix]
+    network = read(source)
+    height, width, channels = network.image
+    said = (height, width)
+    if size is None:
+        if height is None or width is None:
+            raise UsageError(f"{source}: the file does not say the size of its images; give --size")
+        size = (height, width)
+    elif any(known not in (None, given) for known, given in zip(said, size, strict=True)):
+        raise UsageError(f"--size {size[0]},{size[1]}: {source} takes images of {height} x {width} pixels alone")
+    whole = 255.0 if raw_pixels else 1.0
+    try:
+        preprocess = Preprocess(
+            mode="RGB" if channels == 3 else "L",
+            size=size,
+            resize=resize,
+            mean=tuple(n / whole for n in _each(mean, channels)),
+            std=tuple(n / whole for n in _each(std, channels)),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    names = _names(labels) if labels is not None else None
+    try:
+        return pack(
+            network,
+            torch.zeros(1, channels, *size),
+            path,
+            preprocess=preprocess,
+            labels=names,
+            provenance={"converted": {"from": kind, "file": source.name}},
+            float16=float16,
+        )
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{source}: {error}") from error
+
+
+def _each(numbers: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return numbers * channels if len(numbers) == 1 else numbers
+
+
+def _names(path: str | Path) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is no text in UTF-8; give a file with a class name a line") from error
