@@ -277,6 +277,18 @@ def test_parts_of_networks(part: object, tmp_path: Path) -> None:
     check(sketch, tmp_path / "net.onnx")
 
 
+def test_reshapes_of_grey_images_are_transposes(tmp_path: Path) -> None:
+    sketch = Sketch((7, 6, 1))
+    sketch.add("Reshape", sketch.constant(np.array([-1, 1, 7, 6])))
+    sketch.convolution(1, 8, signs=False)
+    sketch.add("GlobalAveragePool")
+    sketch.add("Reshape", sketch.constant(np.array([-1, 1, 1, 8])))
+    sketch.add("Mul", sketch.numbers(8))
+    sketch.add("Reshape", sketch.constant(np.array([-1, 8])))
+    sketch.classifier(8)
+    check(sketch, tmp_path / "net.onnx")
+
+
 def test_newer_versions_take_axes_as_inputs(tmp_path: Path) -> None:
     sketch = Sketch((3, 6, 6), opset=18)
     sketch.convolution(3, 8, signs=False)
@@ -491,3 +503,21 @@ def test_a_network_of_brevitas() -> None:
     packed = lower(network, torch.from_numpy(x[:1]))
     assert [op.kind for op in packed.ops].count("binary_linear") == 4
     np.testing.assert_allclose(Model(packed).run(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["shortcuts", "flattened", "gated"])
+def test_what_larq_and_tf2onnx_make(name: str, tmp_path: Path) -> None:
+    """Of Larq's layers with random weights, beside what Keras computes: see from_larq/make.py."""
+    folder = Path(__file__).parent / "from_larq"
+    path = tmp_path / "net.onnx"
+    path.write_bytes(gzip.decompress((folder / f"{name}.onnx.gz").read_bytes()))
+    with np.load(folder / f"{name}.npz") as held:
+        images, expected = held["images"], held["outputs"]
+    x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    network = from_onnx(path)
+    packed = lower(network, torch.from_numpy(x[:1]))
+    assert sum(op.kind in ("binary_conv2d", "binary_linear") for op in packed.ops) == (3 if name == "flattened" else 2)
+    logits = Model(packed).run(x)
+    if name == "shortcuts":  # which ends in a softmax
+        logits = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)

@@ -346,12 +346,22 @@ def _reshape(node: Node, arguments: Sequence[Argument]) -> Value:
             order = np.arange(math.prod(x.tensor.shape[1:])).reshape(tuple(x.tensor.shape[1:])).transpose(inner).ravel()
             order = None if np.array_equal(order, np.arange(order.size)) else order
         return Value(x.tensor.flatten(1), (0, 1), order)
+    if len(target) == len(x.axes) == 4 and target[0] == x.shape[0] and _long(target) == _long(x.shape):
+        # Axes of one element change places, as the only channel of grey images: a transpose by another name.
+        long = [axis for axis, n in zip(x.axes[1:], x.shape[1:], strict=True) if n != 1]
+        short = [axis for axis, n in zip(x.axes[1:], x.shape[1:], strict=True) if n == 1]
+        return Value(x.tensor, (x.axes[0], *(short.pop(0) if n == 1 else long.pop(0) for n in target[1:])))
     if len(target) == 4 and len(x.axes) == 2 and sorted(target[1:])[:2] == [1, 1] and x.order is None:
         channels = 1 + int(np.argmax(target[1:]))
         axes = {1: (0, 1, 2, 3), 3: (0, 2, 3, 1)}.get(channels)
         if axes is not None:
             return Value(x.tensor[:, :, None, None], axes)
     raise refuse(node, f"from {list(x.shape)} to {list(target)}", "only flattening to (N, features) can be packed")
+
+
+def _long(shape: tuple[int, ...]) -> list[int]:
+    """Sizes of more than one, behind the images' axis."""
+    return [n for n in shape[1:] if n != 1]
 
 
 def _target(node: Node, arguments: Sequence[Argument], shape: tuple[int, ...]) -> tuple[int, ...]:
