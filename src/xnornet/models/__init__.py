@@ -7,6 +7,7 @@ from .catalogue import catalogue
 from .googlenet import GoogLeNet
 from .nin import NetworkInNetwork
 from .quicknet import QuickNet, QuickNetLarge, QuickNetSmall
+from .reactnet import ReActNet
 from .real_to_binary import RealToBinary18
 from .registry import MODELS, create, default_classes, image_size, options, register
 from .resnet import ResNet18, ResNet20, ResNet34
@@ -24,6 +25,7 @@ __all__ = [
     "QuickNet",
     "QuickNetLarge",
     "QuickNetSmall",
+    "ReActNet",
     "ReActNet18",
     "RealToBinary18",
     "ResNet18",

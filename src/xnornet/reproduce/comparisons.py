@@ -198,6 +198,7 @@ COMPARISONS = {
                 Line("ReActNet, taught", "imagenet-resnet18-reactnet", teacher="full precision"),
                 Line("Real-to-Binary Net", "imagenet-realtobinary18-bireal"),
                 Line("QuickNet", "imagenet-quicknet-quicknet"),
+                Line("ReActNet on MobileNet's layout", "imagenet-reactnet-reactnet"),
             ),
             _IMAGENET,
             pairs=(

@@ -91,6 +91,7 @@ _LATER = (
     *(replace(r, name="imagenet-resnet18-bireal") for r in _recipes("birealnet18", ("bireal",), **_LINEAR)),
     *(replace(r, name="imagenet-resnet18-reactnet") for r in _recipes("reactnet18", ("reactnet",), **_LINEAR)),
     *_recipes("realtobinary18", ("bireal",), **_LINEAR),
+    *_recipes("reactnet", ("reactnet",), **_LINEAR),
 )
 # QuickNet's authors train for 600 epochs in batches of 2048 along a cosine: Adam at 1e-2 for latent weights, SGD at 0.1
 # for the others. Of theirs, the budget and the schedule above keep how far apart the two are: reduced, a factor of 10
