@@ -105,11 +105,10 @@ def test_a_network_by_its_definition(packed: bool, newer: bool, tmp_path: Path) 
     normed = net.norm("bn1", pooled, 64, fix_gamma=False, eps=2e-5)
     signs = net.add("QActivation", "act1", normed, act_bit=1, backward_only=True)
     latent = rng.normal(size=(64, 64, 3, 3)).astype(np.float32)
-    told = {"binarized_weights_only": True} if packed else {}
+    told = {"act_bit": 1, **({"binarized_weights_only": True} if packed else {})}
     weight = net.variable("conv1_weight", words(latent) if packed else latent)
     inner = net.add(
-        "QConvolution", "conv1", signs, weight, kernel="(3, 3)", pad="(1, 1)", stride="(2, 2)", num_filter=64,
-        act_bit=1, **told,
+        "QConvolution", "conv1", signs, weight, kernel="(3, 3)", pad="(1, 1)", stride="(2, 2)", num_filter=64, **told,
     )  # fmt: skip
     narrow = rng.normal(size=(64, 64, 1, 1)).astype(np.float32)
     weight = net.variable("sc_weight", words(narrow) if packed else narrow)
@@ -154,8 +153,10 @@ def test_a_network_by_its_definition(packed: bool, newer: bool, tmp_path: Path) 
     ("attributes", "said"),
     [
         ({"act_bit": 2}, "act_bit is 2; only 1 is known"),
-        ({"scaling_mode": "forward"}, "scaling_mode is forward; only none"),
-        ({"no_bias": False}, "a bias of a binary layer"),
+        ({}, "act_bit is left out; only 1 is known"),
+        ({"act_bit": 1, "scaling_mode": "forward"}, "scaled sums \\(scaling_mode forward\\) are not known"),
+        ({"act_bit": 1, "scaling_factor": "true"}, "scaled sums"),
+        ({"act_bit": 1, "no_bias": 0}, "a bias of a binary layer"),
     ],
 )
 def test_what_is_not_known_is_named(attributes: dict[str, object], said: str, tmp_path: Path) -> None:

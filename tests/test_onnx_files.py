@@ -376,11 +376,11 @@ def test_plain_signs_are_warned_of(tmp_path: Path) -> None:
     sketch.add("GlobalAveragePool")
     sketch.add("Flatten")
     sketch.classifier(8)
-    with pytest.warns(UserWarning, match="Sign makes 0 of 0, a packed model \\+1"):
+    with pytest.warns(UserWarning, match="are Sign, which makes 0 of 0, a packed model \\+1"):
         check(sketch, tmp_path / "net.onnx")
 
 
-def two_outputs_of_an_unknown_operator(sketch: Sketch) -> None:
+def an_unknown_operator(sketch: Sketch) -> None:
     sketch.add("Erf")
 
 
@@ -401,8 +401,7 @@ def a_quotient(sketch: Sketch) -> None:
     sketch.add("Div", "images")
 
 
-def all_axes(sketch: Sketch) -> None:
-    sketch.add("ReduceMean", axes=[1])
+def axes_that_are_dropped(sketch: Sketch) -> None:
     sketch.add("ReduceMean", axes=[2], keepdims=0)
 
 
@@ -414,16 +413,86 @@ def another_shape(sketch: Sketch) -> None:
     sketch.add("Reshape", sketch.constant(np.array([-1, 3, 36])))
 
 
+def whole_numbers(sketch: Sketch) -> None:
+    sketch.add("Cast", to=TensorProto.INT32)
+    sketch.add("Cast", to=TensorProto.FLOAT)
+
+
+def a_norm_in_training(sketch: Sketch) -> None:
+    sketch.opset = 14
+    held = [sketch.numbers(3) for _ in range(4)]
+    sketch.nodes.append(
+        helper.make_node("BatchNormalization", ["images", *held], ["y", "mean", "var"], name="norm", training_mode=1)
+    )
+    sketch.last = "y"
+
+
+def dropout_in_training(sketch: Sketch) -> None:
+    sketch.add("Dropout", sketch.constant(np.float32(0.5)), sketch.constant(np.bool_(True)))
+
+
+def averages_of_others(sketch: Sketch) -> None:
+    sketch.opset = 19
+    sketch.add("AveragePool", kernel_shape=[2, 2], dilations=[2, 2])
+
+
+def the_number_of_images(sketch: Sketch) -> None:
+    sketch.add("Shape")
+    sketch.add("Gather", sketch.constant(np.array(0)))
+    sketch.add("Cast", to=TensorProto.FLOAT)
+    sketch.nodes.append(helper.make_node("Mul", ["images", sketch.last], ["y"], name="scaled"))
+    sketch.last = "y"
+
+
+def a_random_number(sketch: Sketch) -> None:
+    sketch.nodes.append(helper.make_node("RandomNormal", [], ["r"], name="drawn", shape=[1]))
+    sketch.add("Add", "r")
+
+
+def a_second_output(sketch: Sketch) -> None:
+    sketch.nodes.append(helper.make_node("Dropout", ["images"], ["y", "mask"], name="dropped"))
+    sketch.add("Mul", "mask", x="y")
+
+
+def activations_of_four_bits(sketch: Sketch) -> None:
+    held = [sketch.constant(np.float32(n)) for n in (0.1, 0, 4)]
+    quant = helper.make_node("Quant", ["images", *held], ["y"], name="q", domain="qonnx.custom_op.general")
+    sketch.nodes.append(quant)
+    sketch.last = "y"
+
+
+def a_constant_of_more_axes(sketch: Sketch) -> None:
+    sketch.add("Add", sketch.numbers(1, 1, 3, 1, 1))
+
+
+def maps_flattened_otherwise(sketch: Sketch) -> None:
+    sketch.add("Flatten")
+    one = sketch.last
+    sketch.add("Transpose", x="images", perm=[0, 2, 3, 1])
+    sketch.add("Flatten")
+    sketch.add("Add", one)
+
+
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        (two_outputs_of_an_unknown_operator, "the operator Erf is not known; there are Add, "),
+        (whole_numbers, "to a type of whole numbers; only FLOAT"),
+        (a_norm_in_training, "the statistics of the batch; export the network in evaluation mode"),
+        (dropout_in_training, "in training mode; export the network in evaluation mode"),
+        (averages_of_others, "dilations \\[2, 2\\]; only averages of neighbours"),
+        (the_number_of_images, "the number of images cannot be a value"),
+        (a_random_number, "a random number cannot be packed"),
+        (a_second_output, "takes 'mask', which no earlier node has as its first output"),
+        (activations_of_four_bits, "Quant is not known; activations of several bits are not known"),
+        (a_constant_of_more_axes, "a constant of 5 axes beside a value of 4"),
+        (maps_flattened_otherwise, "of maps that were flattened otherwise"),
+        (an_unknown_operator, "the operator Erf is not known; known are Add, "),
         (dense_of_an_image, "of an input of 4 axes; only \\(N, features\\) times a matrix"),
         (computed_weights, "its input 1 is computed; only a constant can be packed there"),
-        (softmax_inside, "inside of the network; only one behind the logits is left out"),
+        (softmax_inside, "the operator Softmax is not known; only one behind the logits is left out"),
         (a_quotient, "of two computed values; sums, differences and products"),
-        (all_axes, "over the axes \\[2\\], which are dropped"),
-        (reflected, "of mode 'reflect'; only padding of images by a constant"),
+        (axes_that_are_dropped, "over the axes \\[2\\], which are dropped"),
+        (reflected, "of mode 'reflect', 4 axes; only images can be padded, by a constant"),
         (another_shape, "from \\[1, 3, 6, 6\\] to \\[1, 3, 36\\]; only flattening"),
     ],
 )
@@ -433,6 +502,147 @@ def test_what_cannot_be_packed_is_named(part: object, said: str, tmp_path: Path)
     onnx.save(sketch.model(), tmp_path / "net.onnx")
     with pytest.raises(UnsupportedError, match=said):
         from_onnx(tmp_path / "net.onnx")(torch.zeros(1, 3, 6, 6))
+
+
+@pytest.mark.parametrize("spelling", ["plain", "not", "mirrored", "repeated"])
+@pytest.mark.parametrize("numbers", [(1, -1), (-1, 1)])
+@pytest.mark.parametrize("operator", ["GreaterOrEqual", "Greater", "Less", "LessOrEqual"])
+def test_signs_however_they_are_written(operator: str, numbers: tuple[int, int], spelling: str, tmp_path: Path) -> None:
+    """Of images in which every third element is 0."""
+    sketch = Sketch((3, 4, 4), opset=16)
+    zero = sketch.constant(np.float32(0))
+    operands = [zero, "images"] if spelling == "mirrored" else ["images", zero]
+    sketch.nodes.append(helper.make_node(operator, operands, ["compared"], name="compared"))
+    sketch.last = "compared"
+    if spelling == "not":
+        sketch.add("Not")
+    condition = sketch.last
+    if spelling == "repeated":  # torch.ones_like
+        sketch.add("Shape", x="images")
+        value = [numpy_helper.from_array(np.array([n], np.float32)) for n in numbers]
+        shape = sketch.last
+        chosen = [sketch.add("ConstantOfShape", x=shape, value=number) for number in value]
+    else:
+        chosen = [sketch.constant(np.float32(n)) for n in numbers]
+    sketch.add("Where", *chosen, x=condition)
+    sketch.convolution(3, 8)
+    sketch.add("Flatten")
+    sketch.classifier(8 * 4)
+    model = sketch.model()
+    onnx.save(model, tmp_path / "net.onnx")
+    x = sketch.rng.normal(size=(IMAGES, 3, 4, 4)).astype(np.float32)
+    x.ravel()[::3] = 0
+    (expected,) = runtime.InferenceSession(model.SerializeToString()).run(None, {"images": x})
+    compare(tmp_path / "net.onnx", x, expected)
+
+
+def the_greatest_of_numbers(sketch: Sketch) -> None:
+    sketch.add("Max", *(sketch.constant(np.float32(n)) for n in (-0.5, 0.7, 0.1)))
+    sketch.add("Min", sketch.constant(np.full(8, 1.5, np.float32).reshape(8, 1, 1)))
+
+
+def averages_that_hang_over(sketch: Sketch) -> None:
+    sketch.add("AveragePool", kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER")
+
+
+def keras_padding_and_maximum(sketch: Sketch) -> None:
+    sketch.add("Relu")
+    to_last(sketch)
+    sketch.add("Pad", sketch.constant(np.array([0, 1, 1, 0, 0, 1, 1, 0])))
+    to_first(sketch)
+    sketch.add("MaxPool", kernel_shape=[3, 3], strides=[2, 2])
+
+
+def a_shape_cut_out(sketch: Sketch) -> None:
+    before = sketch.last
+    sketch.opset = 15
+    sketch.add("Shape", start=0, end=1)
+    first = sketch.last
+    rest = sketch.constant(np.array([8, 7, 6]))
+    sketch.nodes.append(helper.make_node("Concat", [first, rest], ["cut"], name="cut", axis=0))
+    sketch.add("Reshape", "cut", x=before)
+
+
+def padding_of_two_axes(sketch: Sketch) -> None:
+    sketch.opset = 18
+    pads, nothing = sketch.constant(np.array([2, 1, 0, 3])), sketch.constant(np.float32(0))
+    sketch.add("Pad", pads, nothing, sketch.constant(np.array([3, 2])))
+    sketch.convolution(8, 8, signs=False)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [the_greatest_of_numbers, averages_that_hang_over, keras_padding_and_maximum, a_shape_cut_out, padding_of_two_axes],
+)
+def test_more_parts_of_networks(part: object, tmp_path: Path) -> None:
+    sketch = Sketch((3, 9, 8))
+    sketch.convolution(3, 8, signs=False)
+    part(sketch)
+    sketch.add("GlobalAveragePool")
+    sketch.add("Flatten")
+    sketch.classifier(8)
+    check(sketch, tmp_path / "net.onnx")
+
+
+def test_flattened_maps_side_by_side(tmp_path: Path) -> None:
+    sketch = Sketch((6, 5, 3))
+    sketch.add("Flatten")
+    one = sketch.last
+    sketch.add("Transpose", x="images", perm=[0, 3, 1, 2])
+    sketch.convolution(3, 4, signs=False)
+    to_last(sketch)
+    sketch.add("Flatten")
+    sketch.add("Concat", one, axis=-1)
+    sketch.classifier(4 * 3 * 4 + 90)
+    check(sketch, tmp_path / "net.onnx")
+
+
+def test_a_softmax_behind_which_is_something_else(tmp_path: Path) -> None:
+    sketch = Sketch((3, 5, 5))
+    sketch.add("GlobalAveragePool")
+    sketch.add("Flatten")
+    sketch.classifier(3)
+    logits = sketch.last
+    sketch.add("Softmax")
+    sketch.add("Cast", to=TensorProto.FLOAT)
+    sketch.add("Identity")
+    onnx.save(sketch.model(), tmp_path / "with.onnx")
+    sketch.nodes, sketch.last = sketch.nodes[:-3], logits
+    check(sketch, tmp_path / "without.onnx")
+    x = torch.rand(2, 3, 5, 5)
+    assert torch.equal(from_onnx(tmp_path / "with.onnx")(x), from_onnx(tmp_path / "without.onnx")(x))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_batch_that_was_written_down(batch: int, tmp_path: Path) -> None:
+    sketch = Sketch((3, 5, 5))
+    sketch.convolution(3, 8, signs=False)
+    sketch.add("Reshape", sketch.constant(np.array([batch, -1])))
+    sketch.classifier(8 * 9)
+    model = sketch.model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    onnx.save(model, tmp_path / "net.onnx")
+    x = sketch.rng.normal(size=(batch, 3, 5, 5)).astype(np.float32)
+    (expected,) = runtime.InferenceSession(model.SerializeToString()).run(None, {"images": x})
+    compare(tmp_path / "net.onnx", x, expected)
+
+
+def test_weights_of_eight_bits_by_qonnx(tmp_path: Path) -> None:
+    sketch = Sketch((3, 5, 5))
+    weight = sketch.rng.normal(size=(8, 3, 3, 3)).astype(np.float32)
+    held = [sketch.constant(given) for given in (weight, np.float32(0.02), np.float32(0), np.float32(8))]
+    domain = "qonnx.custom_op.general"
+    sketch.nodes.append(helper.make_node("Quant", held, ["w"], name="q", domain=domain, signed=1, narrow=1))
+    sketch.add("Conv", "w")
+    sketch.add("GlobalAveragePool")
+    sketch.add("Flatten")
+    sketch.classifier(8)
+    onnx.save(sketch.model(), tmp_path / "net.onnx")
+    x = torch.rand(2, 3, 5, 5)
+    steps = np.clip(np.round(weight / np.float32(0.02)), -127, 127) * np.float32(0.02)
+    averaged = torch.nn.functional.conv2d(x, torch.from_numpy(steps)).mean((2, 3))
+    classes = torch.from_numpy(numpy_helper.to_array(sketch.held[-1]))
+    torch.testing.assert_close(from_onnx(tmp_path / "net.onnx")(x), averaged @ classes, rtol=1e-4, atol=1e-5)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

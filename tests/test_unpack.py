@@ -37,12 +37,14 @@ SMALL = {
     "reactnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "realtobinary18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "quicknet": ({"width": 8}, (3, 32, 32)),
+    "reactnet": ({"width": 4}, (3, 48, 48)),
     "googlenet": ({"width": 8}, (3, 64, 64)),
     "nin": ({"width": 16}, (3, 32, 32)),
 }
 # What differs between methods is tried on one network, and each network with what its blocks do to thresholds.
 METHODS = {
     "reactnet18": ("reactnet",),
+    "reactnet": ("reactnet",),
     "birealnet18": ("bireal",),
     "realtobinary18": ("bireal",),
     "quicknet": ("quicknet", "xnor"),

@@ -78,6 +78,7 @@ def pack_foreign(
     except ValueError as error:
         raise UsageError(str(error)) from error
     names = _names(labels) if labels is not None else None
+    asked = f"; is --size {size[0]},{size[1]} what it was trained on?" if None in said else ""
     try:
         return pack(
             network,
@@ -89,7 +90,7 @@ def pack_foreign(
             float16=float16,
         )
     except UnsupportedError as error:
-        raise UnsupportedError(f"{source}: {error}") from error
+        raise UnsupportedError(f"{source}: {error}{asked}") from error
 
 
 def _each(numbers: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -213,6 +213,8 @@ def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPr
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             frozen(example)
+    except UnsupportedError:  # of a network of another framework, which says what it cannot
+        raise
     except Exception as error:  # of the module's own
         raise UnsupportedError(
             f"{type(module).__name__} does not take an input of shape {list(example.shape)} ({_first_line(error)}); "

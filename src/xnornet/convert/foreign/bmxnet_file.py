@@ -54,7 +54,7 @@ def from_bmxnet(path: str | Path) -> ForeignNetwork:
         return ForeignNetwork(_graph(nodes, heads[0][0], arrays)).eval()
     except UnsupportedError as error:
         raise UnsupportedError(f"{symbol}: {error}") from error
-    except (KeyError, IndexError, ValueError, TypeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, StopIteration) as error:
         raise FormatError(f"{path}: does not fit {symbol.name} ({type(error).__name__}: {error})") from error
 
 
@@ -115,10 +115,11 @@ def _graph(described: Sequence[Mapping[str, Any]], head: int, arrays: Mapping[st
         if operator == "null":
             names.append(name)
         else:
-            translate = getattr(reader, f"_{operator.lower()}", None)
-            if translate is None:
-                raise UnsupportedError(f"node '{name}': the operator {operator} is not known")
-            names.append(translate(name, inputs, attributes))
+            if operator not in _OPERATORS:
+                raise UnsupportedError(
+                    f"node '{name}': the operator {operator} is not known; there are {', '.join(_OPERATORS)}"
+                )
+            names.append(_OPERATORS[operator](reader, name, inputs, attributes))
         if index == head:
             break
     images = next(given["name"] for given in described if given["op"] == "null" and given["name"] not in arrays)
@@ -151,7 +152,7 @@ class _Reader:
     def _qconvolution(self, name: str, inputs: Sequence[str], given: Mapping[str, str]) -> str:
         window = _window(given)
         filters, kernel = int(given["num_filter"]), window["kernel_shape"]
-        weight = self._signs(inputs[1], given, (filters, -1, *kernel))
+        weight = self._signs(inputs, given, (filters, -1, *kernel))
         top, left, bottom, right = window.pop("pads")
         signs = self.add("BipolarQuant", f"{name}_sign", inputs[:1])
         if any((top, left)):
@@ -160,24 +161,26 @@ class _Reader:
         return self._matches(self.add("Conv", name, [signs, weight], **window), weight)
 
     def _qfullyconnected(self, name: str, inputs: Sequence[str], given: Mapping[str, str]) -> str:
-        weight = self._signs(inputs[1], given, (int(given["num_hidden"]), -1))
+        weight = self._signs(inputs, given, (int(given["num_hidden"]), -1))
         signs = self.add("BipolarQuant", f"{name}_sign", inputs[:1])
         flat = self.add("Flatten", f"{name}_flat", [signs])
         return self._matches(self.add("Gemm", name, [flat, weight], transB=1), weight)
 
-    def _signs(self, name: str, given: Mapping[str, str], shape: tuple[int, ...]) -> str:
-        """Weights of +1 and -1 from words, of which bit 0 is the first; a dense layer's stand output by output."""
-        for bits in ("act_bit", "weight_bit"):
-            if int(given.get(bits, 1)) != 1:
-                raise UnsupportedError(f"'{name}': {bits} is {given[bits]}; only 1 is known")
-        if given.get("scaling_mode", "none") not in ("none", "backward"):
-            raise UnsupportedError(f"'{name}': scaling_mode is {given['scaling_mode']}; only none is known")
-        if given.get("no_bias") == "False":
+    def _signs(self, inputs: Sequence[str], given: Mapping[str, str], shape: tuple[int, ...]) -> str:
+        """Weights of +1 and -1 from words, whose bit 0 is first; dense layers hold all outputs' first words first."""
+        _, name, *bias = inputs
+        for bits, default in (("act_bit", "left out"), ("weight_bit", "1")):
+            if (told := given.get(bits, default)) != "1":
+                raise UnsupportedError(f"'{name}': {bits} is {told}; only 1 is known")
+        scaling = given.get("scaling_mode", "none")
+        if scaling not in ("none", "backward") or _flag(given, "scaling_factor"):
+            raise UnsupportedError(f"'{name}': scaled sums (scaling_mode {scaling}) are not known")
+        if bias or not _flag(given, "no_bias", default=True):
             raise UnsupportedError(f"'{name}': a bias of a binary layer is not known")
         array = self.constants[name]
-        if given.get("binarized_weights_only") == "True":
+        if _flag(given, "binarized_weights_only"):
             words = np.ascontiguousarray(array).view("<u8")
-            if len(shape) == 2:  # word by word of all outputs
+            if len(shape) == 2:
                 words = words.reshape(-1, shape[0]).T
             bits_of = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), bitorder="little")
             signs = np.where(bits_of, np.float32(1), np.float32(-1))
@@ -192,7 +195,7 @@ class _Reader:
         return self.add("Mul", f"{sums}_matches", [total, self.constant(f"{sums}.half", 0.5)])
 
     def _qactivation(self, name: str, inputs: Sequence[str], given: Mapping[str, str]) -> str:
-        if given.get("backward_only") == "True":
+        if _flag(given, "backward_only"):
             return self.add("Identity", name, inputs)
         if int(given.get("act_bit", 1)) != 1:
             raise UnsupportedError(f"'{name}': act_bit is {given['act_bit']}; only 1 is known")
@@ -204,7 +207,7 @@ class _Reader:
 
     def _batchnorm(self, name: str, inputs: Sequence[str], given: Mapping[str, str]) -> str:
         x, gamma, *others = inputs
-        if given.get("fix_gamma", "True") == "True":
+        if _flag(given, "fix_gamma", default=True):
             gamma = self.constant(f"{name}.ones", np.ones_like(self.constants[gamma]))
         return self.add("BatchNormalization", name, [x, gamma, *others], epsilon=float(given.get("eps", 1e-3)))
 
@@ -218,7 +221,7 @@ class _Reader:
         kinds = {"max": "Max", "avg": "Average"}
         if (kind := given.get("pool_type", "max")) not in kinds:
             raise UnsupportedError(f"'{name}': pool_type {kind} is not one of {', '.join(kinds)}")
-        if given.get("global_pool") == "True":
+        if _flag(given, "global_pool"):
             return self.add(f"Global{kinds[kind]}Pool", name, inputs)
         window = _window(given)
         ceil = int(given.get("pooling_convention", "valid") == "full")
@@ -238,6 +241,28 @@ class _Reader:
 
     def _softmaxoutput(self, name: str, inputs: Sequence[str], given: Mapping[str, str]) -> str:
         return inputs[0]  # the logits
+
+
+_OPERATORS = {
+    "Activation": _Reader._activation,
+    "BatchNorm": _Reader._batchnorm,
+    "Concat": _Reader._concat,
+    "Convolution": _Reader._convolution,
+    "Dropout": _Reader._dropout,
+    "Flatten": _Reader._flatten,
+    "FullyConnected": _Reader._fullyconnected,
+    "Pooling": _Reader._pooling,
+    "QActivation": _Reader._qactivation,
+    "QConvolution": _Reader._qconvolution,
+    "QFullyConnected": _Reader._qfullyconnected,
+    "SoftmaxOutput": _Reader._softmaxoutput,
+    "elemwise_add": _Reader._elemwise_add,
+}
+
+
+def _flag(given: Mapping[str, str], name: str, default: bool = False) -> bool:
+    """As MXNet reads one: "True", "true" and "1", "False", "false" and "0"."""
+    return given.get(name, str(default)).lower() in ("true", "1")
 
 
 def _window(given: Mapping[str, str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Graph", "Node", "scalar"]
+__all__ = ["Array", "Graph", "Node", "scalar", "uniform"]
 
 Array = npt.NDArray[Any]
 
@@ -24,6 +24,7 @@ class Node:
         inputs: names of values; empty for one that is left out.
         output: the name of its first output, the only one that may be read.
         attributes: as Python numbers, strings and lists.
+        outputs: how many it has.
     """
 
     operator: str
@@ -31,6 +32,7 @@ class Node:
     inputs: tuple[str, ...]
     output: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    outputs: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,10 @@ class Graph:
 def scalar(array: Array | None) -> float | None:
     """The number in an array of one; None where it holds more, or is none."""
     return float(np.ravel(array)[0]) if array is not None and np.size(array) == 1 else None
+
+
+def uniform(array: Array | None) -> float | None:
+    """The number that an array holds everywhere; None where it holds several, or is none."""
+    if array is None or not np.size(array) or not (array == np.ravel(array)[0]).all():
+        return None
+    return float(np.ravel(array)[0])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import UnsupportedError
 from .graph import Array, Graph, Node
-from .operators import OPERATORS, Argument
+from .operators import OPERATORS, Argument, remedy
 from .values import Constant, Value
 
 __all__ = ["ForeignNetwork"]
@@ -27,11 +27,7 @@ class ForeignNetwork(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        if unknown := next((node for node in graph.nodes if node.operator not in OPERATORS), None):
-            raise UnsupportedError(
-                f"node '{unknown.name}': the operator {unknown.operator} is not known; there are "
-                f"{', '.join(sorted(OPERATORS))}"
-            )
+        _check(graph)
         self.image = graph.image
         self._input_axes = (0, 2, 3, 1) if graph.channels_last else (0, 1, 2, 3)
         self._input, self._output = graph.input, graph.output
@@ -54,6 +50,23 @@ class ForeignNetwork(nn.Module):
         return known[self._output].in_order()
 
 
+def _check(graph: Graph) -> None:
+    """Raises UnsupportedError of operators and values that are not known."""
+    known = {"", graph.input, *graph.constants}
+    for node in graph.nodes:
+        if node.operator not in OPERATORS:
+            raise UnsupportedError(
+                f"node '{node.name}': the operator {node.operator} is not known; {remedy(node.operator)}"
+            )
+        if missing := next((name for name in node.inputs if name not in known), None):
+            raise UnsupportedError(
+                f"node '{node.name}' ({node.operator}) takes '{missing}', which no earlier node has as its first output"
+            )
+        known.add(node.output)
+    if graph.output not in known or graph.output in graph.constants:
+        raise UnsupportedError(f"its output '{graph.output}' is not computed from the images by a node's first output")
+
+
 class _Step(nn.Module):
     """A node with its constants."""
 
@@ -73,4 +86,8 @@ class _Step(nn.Module):
             Constant(self._arrays[index], getattr(self, f"input_{index}")) if index in self._arrays else given
             for index, given in enumerate(computed)
         ]
-        return OPERATORS[self.node.operator](self.node, arguments)
+        try:
+            return OPERATORS[self.node.operator](self.node, arguments)
+        except (ValueError, TypeError, IndexError, RuntimeError) as error:  # torch's, of shapes that do not fit
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise UnsupportedError(f"node '{self.node.name}' ({self.node.operator}): {said[0]}") from error

@@ -66,6 +66,8 @@ class Value:
     def aligned(self, constant: Tensor) -> Tensor:
         """A constant that the graph would broadcast against this value, so that torch does."""
         rank = len(self.axes)
+        if constant.dim() > rank:
+            raise ValueError(f"a constant of {constant.dim()} axes beside a value of {rank}")
         full = constant.reshape((1,) * (rank - constant.dim()) + tuple(constant.shape))
         if self.order is not None and full.shape[1] > 1:
             full = full[:, np.argsort(self.order)]

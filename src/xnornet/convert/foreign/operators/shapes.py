@@ -1,0 +1,122 @@
+"""What moves axes, changes a shape, or puts values together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ..graph import Node
+from ..values import Value
+from .table import Argument, computes, number, refuse, value, whole_numbers
+
+Shape = tuple[int, ...]
+
+
+@computes("Transpose")
+def _transpose(node: Node, arguments: Sequence[Argument]) -> Value:
+    x = value(node, arguments)
+    given = node.attributes.get("perm") or list(range(len(x.axes)))[::-1]
+    if len(given) != 4:
+        raise refuse(node, f"of {len(given)} axes", "only of images, of four, can be packed")
+    return Value(x.tensor, tuple(x.axes[axis] for axis in given))
+
+
+@computes("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def _reshape(node: Node, arguments: Sequence[Argument]) -> Value:
+    x = value(node, arguments)
+    target = _target(node, arguments, x.shape)
+    if target == x.shape:
+        return x
+    if target[0] == x.shape[0] and x.axes[0] == 0:
+        if len(x.axes) == 4 and len(target) == 2:
+            return _flattened(x)
+        if len(x.axes) == len(target) == 4 and _long(target) == _long(x.shape):
+            return _moved(x, target)
+        if len(x.axes) == 2 and len(target) == 4 and x.order is None:
+            # One pixel, channels first or last.
+            axes = {(1, 1, x.shape[1]): (0, 2, 3, 1), (x.shape[1], 1, 1): (0, 1, 2, 3)}.get(target[1:])
+            if axes is not None:
+                return Value(x.tensor[:, :, None, None], axes)
+    raise refuse(node, f"from {list(x.shape)} to {list(target)}", "only flattening to (N, features) can be packed")
+
+
+def _flattened(x: Value) -> Value:
+    """(N, features), with the column of torch's that each feature of the graph lies in."""
+    sizes = tuple(x.tensor.shape[1:])
+    columns = np.arange(math.prod(sizes)).reshape(sizes).transpose([axis - 1 for axis in x.axes[1:]]).ravel()
+    same = np.array_equal(columns, np.arange(columns.size))
+    return Value(x.tensor.flatten(1), (0, 1), None if same else columns)
+
+
+def _long(shape: Shape) -> list[int]:
+    """Sizes of more than one, behind the images' axis."""
+    return [n for n in shape[1:] if n != 1]
+
+
+def _moved(x: Value, target: Shape) -> Value:
+    """Axes of one element change places, as the only channel of grey images: a transpose by another name."""
+    long = [axis for axis, n in zip(x.axes[1:], x.shape[1:], strict=True) if n != 1]
+    short = [axis for axis, n in zip(x.axes[1:], x.shape[1:], strict=True) if n == 1]
+    return Value(x.tensor, (0, *(short.pop(0) if n == 1 else long.pop(0) for n in target[1:])))
+
+
+def _target(node: Node, arguments: Sequence[Argument], shape: Shape) -> Shape:
+    """The shape that a node asks for."""
+    if node.operator == "Flatten":
+        axis = int(node.attributes.get("axis", 1))
+        axis += len(shape) * (axis < 0)
+        return math.prod(shape[:axis]), math.prod(shape[axis:])
+    given = whole_numbers(node, arguments, 1, "shape" if node.operator == "Reshape" else "axes")
+    if node.operator == "Squeeze":
+        dropped = [a % len(shape) for a in given] if given else [a for a, n in enumerate(shape) if n == 1 and a]
+        return tuple(n for axis, n in enumerate(shape) if axis not in dropped)
+    if given is None:
+        raise refuse(node, "without a shape", "the file is damaged")
+    if node.operator == "Unsqueeze":
+        full, left = len(shape) + len(given), list(shape)
+        new = {axis % full for axis in given}
+        return tuple(1 if axis in new else left.pop(0) for axis in range(full))
+    target = [shape[axis] if n == 0 and axis < len(shape) else n for axis, n in enumerate(given)]
+    # However many images the exporter wrote down, where the rest of an image stays together.
+    if len(target) > 1 and math.prod(target[1:]) == math.prod(shape[1:]):
+        target[0] = shape[0]
+    if -1 in target:
+        known = -math.prod(target)
+        target[target.index(-1)] = math.prod(shape) // known if known else 0
+    return tuple(target)
+
+
+@computes("Concat")
+def _concat(node: Node, arguments: Sequence[Argument]) -> Value:
+    parts = [value(node, arguments, index) for index in range(len(arguments))]
+    first = parts[0]
+    axis = int(node.attributes["axis"]) % len(first.axes)
+    if any(part.axes != first.axes for part in parts):
+        return Value.plain(torch.cat([part.in_order() for part in parts], axis))
+    joined = torch.cat([part.tensor for part in parts], first.axes[axis])
+    if all(part.order is None for part in parts):
+        return Value(joined, first.axes)
+    widths = [int(part.tensor.shape[1]) for part in parts]
+    begins = np.cumsum([0, *widths[:-1]])
+    orders = [np.arange(n) if part.order is None else part.order for part, n in zip(parts, widths, strict=True)]
+    return Value(joined, first.axes, np.concatenate([o + b for o, b in zip(orders, begins, strict=True)]))
+
+
+@computes("Pad")
+def _pad(node: Node, arguments: Sequence[Argument]) -> Value:
+    x, pads = value(node, arguments), whole_numbers(node, arguments, 1, "pads") or []
+    axes = whole_numbers(node, arguments, 3, "axes") or [0, 1, 2, 3]
+    if (mode := node.attributes.get("mode", "constant")) not in ("constant", "lowest") or len(x.axes) != 4:
+        raise refuse(node, f"of mode '{mode}', {len(x.axes)} axes", "only images can be padded, by a constant")
+    if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
+        raise refuse(node, f"pads {pads}", "two numbers an axis, 0 or more, can be packed")
+    around = {x.axes[axis % 4]: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
+    if any(around.get(0, ())) or any(around.get(1, ())):
+        raise refuse(node, "of channels", "only height and width can be padded")
+    amount = -math.inf if mode == "lowest" else number(node, arguments, 2, "value") or 0.0
+    nothing = (0, 0)
+    return x.map(lambda t: F.pad(t, [*around.get(3, nothing), *around.get(2, nothing)], value=amount))
