@@ -49,7 +49,7 @@ FAST_PEERS = (
 )
 NETWORKS = "networks.csv"
 # Networks made to be binary.
-LATER = ("birealnet18", "realtobinary18", "quicknet")
+LATER = ("birealnet18", "realtobinary18", "quicknet", "reactnet")
 NARROW_PEERS = ("torch", "openvino", "openvino-binary")
 
 

@@ -44,7 +44,7 @@ class Refused(nn.Module):
     [
         (torch.sign, "aten.sign.*sign.0. is 0"),
         (torch.cos, "aten.cos.*replace it by one of"),
-        (lambda x: x * torch.tanh(F.adaptive_avg_pool2d(x, 1)), "aten.tanh.*use Hardtanh"),
+        (lambda x: x * F.elu(F.adaptive_avg_pool2d(x, 1)), "aten.elu.*use ReLU, PReLU, LeakyReLU or SiLU"),
         (lambda x: x * x.amax(3, keepdim=True), "aten.mul.*as many pixels or one"),
         (lambda x: (x > 0).float(), "aten.gt.*use xnornet.nn.functional.sign"),
         (lambda x: torch.where(x > 0, 1.0, -1.0), "aten.gt.*use xnornet.nn.functional.sign"),
