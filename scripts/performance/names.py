@@ -30,8 +30,9 @@ NETWORKS = {
     "birealnet18": "Bi-Real Net-18",
     "realtobinary18": "Real-to-Binary Net-18",
     "quicknet": "QuickNet",
+    "reactnet": "ReActNet",
 }
-TABLES = (("alexnet", "resnet18"), ("googlenet", "vgg19"), ("birealnet18", "realtobinary18", "quicknet"))
+TABLES = (("alexnet", "resnet18"), ("googlenet", "vgg19"), ("birealnet18", "realtobinary18", "quicknet"), ("reactnet",))
 FLOAT = ("torch", "torch-compiled", "onnxruntime", "openvino", "ncnn")
 INT8 = ("torch-int8", "onnxruntime-int8", "openvino-int8")
 # Where not timed: of layers or networks only, or told once.
