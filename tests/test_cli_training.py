@@ -176,6 +176,9 @@ def test_convert(run: Run, tmp_path: Path) -> None:
         assert status == 2, err
         assert said in err
         assert len(err.splitlines()) == 1
+    status, _, err = run("pack", source, "-o", made)
+    assert status == 2
+    assert f"{source}: `xnornet convert` packs networks of other frameworks" in err
     status, _, err = run("convert", names, "-o", made)
     assert status == 2
     assert "is not one of .onnx, .params; `xnornet pack` packs checkpoints" in err

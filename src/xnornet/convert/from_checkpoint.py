@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 
+from ..errors import UsageError
 from ..graph import PackedModel
 from ..train.checkpoint import load_module
+from .from_foreign import READERS
 from .from_torch import pack
 from .target import refuse_checkpoint
 
@@ -26,11 +28,13 @@ def pack_checkpoint(checkpoint: str | Path, path: str | Path, *, float16: bool =
         What was written.
 
     Raises:
-        UsageError: a checkpoint lies at `path`.
+        UsageError: a checkpoint lies at `path`, or `checkpoint` is another framework's file.
         FormatError: the checkpoint is missing, damaged or foreign.
         UnsupportedError: as `pack`.
         OSError: the file cannot be written; nothing is left behind.
     """
+    if Path(checkpoint).suffix in READERS:
+        raise UsageError(f"{checkpoint}: `xnornet convert` packs networks of other frameworks; this takes checkpoints")
     refuse_checkpoint(path, checkpoint)
     module, record = load_module(checkpoint)
     height, width, channels = record.preprocess.output_shape

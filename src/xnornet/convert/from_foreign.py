@@ -13,9 +13,9 @@ from .foreign import from_bmxnet, from_onnx
 from .from_torch import pack
 from .target import refuse_checkpoint
 
-__all__ = ["pack_foreign"]
+__all__ = ["READERS", "pack_foreign"]
 
-_READERS = {".onnx": (from_onnx, "ONNX"), ".params": (from_bmxnet, "BMXNet")}
+READERS = {".onnx": (from_onnx, "ONNX"), ".params": (from_bmxnet, "BMXNet")}
 
 
 def pack_foreign(
@@ -53,10 +53,10 @@ def pack_foreign(
         OSError: a file cannot be read or written; nothing is left behind.
     """
     source = Path(source)
-    if source.suffix not in _READERS:
-        raise UsageError(f"{source}: is not one of {', '.join(_READERS)}; `xnornet pack` packs checkpoints")
+    if source.suffix not in READERS:
+        raise UsageError(f"{source}: is not one of {', '.join(READERS)}; `xnornet pack` packs checkpoints")
     refuse_checkpoint(path, source)
-    read, kind = _READERS[source.suffix]
+    read, kind = READERS[source.suffix]
     network = read(source)
     height, width, channels = network.image
     said = (height, width)
