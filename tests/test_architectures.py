@@ -76,13 +76,14 @@ METHODS["xnor, K with gradient"] = method("xnor", input_scale="k-gradient")
 METHODS["bnn, first and last layer too"] = replace(method("bnn"), float_layers=())
 # What differs from the others in training alone, or is built of what others are built of: not for every architecture.
 SOME = {"float", "bwn", "xnor", "xnor-cbap", "xnor, K", "bnn", "reactnet", "dorefa:1,2", "kbit:2,2"}
-# Built of what another architecture is built of, deeper or wider.
-VARIANTS = {"resnet34", "quicknet_large", "quicknet_small"}
+# Built of what another architecture is built of, deeper, wider or in another order.
+VARIANTS = {"resnet34", "quicknet_large", "quicknet_small", "reactnet"}
 CASES = [
     (name, key)
     for name in MODELS
     for key in METHODS
-    if (name in ("resnet18", "vgg_small", "nin") or key in SOME) and (name not in VARIANTS or key in ("float", "xnor"))
+    if (name in ("resnet18", "vgg_small", "nin") or key in SOME)
+    and (name not in VARIANTS or key in ("float", "xnor", name))
 ]
 
 

@@ -641,7 +641,7 @@ def test_weights_of_eight_bits_by_qonnx(tmp_path: Path) -> None:
     x = torch.rand(2, 3, 5, 5)
     steps = np.clip(np.round(weight / np.float32(0.02)), -127, 127) * np.float32(0.02)
     averaged = torch.nn.functional.conv2d(x, torch.from_numpy(steps)).mean((2, 3))
-    classes = torch.from_numpy(numpy_helper.to_array(sketch.held[-1]))
+    classes = torch.tensor(numpy_helper.to_array(sketch.held[-1]))
     torch.testing.assert_close(from_onnx(tmp_path / "net.onnx")(x), averaged @ classes, rtol=1e-4, atol=1e-5)
 
 
