@@ -34,7 +34,7 @@ def from_bmxnet(path: str | Path) -> ForeignNetwork:
         path: of the parameters, PREFIX-EPOCH.params; PREFIX-symbol.json lies beside it.
 
     Returns:
-        A module in evaluation mode: (N, C, H, W) float32, pixels of 0 to 255 -> (N, classes) logits.
+        A module in evaluation mode: (N, C, H, W) float32, of pixels as it was trained on -> (N, classes) logits.
 
     Raises:
         FormatError: a file is missing, damaged or foreign.
