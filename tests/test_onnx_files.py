@@ -318,7 +318,7 @@ def test_a_shape_computed_from_the_images(tmp_path: Path) -> None:
 PARTS = ("norm", "relu", "shift", "sign", "pool", "shortcut", "prelu", "clip")
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**16), parts=st.lists(st.sampled_from(PARTS), min_size=1, max_size=6), last=st.booleans())
 def test_any_chain(tmp_path_factory: pytest.TempPathFactory, seed: int, parts: list[str], last: bool) -> None:
     """Of element-wise parts in either layout, with pools and binary convolutions in channels first."""

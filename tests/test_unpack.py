@@ -37,7 +37,7 @@ SMALL = {
     "reactnet18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "realtobinary18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "quicknet": ({"width": 8}, (3, 32, 32)),
-    "reactnet": ({"width": 4}, (3, 48, 48)),
+    "reactnet": ({"width": 4}, (3, 32, 32)),
     "googlenet": ({"width": 8}, (3, 64, 64)),
     "nin": ({"width": 16}, (3, 32, 32)),
 }
