@@ -140,7 +140,7 @@ def test_train_as_json_prints_nothing_else(
 def test_convert(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     onnx = pytest.importorskip("onnx")
-    from .test_onnx_files import Sketch
+    from .onnx_sketch import Sketch
 
     sketch = Sketch((3, 6, 6))
     sketch.convolution(3, 8, signs=False)
