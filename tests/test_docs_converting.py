@@ -50,5 +50,6 @@ def test_the_table() -> None:
     ten = 100 * float(rows[1]["top1_of_ten"])
     assert f"{photos:.2f} % are named right among all 1000 classes, {ten:.2f} % among the ten" in PAGE
     assert rows[0]["machine"].split(", ")[0] in PAGE
-    told = f"takes {int(rows[1]['packed_bytes']) / 1e6:.1f} MB and names {photos:.1f} % of {int(rows[1]['images']):,} photos"
+    size, images = int(rows[1]["packed_bytes"]) / 1e6, int(rows[1]["images"])
+    told = f"takes {size:.1f} MB and names {photos:.1f} % of {images:,} photos"
     assert told in " ".join(README.split())
