@@ -37,19 +37,23 @@ std::string one_line(std::string text) {
   return text;
 }
 
+void keep_error(const std::string& where, const char* what) noexcept {
+  try {
+    last_error = one_line(where + what);
+  } catch (...) {
+    last_error.clear();  // no memory for the message
+  }
+}
+
 // What `work` returns; or `failed`, and the error is kept, where it throws: no exception leaves the library.
 template <class Work, class Result>
 Result guarded(const std::string& where, Result failed, Work work) noexcept {
   try {
-    try {
-      return work();
-    } catch (const std::bad_alloc&) {
-      last_error = one_line(where) + "needs more memory than is free";
-    } catch (const std::exception& error) {
-      last_error = one_line(where + error.what());
-    }
-  } catch (...) {
-    last_error.clear();  // no memory for the message either
+    return work();
+  } catch (const std::bad_alloc&) {
+    keep_error(where, "needs more memory than is free");
+  } catch (const std::exception& error) {
+    keep_error(where, error.what());
   }
   return failed;
 }

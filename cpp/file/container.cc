@@ -6,7 +6,7 @@ namespace xnornet {
 namespace {
 
 constexpr size_t kMaxHeader = size_t{16} << 20;
-constexpr int64_t kMaxBytes = int64_t{1} << 48;
+constexpr int64_t kMaxBytes = int64_t{1} << (sizeof(size_t) > 4 ? 48 : 30);  // of a tensor
 constexpr std::string_view kReadable[] = {"1", "2", "3", "4", "5"};
 
 }  // namespace

@@ -166,6 +166,8 @@ extern const KernelSet kAvx512;
 extern const KernelSet kAmx;
 #elif defined(__aarch64__)
 extern const KernelSet kNeon;
+#elif defined(__wasm_simd128__)
+extern const KernelSet kSimd128;
 #endif
 
 }  // namespace xnornet

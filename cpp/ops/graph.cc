@@ -11,7 +11,9 @@ void require(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(what);
 }
 
-constexpr size_t kMostBytes = size_t{1} << 40, kMostOps = size_t{1} << 14;
+// Of a value, or elements of a weight; so few that sizes of 32 bits, in WebAssembly, hold a few of them
+// together.
+constexpr size_t kMostBytes = size_t{1} << (sizeof(size_t) > 4 ? 40 : 28), kMostOps = size_t{1} << 14;
 
 bool fits(size_t size, int channels, bool optional = false) {
   return size == static_cast<size_t>(channels) || (optional && size == 0);
@@ -54,7 +56,8 @@ struct Infer {
     require(static_cast<int64_t>(op.group_channels) * op.groups == x.channels,
             "weight does not fit the channels");
     const Value out = slide(op.window, x, op.out_channels, op.binary_input ? DType::kI32 : DType::kF32);
-    require(op.fan_in() <= kMostBytes / op.out_channels, "weight is too large");
+    const double fan_in = static_cast<double>(op.window.taps()) * op.group_channels;  // of any size
+    require(fan_in * op.out_channels <= static_cast<double>(kMostBytes), "weight is too large");
     const size_t size = op.fan_in() * op.out_channels;
     const bool fits_size = op.binary_weight()        ? op.bits.size() == (size + 7) / 8
                            : !op.half_weight.empty() ? op.half_weight.size() == size
@@ -164,9 +167,19 @@ Value slide(const Window& w, const Value& in, int channels, DType dtype) {
           size(in.width, w.left, w.right, w.kernel_w, w.stride_w, w.dilation_w), channels};
 }
 
+namespace {
+
+void require_size(const Value& value) {
+  const double pixels = static_cast<double>(value.height) * value.width, bytes = pixels * value.pixel_bytes();
+  require(pixels < 0x1p31 && bytes < static_cast<double>(kMostBytes), "a value is too large");
+}
+
+}  // namespace
+
 Graph::Graph(int height, int width, int channels) {
   require(height > 0 && width > 0 && channels > 0, "the input is empty");
   values_.push_back({DType::kF32, height, width, channels});
+  require_size(values_[0]);
 }
 
 int Graph::add(std::string name, std::string kind, std::vector<int> inputs, OpData data) {
@@ -182,7 +195,7 @@ int Graph::add(std::string name, std::string kind, std::vector<int> inputs, OpDa
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument("op '" + name + "' (" + kind + "): " + error.what());
   }
-  require(out.pixels() < (size_t{1} << 31) && out.bytes() < kMostBytes, "a value is too large");
+  require_size(out);
   require(ops_.size() < kMostOps, "there are more than 16384 ops");
   values_.push_back(out);
   ops_.push_back({std::move(name), std::move(kind), std::move(inputs), std::move(data)});

@@ -2,7 +2,6 @@
 // what each one computes. Value 0 is the input; op i yields value i + 1.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -69,8 +68,10 @@ class Shared {
 // number is so many times 2^-24.
 inline float float_of_half(uint16_t half) {
   const uint32_t size = half & 0x7fff, exponent = size >> 10;
-  const float value = exponent == 0 ? static_cast<float>(size) * 0x1p-24f
-                                    : std::bit_cast<float>((size << 13) + ((127u - 15u) << 23));
+  const float value = exponent == 0
+                          ? static_cast<float>(size) * 0x1p-24f
+                          // Not std::bit_cast, which the C++ library of Debian 12's Emscripten lacks.
+                          : __builtin_bit_cast(float, (size << 13) + ((127u - 15u) << 23));
   return half & 0x8000 ? -value : value;
 }
 

@@ -65,6 +65,8 @@ bool cpu_has(const char* feature) {
   }
 #elif defined(__aarch64__)
   if (std::strcmp(feature, "neon") == 0) return true;  // part of the architecture
+#elif defined(__wasm_simd128__)
+  if (std::strcmp(feature, "simd128") == 0) return true;  // or the module would not have been let in
 #endif
   (void)feature;
   return false;

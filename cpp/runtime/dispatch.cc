@@ -15,6 +15,8 @@ const std::vector<const KernelSet*>& kernel_sets() {
       &kAvx512, &kAvx512bw, &kAvx2,
 #elif defined(__aarch64__)
       &kNeon,
+#elif defined(__wasm_simd128__)
+      &kSimd128,
 #endif
       &kPortable};
   return sets;

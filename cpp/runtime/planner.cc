@@ -40,6 +40,7 @@ class Arena {
         if (offset + block->bytes <= other->offset) break;
         offset = std::max(offset, other->offset + other->bytes);
       }
+      if (offset + block->bytes < offset) throw std::bad_alloc();  // of 32 bits
       block->offset = offset;
       total = std::max(total, offset + block->bytes);
       const auto after = [&](const Block* other) { return other->offset <= offset; };

@@ -1,0 +1,50 @@
+#include "kernels/portable.h"
+#include "kernels/simd128.h"
+
+namespace xnornet {
+namespace {
+const char* const kNeeds[] = {"simd128", nullptr};
+}
+
+// Float sums are those of portable C++, whose vectors of 128 bits are WebAssembly's own.
+const KernelSet kSimd128 = {
+    .name = "simd128",
+    .requires_features = kNeeds,
+    .bits = {.name = "bgemm_4x64_simd128",
+             .word_bytes = 1,
+             .lanes = 16,
+             .tile = 4,
+             .row_expansion = 2,
+             .prepare = bprepare_2_simd128,
+             .panel_expansion = 2,
+             .expand = bexpand_64_simd128,
+             .gemm = bgemm_4x64_simd128,
+             .gemv_name = "bgemv_1x64_simd128",
+             .gemv = bgemv_1x64_simd128},
+    .floats = {.name = "sgemm_4x8_portable",
+               .tile = 4,
+               .channels = 8,
+               .gemm = sgemm_4x8_portable,
+               .hgemm_name = nullptr,
+               .hgemm = nullptr,
+               .word_inputs = 32,
+               .expand = wexpand_8_portable,
+               .wgemm_name = "wgemv_1x8_portable",
+               .wgemm_tile = 1,
+               .wgemm_words = SIZE_MAX,
+               .word_floats = 32,
+               .tabulate = nullptr,
+               .wgemm = wgemv_1x8_portable,
+               .wgemm_filters = INT32_MAX},
+    .pixels = {},  // 16-bit products are no faster here
+    .digits = {},
+    .depthwise = {.name = "sdepthwise_1x64_portable",
+                  .sums = sdepthwise_1x64_portable,
+                  .bits_name = "bdepthwise_1x64_simd128",
+                  .differences = bdepthwise_1x64_simd128},
+    .chain = chain_64_simd128,
+    .max = max_64_simd128,
+    .signs = signs_64_simd128,
+};
+
+}  // namespace xnornet
