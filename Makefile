@@ -7,7 +7,7 @@ PACKAGES := $(shell find src -name __init__.py) # an editable install keeps a ma
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test lint format test-slow test-gpu test-arm test-windows bench bench-engine bench-docs sanitize wheels clean
+.PHONY: install demo test lint format test-slow test-gpu test-arm test-windows test-web bench bench-engine bench-docs sanitize web wheels clean
 
 install: $(VENV)/.installed
 
@@ -28,7 +28,7 @@ demo: install
 
 # In two processes, each with whole files, whose tests share what they made.
 test: lint
-	$(BIN)/pytest -m 'not slow and not gpu and not arm and not windows' -n 2 --dist loadfile
+	$(BIN)/pytest -m 'not slow and not gpu and not arm and not windows and not web' -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
@@ -56,6 +56,16 @@ test-arm: $(VENV)/.release
 # The wheel and the C library for Windows, compiled here and run under Wine.
 test-windows: $(VENV)/.release
 	$(BIN)/pytest -m windows
+
+# The engine in WebAssembly, run by Node, and a page in Chromium where there is one.
+test-web: install
+	@command -v emcmake > /dev/null && command -v node > /dev/null || \
+	  { echo "make test-web needs Emscripten and Node 20: apt-get install emscripten nodejs"; exit 1; }
+	$(BIN)/pytest -m web
+
+# The engine for browsers, a package for npm, and pages of one file each: build/web.
+web: install
+	@$(BIN)/python scripts/build_web.py imagenette-realtobinary cifar10-xnor
 
 # Time the engine, then train every recipe of the bundled data with three seeds, but for what benchmarks/results holds.
 bench: install bench-engine
