@@ -18,9 +18,9 @@ const floats = new Float32Array(bytes("floats").buffer);
 const { shape } = JSON.parse(readFileSync(join(folder, "input.json")));
 
 const runs = {};
-for (const method of ["xnor", "bwn", "float"]) {
-  const model = await load(bytes(`${method}.safetensors`));
-  runs[`xnornet-${method}`] = () => model.run(pixels);
+for (const name of ["xnornet", "xnornet-bwn", "xnornet-float"]) {
+  const model = await load(bytes(`${name}.safetensors`));
+  runs[name] = () => model.run(pixels);
 }
 for (const name of ["onnxruntime", "onnxruntime-int8"]) {
   const session = await onnxruntime.InferenceSession.create(bytes(`${name}.onnx`));

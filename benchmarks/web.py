@@ -38,7 +38,7 @@ BUILD = ROOT / "build" / "web"
 PEER = "onnxruntime-web@1.30.0"
 NETWORKS = ("alexnet", "resnet18", "birealnet18", "realtobinary18", "quicknet", "reactnet")
 ROUNDS = 25
-METHODS = ("xnor", "bwn", "float")
+OURS = {"xnornet": "xnor", "xnornet-bwn": "bwn", "xnornet-float": "float"}
 
 
 def main(options: Namespace) -> None:
@@ -50,7 +50,7 @@ def main(options: Namespace) -> None:
     rows = []
     for name in options.networks or NETWORKS:
         for row in measured(network_case(name), package, peer):
-            rows.append({"network": name, **row, **about, "command": command})
+            rows.append({"case": name, **row, **about, "command": command})
             print(", ".join(f"{key} {value}" for key, value in rows[-1].items() if key not in about), flush=True)
         write_csv(options.results / "web.csv", rows)
 
@@ -85,15 +85,15 @@ def measured(case: Case, package: Path, peer: Path) -> list[dict[str, Any]]:
         command = ["node", ROOT / "benchmarks" / "web.mjs", folder, package, peer, str(ROUNDS)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout)
-        for method in METHODS:
+        for implementation, method in OURS.items():
             native = Model(case.models[method]).run(case.pixels)
-            compare(case.name, f"{method}, native", found[f"xnornet-{method}"]["logits"], native)
+            compare(case.name, f"{implementation}, native", found[implementation]["logits"], native)
         compare(case.name, "ONNX Runtime", found["onnxruntime"]["logits"], found["xnornet-float"]["logits"])
         runtimes = {"xnornet": package / "xnornet.wasm", "onnxruntime": peer / "dist" / "ort-wasm-simd-threaded.wasm"}
         return [
             {
                 "implementation": implementation,
-                "ms": f"{statistics.median(timed['times']):.6g}",
+                "median_ms": f"{statistics.median(timed['times']):.6g}",
                 "fastest_ms": f"{min(timed['times']):.6g}",
                 "model_bytes": files[implementation].stat().st_size,
                 "runtime_bytes": runtimes[implementation.split("-")[0]].stat().st_size,
@@ -104,9 +104,9 @@ def measured(case: Case, package: Path, peer: Path) -> list[dict[str, Any]]:
 
 def prepare(case: Case, folder: Path) -> dict[str, Path]:
     """What web.mjs reads; the model's file of each implementation."""
-    files = {f"xnornet-{method}": folder / f"{method}.safetensors" for method in METHODS}
-    for method in METHODS:
-        write(case.models[method], files[f"xnornet-{method}"])
+    files = {name: folder / f"{name}.safetensors" for name in OURS}
+    for name, method in OURS.items():
+        write(case.models[method], files[name])
     for name, kind in (("onnxruntime", Float), ("onnxruntime-int8", Int8)):
         files[name] = kind().convert(case, folder).rename(folder / f"{name}.onnx")
     (folder / "pixels").write_bytes(case.pixels.tobytes())

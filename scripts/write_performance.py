@@ -1,4 +1,4 @@
-"""Write docs/performance.md, docs/roofline.md and the README's table of networks from benchmarks/results.
+"""Write docs/performance.md, docs/roofline.md, and the tables of README and docs/web.md from benchmarks/results.
 
 So text and numbers cannot part.
 
@@ -24,6 +24,7 @@ from performance.paper import figures
 from performance.readme import README, readme
 from performance.roofline import instructions, over_floors, roofline
 from performance.training import training
+from performance.web import WEB, web
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, ROOFLINE = DOCS / "performance.md", DOCS / "roofline.md"
@@ -121,7 +122,7 @@ def main() -> None:
 
         for picture in PICTURES:
             draw(picture, RESULTS, DOCS)
-    for path, text in ((PAGE, page()), (ROOFLINE, roofline()), (README, readme())):
+    for path, text in ((PAGE, page()), (ROOFLINE, roofline()), (README, readme()), (WEB, web())):
         if not options.check:
             path.write_text(text)
         elif path.read_text() != text:

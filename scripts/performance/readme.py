@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .inserted import inserted
 from .measurements import apart, best, find, heading, line, ms, read, taken_with
 from .names import FLOAT, INT8, NETWORKS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-BEGIN, END = "<!-- written by scripts/write_performance.py -->", "<!-- end -->"
-
 
 def readme() -> str:
     """The README with its table of networks as the files have it."""
-    before, rest = README.read_text().split(BEGIN)
-    _, after = rest.split(END, 1)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return inserted(README, table())
 
 
 def table() -> str:
