@@ -125,6 +125,24 @@ def test_first_layers_in_fixed_point() -> None:
     assert told in " ".join(README.split())
 
 
+def test_what_the_readme_says_of_browsers() -> None:
+    times = {(row["case"], row["implementation"]): row for row in rows_of(RESULTS / "web.csv")}
+    alexnet, resnet = (float(times[net, "xnornet"]["median_ms"]) for net in ("alexnet", "resnet18"))
+    ratios = [
+        f"{float(times[net, peer]['median_ms']) / ours:.1f}"
+        for peer in ("onnxruntime", "onnxruntime-int8")
+        for net, ours in (("alexnet", alexnet), ("resnet18", resnet))
+    ]
+    engine, peer = (int(times["alexnet", name]["runtime_bytes"]) / 1e6 for name in ("xnornet", "onnxruntime"))
+    text = " ".join(README.split())
+    assert f"in {engine:.2f} MB of WebAssembly" in text
+    assert f"take {alexnet:.0f} and {resnet:.0f} ms there" in text
+    assert "{} and {} times as long in float32, {} and {} times in int8".format(*ratios) in text
+    page = " ".join((ROOT / "docs" / "web.md").read_text().split())
+    assert f"The engine as WebAssembly, {engine:.2f} MB" in page
+    assert f"ONNX Runtime's own WebAssembly is {peer:.1f} MB" in page
+
+
 def test_what_the_readme_says_of_larq_compute_engine() -> None:
     with (RESULTS / "larq.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["isa"] == "amx"]

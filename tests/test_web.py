@@ -269,20 +269,18 @@ def test_types_describe_what_there_is(package: Path) -> None:
 
 
 def test_the_package_installs(package: Path, tmp_path: Path) -> None:
-    """As npm packs it."""
+    """As npm packs it; with it runs what docs/web.md says for Node."""
     subprocess.run(["npm", "pack", "--silent", "--pack-destination", tmp_path], cwd=package, check=True)
     (archive,) = tmp_path.glob("*.tgz")
     assert archive.name == f"xnornet-{xnornet.__version__}.tgz"
     install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--offline", archive.name]
     subprocess.run(install, cwd=tmp_path, check=True)
-    (tmp_path / "use.mjs").write_text(
-        'import { load } from "xnornet";\n'
-        "const model = await load(process.argv[2]);\n"
-        "console.log(model.labels.length);\n"
-    )
-    command = ["node", "use.mjs", locate(BUNDLED[0])]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.strip() == str(len(xnornet.load(BUNDLED[0]).labels)), done.stderr
+    shutil.copy(locate(BUNDLED[0]), tmp_path / "model.safetensors")
+    page = (ROOT / "docs" / "web.md").read_text()
+    (tmp_path / "use.mjs").write_text(page.split("## In Node")[1].split("```js\n")[1].split("```")[0])
+    done = subprocess.run(["node", "use.mjs"], cwd=tmp_path, capture_output=True, text=True)
+    labels = [label for label, _ in xnornet.load(BUNDLED[0]).classify([Image.new("RGB", (640, 480))], top=3)[0]]
+    assert re.findall("label: '(.*?)'", done.stdout) == labels, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not BROWSER, reason="needs Chromium")

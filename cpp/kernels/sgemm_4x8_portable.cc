@@ -1,5 +1,5 @@
 // Float window sums for any CPU: four pixels x eight channels in registers, as vectors of four, which every
-// 64-bit CPU has and both GCC and Clang can name.
+// 64-bit CPU and WebAssembly have and both GCC and Clang can name.
 #include <cstring>
 
 #include "kernels/portable.h"

@@ -10,6 +10,7 @@ from .names import FLOAT, INT8, NETWORKS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
+
 def readme() -> str:
     """The README with its table of networks as the files have it."""
     return inserted(README, table())

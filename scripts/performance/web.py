@@ -10,6 +10,7 @@ from .names import NAMES, NETWORKS
 
 WEB = Path(__file__).resolve().parents[2] / "docs" / "web.md"
 
+
 def web() -> str:
     """The page with its table as the file has it."""
     return inserted(WEB, table())
@@ -27,8 +28,8 @@ def table() -> str:
         cells = [short(ours["median_ms"]), *(f"{short(row['median_ms'])}, {faster(row, ours)}" for row in others)]
         lines.append(line([NETWORKS[case], *cells]))
     said = unique(
-        f"<sub>Random weights, 224 x 224; medians; Node {r['node'].removeprefix('v')}, {r['peer']}; {r['machine']}; commit "
-        f"{r['commit']}.</sub>"
-        for r in rows
+        f"<sub>Random weights, 224 x 224; medians; Node {row['node'].removeprefix('v')}, {row['peer']}; "
+        f"{row['machine']}; commit {row['commit']}.</sub>"
+        for row in rows
     )
     return "\n".join([*lines, "", *said])
