@@ -155,12 +155,15 @@ def test_runs_at_once_and_one_that_teaches(
 
     monkeypatch.setattr(training, "bench_file", watched)
     monkeypatch.setattr(training, "_ROUNDS", 2)  # each takes long enough
-    timed = rows(times=True)
-    assert order == order[:3] * 2  # in turns
-    assert len(set(order)) == 3
-    assert {row["times_commit"] for row in timed} == {revision()}
+    timed = rows(times=True, only=compared.only(["float", "xnor"]))
+    assert order == order[:2] * 2  # in turns
+    assert len(set(order)) == 2
     assert [(row["line"], row["commit"]) for row in timed] == [(row["line"], row["commit"]) for row in made]
-    assert all(float(row["engine_ms"]) > 0 and float(row["float_ms"]) > 0 for row in timed)
+    for row in timed:
+        if row["line"] != "taught":
+            assert row["times_commit"] == revision()
+            assert float(row["engine_ms"]) > 0
+            assert float(row["float_ms"]) > 0
     changes = dict(change.split("=") for change in TINY) | {"init_from": record.recipe["teacher"]}
     begun, _ = make_run(Line("begun", "fashion-float"), str(tmp_path / "data"), tmp_path / "runs" / "begun", changes)
     assert begun["short_of"] == "2 of 25 epochs, begun with last.ckpt, width 4"

@@ -193,11 +193,14 @@ def test_training_puts_the_next_picture_in_the_place_of_an_unreadable_one(tmp_pa
     assert sum(len(labels) for _, labels in module.val_dataloader()) == 99
     assert "010.png" in module.unreadable["train"].summary()
     assert "003.png" in module.unreadable["test"].summary()
+    module.close()
 
     for i in range(20, 26):
         (root / "train" / "ant" / f"{i:03}.png").write_bytes(CORRUPT)
+    module = train_data.ImageDataModule(open_dataset(root), broken)
     with pytest.raises(DataError, match="more than 1 in 100 of 200") as caught:
-        list(train_data.ImageDataModule(open_dataset(root), broken).train_dataloader())
+        list(module.train_dataloader())
+    module.close()
     assert "\n" not in str(caught.value)
 
 
