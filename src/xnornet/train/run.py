@@ -35,6 +35,7 @@ from .board import Board
 from .checkpoint import AtomicCheckpoints, Record, build, fingerprint, load_module, load_record, load_weights, plain
 from .data import ImageDataModule
 from .ending import Ending
+from .kept_memory import kept_memory
 from .layer_statistics import LayerStatistics
 from .lock import sole_trainer
 from .module import Classifier
@@ -184,7 +185,8 @@ def _run(
         )
     ending = Ending(folder)
     kept = RunFolder(folder, record, ending, report)
-    with _quiet(), _refusals(chosen), ending, contextlib.closing(batches):
+    memory = contextlib.nullcontext() if torch.cuda.is_available() else kept_memory()
+    with _quiet(), _refusals(chosen), memory, ending, contextlib.closing(batches):
         trainer = L.Trainer(
             max_epochs=chosen.epochs,
             accelerator="cuda" if torch.cuda.is_available() else "cpu",  # "auto" would take Apple's, never tried
