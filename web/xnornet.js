@@ -11,11 +11,11 @@
 const MODULES = new Map(); // by address: compiled once for all models
 const IN_NODE = typeof process !== "undefined" && Boolean(process.versions?.node);
 const FORMATS = { 3: 0, 4: 2, 1: 4 }; // channels of an image: XNORNET_RGB, XNORNET_RGBA, XNORNET_GREY
-const POINTER = 4; // bytes; an int takes as many
 
 export async function load(source, { wasm = undefined, isa = "", stem = "" } = {}) {
   const [module, file] = await Promise.all([moduleOf(wasm), bytesOf(source)]);
-  return new Model(await instantiate(module), file, isa, stem, typeof source === "object" ? "model" : String(source));
+  const name = typeof source === "string" || source instanceof URL ? String(source) : "model";
+  return new Model(await instantiate(module), file, isa, stem, name);
 }
 
 export class Model {

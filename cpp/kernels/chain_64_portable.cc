@@ -6,6 +6,24 @@
 namespace xnornet {
 namespace {
 
+// a * b + c in one rounding.
+inline float fused(float a, float b, float c) {
+#if defined(__wasm__)
+  // Its C library rounds halfway cases twice, for want of a rounding mode. chain_64_simd128.cc has the
+  // algebra.
+  const double product = static_cast<double>(a) * b, sum = product + c, t = sum - product;
+  const double error = (product - (sum - t)) + (c - t);
+  int64_t bits;
+  std::memcpy(&bits, &sum, 8);
+  if ((error < 0 || error > 0) && bits % 2 == 0) bits += (error < 0) == (sum < 0) ? 1 : -1;
+  double odd;
+  std::memcpy(&odd, &bits, 8);
+  return static_cast<float>(odd);
+#else
+  return __builtin_fmaf(a, b, c);
+#endif
+}
+
 struct Simd {
   static constexpr int kLanes = kPanel;
   struct F {
@@ -55,7 +73,7 @@ struct Simd {
     return map([&](int l) { return a.v[l] < b.v[l] ? b.v[l] : a.v[l]; });
   }
   static F fma(const F& a, const F& b, const F& c) {
-    return map([&](int l) { return __builtin_fmaf(a.v[l], b.v[l], c.v[l]); });
+    return map([&](int l) { return fused(a.v[l], b.v[l], c.v[l]); });
   }
   static F clamp(const F& x, const F& low, const F& high) {
     return map([&](int l) {

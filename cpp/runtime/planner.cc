@@ -1,6 +1,7 @@
 #include "runtime/planner.h"
 
 #include <algorithm>
+#include <new>
 
 #include "ops/bit_conv.h"
 #include "ops/border.h"
