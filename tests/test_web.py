@@ -246,6 +246,8 @@ def test_misuse_is_told(web: Web, package: Path) -> None:
         ((good, "run", pixels.astype(np.int16)), {}, "no Uint8Array of pixels and no Float32Array"),
         ((good, "run", np.full(144, np.nan, np.float32)), {}, "NaN or infinity in image 0"),
         ((good, "prepare", web.array(pixels, width=5, height=5)), {}, "5 x 5 has 144 bytes; give 1, 3 or 4 a pixel"),
+        ((good, "prepare", web.array(np.zeros(144, np.float32), width=12, height=12)), {}, "data is no Uint8Array"),
+        ((good, "prepare", {"data": [0] * 144, "width": 12, "height": 12}), {}, "data is no Uint8Array"),
         ((good, "classify", {"width": 0}), {}, "give an image"),
         ((good, "classify"), {}, "give an image"),
     ]

@@ -55,6 +55,7 @@ export class Model {
 
   prepare(image) {
     const { data, width, height } = imageOf(image);
+    if (data.BYTES_PER_ELEMENT !== 1) throw new TypeError("an image's data is no Uint8Array and no Uint8ClampedArray");
     const format = FORMATS[data.length / (width * height)];
     if (format === undefined)
       throw new TypeError(`an image of ${width} x ${height} has ${data.length} bytes; give 1, 3 or 4 a pixel`);
