@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,10 @@ from hypothesis import HealthCheck, settings
 # Machines are shared: no example fails for being slow. Runs repeat exactly.
 settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
+
+# What a shell starts in the background ignores Ctrl-C, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `make sanitize` tests another build of the package than the one installed for development.
 if site := os.environ.get("XNORNET_TEST_SITE"):
