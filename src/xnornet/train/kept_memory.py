@@ -20,10 +20,10 @@ _KEEP = {_TRIM_THRESHOLD: 2**31 - 1, _MMAP_MAX: 0}
 def kept_memory() -> Iterator[None]:
     """While it lasts, glibc's malloc keeps what large tensors give back, for the next step.
 
-    It would hand that to the system, which clears it again page by page when it is next written: 460 MB a step of the
-    CIFAR-10 network in batches of 128. Steps of three networks on a Xeon took 0.85 to 0.88 of the time, and the process
-    a quarter more memory, which goes back at the end as far as it can. Nothing is done with another C library, nor
-    where the environment tunes malloc.
+    It would hand that to the system, which clears it again page by page when it is next written. Steps of three
+    networks took 0.92 to 0.96 of the time (benchmarks/results/kept_memory.csv), and the process more memory, a quarter
+    more where it was looked at, which goes back at the end as far as it can. Nothing is done with another C library,
+    nor where the environment tunes malloc.
     """
     malloc = _glibc()
     if malloc is None:
