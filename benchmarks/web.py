@@ -1,6 +1,6 @@
 """The engine in WebAssembly beside ONNX Runtime Web, into results/web.csv.
 
-    python benchmarks/web.py [NETWORK ...]     # ten minutes for all on an idle machine
+    python benchmarks/web.py [NETWORK ...]     # five minutes for all on an idle machine
 
 Both run in Node, whose compiler for WebAssembly is Chrome's: one thread, batch 1, in turns, medians. Networks have
 random weights and inputs of 224 x 224: ours as an XNOR network, with binary weights, and in float32; ONNX Runtime's in

@@ -21,9 +21,8 @@ def kept_memory() -> Iterator[None]:
     """While it lasts, glibc's malloc keeps what large tensors give back, for the next step.
 
     It would hand that to the system, which clears it again page by page when it is next written. Steps of three
-    networks took 0.92 to 0.96 of the time (benchmarks/results/kept_memory.csv), and the process more memory, a quarter
-    more where it was looked at, which goes back at the end as far as it can. Nothing is done with another C library,
-    nor where the environment tunes malloc.
+    networks took 0.92 to 0.96 of the time (benchmarks/results/kept_memory.csv), and the process more memory, which goes
+    back at the end as far as it can. Nothing is done with another C library, nor where the environment tunes malloc.
     """
     malloc = _glibc()
     if malloc is None:
