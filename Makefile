@@ -63,9 +63,11 @@ test-web: install
 	  { echo "make test-web needs Emscripten and Node 20: apt-get install emscripten nodejs"; exit 1; }
 	$(BIN)/pytest -m web
 
-# The engine for browsers, a package for npm, and pages of one file each: build/web.
+# The engine for browsers, into src/xnornet/web; then the package for npm and two pages of one file each, in build/web.
 web: install
-	@$(BIN)/python scripts/build_web.py imagenette-realtobinary cifar10-xnor
+	@$(BIN)/python scripts/build_wasm.py
+	@$(BIN)/xnornet javascript build/web/xnornet
+	@for model in imagenette-realtobinary cifar10-xnor; do $(BIN)/xnornet page $$model -o build/web/$$model.html || exit 1; done
 
 # Time the engine, then train every recipe of the bundled data with three seeds, but for what benchmarks/results holds.
 bench: install bench-engine

@@ -5,7 +5,7 @@
 Both run in Node, whose compiler for WebAssembly is Chrome's: one thread, batch 1, in turns, medians. Networks have
 random weights and inputs of 224 x 224: ours as an XNOR network, with binary weights, and in float32; ONNX Runtime's in
 float32, and in int8, quantized ahead by its own tool. Both float networks' logits are compared, and ours in WebAssembly
-with those of the native engine. Needs what `scripts/build_web.py` does, and npm, which brings ONNX Runtime Web.
+with those of the native engine. Needs what `scripts/build_wasm.py` does, and npm, which brings ONNX Runtime Web.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from xnornet.bench.provenance import machine, revision
 from xnornet.engine import Model
 from xnornet.files import write_csv
 from xnornet.format import write
+from xnornet.web import write_package
 
 # ONNX Runtime's quantization imports a module of its own by the name `float16`, which there is one of here too.
 sys.path.remove(str(Path(__file__).resolve().parent))
@@ -42,8 +43,8 @@ OURS = {"xnornet": "xnor", "xnornet-bwn": "bwn", "xnornet-float": "float"}
 
 
 def main(options: Namespace) -> None:
-    subprocess.run([sys.executable, ROOT / "scripts" / "build_web.py", "--out", BUILD], check=True)
-    package, peer = BUILD / "xnornet", fetch_peer()
+    subprocess.run([sys.executable, ROOT / "scripts" / "build_wasm.py"], check=True)
+    package, peer = write_package(BUILD / "xnornet"), fetch_peer()
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     about = {"rounds": ROUNDS, "node": node, "peer": PEER, "machine": machine(), "commit": revision()}
     command = " ".join(["python benchmarks/web.py", *options.networks])

@@ -8,6 +8,7 @@ the running one. All are compiled by Zig's clang (PyPI: ziglang) against glibc 2
 newer one runs them, whatever machine they were made on; auditwheel checks that, and names them manylinux. For Windows
 and macOS (11 and later, on Apple silicon) there is the wheel of 3.12 and later alone; that of Windows is linked against
 a list of names in place of Python's own library. That these wheels keep to the stable interface, abi3audit checks.
+All hold the engine for browsers where Emscripten is on the PATH.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def build(pythons: Sequence[str], targets: Sequence[str], out: Path) -> Iterator
         print(f"build_wheels: no wheels for {', '.join(absent)}: not on the PATH", file=sys.stderr)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
+    _web()
     yield _sources(out)
     for python in interpreters:
         environment = _environment(python)
@@ -67,6 +69,15 @@ def build(pythons: Sequence[str], targets: Sequence[str], out: Path) -> Iterator
             if version >= STABLE:
                 _run(["abi3audit", "--strict", str(wheel)])
             yield wheel
+
+
+def _web() -> None:
+    """The engine for browsers, which archive and wheels take along; without Emscripten none, rather than an old one."""
+    if shutil.which("emcmake"):
+        _run([sys.executable, str(ROOT / "scripts" / "build_wasm.py")])
+    else:
+        (ROOT / "src" / "xnornet" / "web" / "xnornet.wasm").unlink(missing_ok=True)
+        print("build_wheels: no engine for browsers (`xnornet page`): emcmake is not on the PATH", file=sys.stderr)
 
 
 def _environment(python: str) -> Path:

@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from scripts.build_web import make_package, make_page
+from scripts.build_wasm import build
 
 import xnornet
 from xnornet import engine, format, ops
 from xnornet.graph import PackedModel
 from xnornet.preprocess import Preprocess
+from xnornet.web import write_package, write_page
 from xnornet.zoo import entries, locate
 
 from .documents import CHANGES, odd_files, with_document
@@ -35,7 +36,6 @@ from .test_c_images import as_format, as_pillow
 from .test_engine_graphs import random_network
 
 ROOT = Path(__file__).parents[1]
-OUT = ROOT / "build" / "web"
 TOOLS = ("emcmake", "node")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 BUNDLED = [entry.name for entry in entries().values() if entry.bundled]
@@ -49,7 +49,7 @@ Array = npt.NDArray[Any]
 
 
 class Web:
-    """web/xnornet.js in Node."""
+    """xnornet.js in Node."""
 
     def __init__(self, package: Path, folder: Path) -> None:
         self.package, self.folder = package, folder
@@ -86,8 +86,9 @@ class Web:
 
 
 @pytest.fixture(scope="module")
-def package() -> Path:
-    return make_package(OUT)
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    build()
+    return write_package(tmp_path_factory.mktemp("web") / "xnornet")
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def web(package: Path, tmp_path: Path) -> Web:
 def test_kernels(package: Path) -> None:
     """The C++ tests of the kernels."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    work = package.parent / "work-tests"
+    work = ROOT / "build" / "wasm-tests"
     for command in (
         [
             "emcmake",
@@ -279,16 +280,17 @@ def test_the_package_installs(package: Path, tmp_path: Path) -> None:
     subprocess.run(install, cwd=tmp_path, check=True)
     shutil.copy(locate(BUNDLED[0]), tmp_path / "model.safetensors")
     page = (ROOT / "docs" / "web.md").read_text()
-    (tmp_path / "use.mjs").write_text(page.split("## In Node")[1].split("```js\n")[1].split("```")[0])
+    (tmp_path / "use.mjs").write_text(page.split("### In Node")[1].split("```js\n")[1].split("```")[0])
     done = subprocess.run(["node", "use.mjs"], cwd=tmp_path, capture_output=True, text=True)
     labels = [label for label, _ in xnornet.load(BUNDLED[0]).classify([Image.new("RGB", (640, 480))], top=3)[0]]
     assert re.findall("label: '(.*?)'", done.stdout) == labels, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not BROWSER, reason="needs Chromium")
-def test_a_page(package: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("package")
+def test_a_page(tmp_path: Path) -> None:
     """Of one file, from a disk, in a browser: what it shows once engine and model are there."""
-    page = make_page(package, locate(BUNDLED[0]), tmp_path / "a page.html")
+    page = write_page(locate(BUNDLED[0]), tmp_path / "a page.html")
     flags = [
         "--headless",
         "--no-sandbox",

@@ -1,4 +1,4 @@
-// Makes calls of web/xnornet.js for test_web.py: node web_calls.mjs XNORNET_JS CALLS, a file of JSON:
+// Makes calls of xnornet.js for test_web.py: node web_calls.mjs XNORNET_JS CALLS, a file of JSON:
 // [{model, options, method, argument}, ...]. Prints what each returns, or {error}.
 //
 // `argument` is JSON; {file, type, ...} in it stands for the bytes of a file, as an array of that type and, where there

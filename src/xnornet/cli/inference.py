@@ -1,4 +1,4 @@
-"""Verbs that look at a packed network, run it, and look at data. No torch."""
+"""Verbs that look at a packed network, run it, take it to browsers, and look at data. No torch."""
 
 from __future__ import annotations
 
@@ -100,6 +100,50 @@ def classify(
     if as_json:
         print_json(records)
     return 1 if failed else 0
+
+
+def page(
+    file: PackedFile,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The page to write; default: the model's name and .html, here."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="What stands above it; default: the model's name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a page of one file that classifies photos and the camera in any browser, on the visitor's CPU.
+
+    Example: `xnornet page imagenette-realtobinary`
+    """
+    from ..web import write_page
+
+    path = located(file)
+    out = write_page(path, output if output is not None else Path(f"{path.stem}.html"), title)
+    size = out.stat().st_size
+    if as_json:
+        print_json({"file": str(out), "bytes": size})
+    else:
+        console.print(f"{out}: {size:,} bytes; open it in a browser", soft_wrap=True)
+
+
+def javascript(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; made if need be.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the JavaScript library for pages of your own, in browsers and Node: `npm install ./FOLDER`.
+
+    Example: `xnornet javascript web/xnornet`
+    """
+    from ..web import write_package
+
+    out = write_package(folder)
+    files = {path.name: path.stat().st_size for path in sorted(out.iterdir()) if path.is_file()}
+    if as_json:
+        print_json({"folder": str(out), "files": files})
+    else:
+        console.print(
+            f"{out}: the engine for browsers and Node; npm install it, or import its xnornet.js", soft_wrap=True
+        )
 
 
 def data_(

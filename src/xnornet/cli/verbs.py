@@ -19,6 +19,8 @@ _VERBS: dict[str, Callable[..., object]] = {
     "inspect": inference.inspect,
     "zoo": inference.zoo,
     "classify": inference.classify,
+    "page": inference.page,
+    "javascript": inference.javascript,
     "data": inference.data_,
     "eval": inference.eval_,
     "bench": measuring.bench,

@@ -1,0 +1,51 @@
+"""The JavaScript library as a package for npm, or a folder beside a page."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import distribution
+from os import PathLike
+from pathlib import Path
+
+from .. import __version__
+from ..errors import UnsupportedError
+from ..files import replacing
+
+__all__ = ["FOLDER", "WASM", "engine", "write_package"]
+
+FOLDER = Path(__file__).parent
+WASM = FOLDER / "xnornet.wasm"
+
+
+def write_package(folder: str | PathLike[str]) -> Path:
+    """Write the package of this version into a folder, which is made if need be: half a megabyte.
+
+    Returns:
+        The folder: `npm install FOLDER`, or import its `xnornet.js` from a page beside it.
+
+    Raises:
+        UnsupportedError: this installation has no engine for browsers.
+        OSError: the folder cannot be written.
+    """
+    out = Path(folder)
+    about = {**json.loads((FOLDER / "package.json").read_text()), "version": __version__}
+    files = {"xnornet.wasm": engine(), "package.json": (json.dumps(about, indent=2) + "\n").encode()}
+    for name in ("xnornet.js", "xnornet.d.ts"):
+        files[name] = (FOLDER / name).read_bytes()
+    if licence := distribution("xnornet").read_text("licenses/LICENSE"):
+        files["LICENSE"] = licence.encode()
+    for name, content in files.items():
+        with replacing(out / name) as temporary:
+            temporary.write_bytes(content)
+    return out
+
+
+def engine() -> bytes:
+    """The engine as WebAssembly. Raises UnsupportedError where it was not compiled for this installation."""
+    try:
+        return WASM.read_bytes()
+    except FileNotFoundError:
+        remedy = (
+            "install a released wheel, or in a checkout with Emscripten (apt-get install emscripten) run `make web`"
+        )
+        raise UnsupportedError(f"{WASM} is not there: this installation has no engine for browsers; {remedy}") from None
