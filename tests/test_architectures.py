@@ -16,6 +16,7 @@ from xnornet.convert import lower
 from xnornet.convert.compare import is_tie
 from xnornet.graph import PackedModel
 from xnornet.models import MODELS, QuickNet, create, default_classes, image_size, options, size_of
+from xnornet.models.densenet import DenseNet
 from xnornet.nn import BinaryConv2d, BinaryLinear, Method, method
 from xnornet.summary import summarise
 
@@ -23,8 +24,10 @@ from xnornet.summary import summarise
 # for oneDNN with AVX2 (see `tests/training.py`).
 SMALL: dict[str, dict[str, int]] = {
     "alexnet": {"image_size": 67, "width": 12},
+    "binarydensenet": {"width": 4},
     "birealnet18": {"width": 4},
     "googlenet": {"width": 4},
+    "meliusnet": {"width": 16},
     "nin": {"width": 12},
     "quicknet": {"width": 16},
     "quicknet_large": {"width": 8},
@@ -40,9 +43,11 @@ SMALL: dict[str, dict[str, int]] = {
     "vgg_small": {"image_size": 9, "width": 8},
 }
 PIXELS = {
+    "binarydensenet": 39,
     "birealnet18": 35,
     "realtobinary18": 35,
     "googlenet": 34,
+    "meliusnet": 35,
     "nin": 11,
     "quicknet": 37,
     "quicknet_large": 33,
@@ -77,7 +82,7 @@ METHODS["bnn, first and last layer too"] = replace(method("bnn"), float_layers=(
 # What differs from the others in training alone, or is built of what others are built of: not for every architecture.
 SOME = {"float", "bwn", "xnor", "xnor-cbap", "xnor, K", "bnn", "reactnet", "dorefa:1,2", "kbit:2,2"}
 # Built of what another architecture is built of, deeper, wider or in another order.
-VARIANTS = {"resnet34", "quicknet_large", "quicknet_small", "reactnet"}
+VARIANTS = {"meliusnet", "resnet34", "quicknet_large", "quicknet_small", "reactnet"}
 CASES = [
     (name, key)
     for name in MODELS
@@ -174,8 +179,10 @@ def test_full_size_trains_and_packs_to_the_same_result(name: str, key: str) -> N
 # the paper, sections 4.2, 6.3, 7 and 12; BinaryConnect, section 3.3; the rest by hand from the layers' shapes.
 PUBLISHED = {
     "alexnet": (62_378_344, 58_236_928, 1_135_256_096),
+    "binarydensenet": (5_111_488 + 1000, 4_202_496, 3_789_867_520),
     "birealnet18": (11_679_912, 10_985_472, 1_814_073_344),
     "googlenet": (23_419_048, 22_384_640, 4_259_340_288),
+    "meliusnet": (6_918_496 + 1000, 6_119_424, 4_760_608_768),
     "nin": (966_986, 949_248, 222_486_528),
     "quicknet": (13_223_424 + 1000, 12_533_760, 1_879_339_776),
     "quicknet_large": (23_324_160 + 1000, 22_634_496, 3_729_027_840),
@@ -223,6 +230,39 @@ def test_quicknets_have_the_parameters_that_larq_counts(name: str, published: in
     """Larq counts the mean and variance of the one norm without slopes, but of no other norm."""
     few = options(name)["width"] // 4
     assert size_of(name, "float").parameters + 2 * few == published
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters", "rest", "macs"), [(28, 5.13, 19.0, 3.79), (37, 8.70, 31.9, 4.71), (45, 13.9, 49.7, 6.67)]
+)
+def test_binarydensenets_have_the_parameters_that_larq_counts(
+    depth: int, parameters: float, rest: float, macs: float
+) -> None:
+    """In millions, thousands and billions; the rest, which does not train, are the norms' means and variances."""
+    found = size_of("binarydensenet", "float", depth=depth)
+    with torch.device("meta"):
+        network = create("binarydensenet", depth=depth)
+    statistics = sum(b.numel() for b in network.buffers() if b.dim())
+    assert f"{found.parameters / 1e6:.3g}" == f"{parameters:.3g}"
+    assert f"{statistics / 1e3:.3g}" == f"{rest:.3g}"
+    assert f"{found.macs / 1e9:.3g}" == f"{macs:.3g}"
+
+
+@pytest.mark.parametrize(("depth", "features"), [(22, 512), (29, 640), (42, 1056), (59, 1312)])
+def test_features_of_meliusnets(depth: int, features: int) -> None:
+    with torch.device("meta"):
+        network = create("meliusnet", depth=depth)
+    assert network.get_submodule("classifier").in_features == features
+
+
+def test_an_improvement_block_corrects_what_the_dense_block_added() -> None:
+    """As the source has it, which cuts the last channels of [x, y] out, adds to them, and joins all again."""
+    torch.manual_seed(0)
+    block = create("meliusnet", width=16).get_submodule("sections")[0]
+    x = torch.randn(2, 16, 9, 9)
+    joined = torch.cat([x, block.grow(x)], dim=1)
+    rest, last = joined.split([16, 16], dim=1)
+    torch.testing.assert_close(block(x), torch.cat([rest, last + block.improve(joined)], dim=1))
 
 
 def test_memory_of_the_papers_figure_4() -> None:
@@ -285,9 +325,9 @@ def test_first_and_last_layers_are_float_by_default(name: str) -> None:
 
 
 def layers_of(network: nn.Module) -> list[nn.Module]:
-    """Without those that are float whatever the method: of gates, of QuickNet's stem and between its sections."""
+    """Without those that are float whatever the method: of gates, in stems of several layers and between sections."""
     float_ones = {m for name, m in network.named_modules() if ".gate." in name}
-    if isinstance(network, QuickNet):
+    if isinstance(network, QuickNet | DenseNet):
         between = {m for m in network.sections if isinstance(m, nn.Sequential)}
         float_ones |= {*network.stem[1:]} | {m for transition in between for m in transition}
     return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m not in float_ones]
@@ -381,6 +421,11 @@ def test_methods_that_draw_their_own_latent_weights_do() -> None:
         ("alexnet", {"relu": 1}, "relu=1: needs true or false"),
         ("alexnet", {"dropout": "much"}, "dropout=much: needs a number"),
         ("alexnet", {"image_size": 62}, "63 pixels or more, got image_size=62"),
+        ("binarydensenet", {"depth": 29}, "depth=29; there are 28, 37, 45"),
+        ("binarydensenet", {"width": 5}, "width=5: the channels of the stem, an even number"),
+        ("meliusnet", {"depth": 23}, "depth=23; there are 22, 29, 42, 59"),
+        ("meliusnet", {"width": 24}, "width=24: the channels of a stem in groups, a multiple of 16"),
+        ("meliusnet", {"stem": "mnist"}, "unknown stem 'mnist'; there are imagenet, cifar"),
         ("nin", {"num_classes": 0}, "num_classes=0: needs a whole number, 1 or more"),
         ("quicknet", {"width": 6}, "width=6: the channels of the first section, a multiple of 4"),
         ("resnet18", {"stem": "mnist"}, "unknown stem 'mnist'; there are imagenet, cifar"),

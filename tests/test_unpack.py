@@ -38,6 +38,8 @@ SMALL = {
     "realtobinary18": ({"width": 8, "stem": "cifar"}, (3, 16, 16)),
     "quicknet": ({"width": 8}, (3, 32, 32)),
     "reactnet": ({"width": 4}, (3, 32, 32)),
+    "binarydensenet": ({"width": 4}, (3, 32, 32)),
+    "meliusnet": ({"width": 16, "stem": "cifar"}, (3, 16, 16)),
     "googlenet": ({"width": 8}, (3, 64, 64)),
     "nin": ({"width": 16}, (3, 32, 32)),
 }

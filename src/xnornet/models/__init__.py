@@ -4,7 +4,9 @@ from .. import needs_torch as needs_torch
 from .alexnet import AlexNet
 from .bireal import BiRealNet18, ReActNet18
 from .catalogue import catalogue
+from .densenet import BinaryDenseNet
 from .googlenet import GoogLeNet
+from .meliusnet import MeliusNet
 from .nin import NetworkInNetwork
 from .quicknet import QuickNet, QuickNetLarge, QuickNetSmall
 from .reactnet import ReActNet
@@ -20,7 +22,9 @@ __all__ = [
     "MODELS",
     "AlexNet",
     "BiRealNet18",
+    "BinaryDenseNet",
     "GoogLeNet",
+    "MeliusNet",
     "NetworkInNetwork",
     "QuickNet",
     "QuickNetLarge",

@@ -199,6 +199,8 @@ COMPARISONS = {
                 Line("Real-to-Binary Net", "imagenet-realtobinary18-bireal"),
                 Line("QuickNet", "imagenet-quicknet-quicknet"),
                 Line("ReActNet on MobileNet's layout", "imagenet-reactnet-reactnet"),
+                Line("BinaryDenseNet", "imagenet-binarydensenet-quicknet"),
+                Line("MeliusNet", "imagenet-meliusnet-quicknet"),
             ),
             _IMAGENET,
             pairs=(

@@ -97,6 +97,11 @@ _LATER = (
 # for the others. Of theirs, the budget and the schedule above keep how far apart the two are: reduced, a factor of 10
 # gained 6 points (docs/imagenette.md).
 _QUICKNET = _recipes("quicknet", ("quicknet",), latent_lr=10.0, **_LINEAR)
+# Blocks that add channels, as their authors have them but for the clip (docs/models.md).
+_DENSE = (
+    *_recipes("binarydensenet", ("quicknet",), **_LINEAR),
+    *_recipes("meliusnet", ("quicknet",), **_LINEAR),
+)
 _FIFTY_EIGHT: dict[str, Any] = {
     "variant": "-paper",
     "epochs": 58,
@@ -130,6 +135,6 @@ _EXTRACTION = (
 
 IMAGENET = (
     *(*_ALEXNET, *_ALEXNET_PAPER, *_ALEXNET_CODE),
-    *(*_RESNET18, *_RESNET34, *_LATER, *_QUICKNET, *_RESNET18_PAPER),
+    *(*_RESNET18, *_RESNET34, *_LATER, *_QUICKNET, *_DENSE, *_RESNET18_PAPER),
     *_EXTRACTION,
 )
