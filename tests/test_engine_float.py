@@ -29,9 +29,9 @@ def windows(draw: st.DrawFn, most_kernel: int = 5) -> tuple[int, int, Window]:
 @settings(max_examples=80, deadline=None)
 @given(
     windows(),
-    st.sampled_from([1, 1, 2, 3]),
+    st.sampled_from([1, 1, 2, 3, 4, 8]),
     st.integers(1, 40) | st.just(300),
-    st.integers(1, 70),
+    st.sampled_from([4, 8, 16, 32]) | st.integers(1, 70),
     st.sampled_from([np.float32, np.float16, None]),
     st.booleans(),
     st.integers(1, 3),

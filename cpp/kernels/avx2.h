@@ -21,6 +21,8 @@ void bgemv_1x64_avx2(const uint8_t* row, size_t row_bytes, const uint8_t* panel,
 
 void sgemm_6x16_avx2(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                      float* out, bool accumulate);
+void sgemm_12x8_avx2(const float* const* windows, int pixels, const Runs& runs, const float* panel,
+                     float* out, bool accumulate);
 void hgemm_6x16_avx2(const float* const* windows, int pixels, const Runs& runs, const uint16_t* panel,
                      float* out, bool accumulate);
 void pgemm_6x16_avx2(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,

@@ -22,6 +22,8 @@ void bgemv_1x64_avx512vpopcntdq(const uint8_t* row, size_t row_bytes, const uint
 
 void sgemm_12x32_avx512(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                         float* out, bool accumulate);
+void sgemm_12x16_avx512(const float* const* windows, int pixels, const Runs& runs, const float* panel,
+                        float* out, bool accumulate);
 void hgemm_12x32_avx512(const float* const* windows, int pixels, const Runs& runs, const uint16_t* panel,
                         float* out, bool accumulate);
 void pgemm_12x32_avx512bw(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
@@ -47,21 +49,20 @@ inline constexpr BitGemm kBitsAvx512 = {.name = "bgemm_6x64_avx512vpopcntdq",
                                         .gemm = bgemm_6x64_avx512vpopcntdq,
                                         .gemv_name = "bgemv_1x64_avx512vpopcntdq",
                                         .gemv = bgemv_1x64_avx512vpopcntdq};
-inline constexpr FloatGemm kFloatsAvx512 = {.name = "sgemm_12x32_avx512",
-                                            .tile = 12,
-                                            .channels = 32,
-                                            .gemm = sgemm_12x32_avx512,
-                                            .hgemm_name = "hgemm_12x32_avx512",
-                                            .hgemm = hgemm_12x32_avx512,
-                                            .word_inputs = 32,
-                                            .expand = wexpand_32_avx512,
-                                            .wgemm_name = "wgemm_4x64_avx512",
-                                            .wgemm_tile = 4,
-                                            .wgemm_words = 32,
-                                            .word_floats = 128,
-                                            .tabulate = wtables_4_avx512,
-                                            .wgemm = wgemm_4x64_avx512,
-                                            .wgemm_filters = 64};
+inline constexpr FloatGemm kFloatsAvx512 = {
+    .wide = {.name = "sgemm_12x32_avx512", .tile = 12, .channels = 32, .gemm = sgemm_12x32_avx512},
+    .narrow = {.name = "sgemm_12x16_avx512", .tile = 12, .channels = 16, .gemm = sgemm_12x16_avx512},
+    .hgemm_name = "hgemm_12x32_avx512",
+    .hgemm = hgemm_12x32_avx512,
+    .word_inputs = 32,
+    .expand = wexpand_32_avx512,
+    .wgemm_name = "wgemm_4x64_avx512",
+    .wgemm_tile = 4,
+    .wgemm_words = 32,
+    .word_floats = 128,
+    .tabulate = wtables_4_avx512,
+    .wgemm = wgemm_4x64_avx512,
+    .wgemm_filters = 64};
 inline constexpr Depthwise kDepthwiseAvx512 = {.name = "sdepthwise_1x64_avx512",
                                                .sums = sdepthwise_1x64_avx512,
                                                .bits_name = "bdepthwise_1x64_avx512bw",

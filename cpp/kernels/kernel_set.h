@@ -46,23 +46,29 @@ struct Runs {
 };
 
 // Float sums of windows. A panel is [K][channels] of floats.
-struct FloatGemm {
+struct PanelGemm {
   const char* name;
   int tile;      // pixels a call takes at most
   int channels;  // of a panel: divides 64, a multiple of 8
 
-  // out[pixel][channels], rows 64 apart; added to what is there where `accumulate`.
+  // out[pixel][channels], rows 64 apart; added to what is there where `accumulate`. A sum is the same bits
+  // whatever pixels and channels it comes with.
   void (*gemm)(const float* const* windows, int pixels, const Runs& runs, const float* panel, float* out,
                bool accumulate);
+};
 
-  // The same of a panel of 16-bit floats (IEEE 754 binary16): the same bits as of the same weights in 32.
+struct FloatGemm {
+  PanelGemm wide;
+  PanelGemm narrow;  // for layers and groups of few filters; name null: there is none
+
+  // `wide` of a panel of 16-bit floats (IEEE 754 binary16): the same bits as of the same weights in 32.
   // Null: they are turned into those at load.
   const char* hgemm_name;
   void (*hgemm)(const float* const* windows, int pixels, const Runs& runs, const uint16_t* panel, float* out,
                 bool accumulate);
 
-  // A panel of 1-bit weights is [words][channels] of 32-bit words: input k of a filter is bit k % word_inputs
-  // of its word k / word_inputs, 1 for -1.
+  // A wide panel of 1-bit weights is [words][channels] of 32-bit words: input k of a filter is bit k %
+  // word_inputs of its word k / word_inputs, 1 for -1.
   int word_inputs;
 
   // Inputs [begin, begin + depth) of such a panel as +1.0 / -1.0: [depth][channels].

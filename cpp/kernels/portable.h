@@ -24,20 +24,19 @@ void wgemv_1x8_portable(const float* row, size_t words, int rows, const uint8_t*
                         int panels, float* out, bool accumulate);
 
 // Of the sets that have no float kernels of their own.
-inline constexpr FloatGemm kPortableFloats = {.name = "sgemm_4x8_portable",
-                                              .tile = 4,
-                                              .channels = 8,
-                                              .gemm = sgemm_4x8_portable,
-                                              .hgemm_name = nullptr,
-                                              .hgemm = nullptr,
-                                              .word_inputs = 32,
-                                              .expand = wexpand_8_portable,
-                                              .wgemm_name = "wgemv_1x8_portable",
-                                              .wgemm_tile = 1,
-                                              .wgemm_words = SIZE_MAX,
-                                              .word_floats = 32,
-                                              .tabulate = nullptr,
-                                              .wgemm = wgemv_1x8_portable,
-                                              .wgemm_filters = INT32_MAX};
+inline constexpr FloatGemm kPortableFloats = {
+    .wide = {.name = "sgemm_4x8_portable", .tile = 4, .channels = 8, .gemm = sgemm_4x8_portable},
+    .narrow = {},
+    .hgemm_name = nullptr,
+    .hgemm = nullptr,
+    .word_inputs = 32,
+    .expand = wexpand_8_portable,
+    .wgemm_name = "wgemv_1x8_portable",
+    .wgemm_tile = 1,
+    .wgemm_words = SIZE_MAX,
+    .word_floats = 32,
+    .tabulate = nullptr,
+    .wgemm = wgemv_1x8_portable,
+    .wgemm_filters = INT32_MAX};
 
 }  // namespace xnornet

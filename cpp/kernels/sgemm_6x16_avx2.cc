@@ -1,4 +1,5 @@
-// Float window sums with AVX2 and FMA: six pixels x 16 channels in registers (12 sums, 2 weights, 1 input).
+// Float window sums with AVX2 and FMA: six pixels x 16 channels in registers (12 sums, 2 weights, 1 input),
+// or twelve x 8.
 #include <immintrin.h>
 
 #include "kernels/avx2.h"
@@ -22,6 +23,10 @@ struct Simd {
   static V add_products(V sum, V a, V w) { return _mm256_fmadd_ps(a, w, sum); }
 };
 
+struct NarrowSimd : Simd {
+  static constexpr int kVectors = 1;
+};
+
 // The same with weights of 16 bits, which become floats as they are loaded.
 struct HalfSimd : Simd {
   using Weight = uint16_t;
@@ -35,6 +40,11 @@ struct HalfSimd : Simd {
 void sgemm_6x16_avx2(const float* const* windows, int pixels, const Runs& runs, const float* panel,
                      float* out, bool accumulate) {
   window_gemm<Simd, 6>(windows, pixels, runs, panel, out, accumulate);
+}
+
+void sgemm_12x8_avx2(const float* const* windows, int pixels, const Runs& runs, const float* panel,
+                     float* out, bool accumulate) {
+  window_gemm<NarrowSimd, 12>(windows, pixels, runs, panel, out, accumulate);
 }
 
 void hgemm_6x16_avx2(const float* const* windows, int pixels, const Runs& runs, const uint16_t* panel,

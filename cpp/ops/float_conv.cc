@@ -16,34 +16,75 @@ uint32_t bits_at(const Shared<uint8_t>& bits, size_t begin, size_t count) {
   return static_cast<uint32_t>(eight >> (begin % 8) & ((uint64_t{1} << count) - 1));
 }
 
+// 1-bit weights are expanded, and 16-bit ones read, in wide panels alone.
+const PanelGemm& panel_for(const Conv& conv, const FloatGemm& kernels) {
+  const bool few = kernels.narrow.name && conv.out_channels / conv.groups <= kernels.narrow.channels;
+  return few && !conv.weight.empty() ? kernels.narrow : kernels.wide;
+}
+
+// Groups of few filters leave most lanes of a panel idle, and read a window in runs as short as a group. So
+// as many of them as fill a panel become one, whose filters have weights of 0 for each other's inputs: as
+// many multiplications, since idle lanes take part in them too, with long runs and one panel to finish.
+// Where one group overflows, its neighbours then become NaN with it. (1-bit weights have no 0.)
+Conv with_joined_groups(const Conv& conv, int lanes) {
+  if (conv.groups == 1 || conv.weight.empty()) return conv;
+  const int filters = conv.out_channels / conv.groups;
+  int joined = std::clamp(lanes / filters, 1, conv.groups);
+  while (conv.groups % joined) --joined;
+  if (joined == 1) return conv;
+  Conv out = conv;
+  out.groups /= joined;
+  out.group_channels *= joined;
+  const size_t taps = conv.window.taps(), few = conv.group_channels;
+  std::vector<float> weight(conv.weight.size() * joined);
+  for (size_t row = 0; row < conv.out_channels * taps; ++row) {
+    const size_t place = row / taps / filters % joined;  // of the filter's group among those joined
+    std::copy_n(conv.weight.data() + row * few, few, &weight[(row * joined + place) * few]);
+  }
+  out.weight = Shared<float>(std::move(weight));
+  return out;
+}
+
 }  // namespace
 
-FloatConv::FloatConv(const Conv& conv, const Value& in, const Value& out, int in_slot, int padded_slot,
+FloatConv::FloatConv(const Conv& given, const Value& in, const Value& out, int in_slot, int padded_slot,
+                     const KernelSet& kernels, std::shared_ptr<const InputReader> reader)
+    : FloatConv(Joined{with_joined_groups(given, panel_for(given, kernels.floats).channels)}, in, out,
+                in_slot, padded_slot, kernels, std::move(reader)) {}
+
+FloatConv::FloatConv(const Joined& joined, const Value& in, const Value& out, int in_slot, int padded_slot,
                      const KernelSet& kernels, std::shared_ptr<const InputReader> reader)
     : kernels_(kernels),
-      image_(conv, in, out, in_slot, padded_slot, std::move(reader)),
+      panel_(panel_for(joined.conv, kernels.floats)),
+      image_(joined.conv, in, out, in_slot, padded_slot, std::move(reader)),
       pixels_(out.pixels()),
-      groups_(conv.groups),
-      group_channels_(conv.group_channels),
-      depth_(conv.fan_in()),
-      binary_(conv.binary_weight()),
+      groups_(joined.conv.groups),
+      group_channels_(joined.conv.group_channels),
+      depth_(joined.conv.fan_in()),
+      binary_(joined.conv.binary_weight()),
       // A dense layer is bound by reading its weights; elsewhere they are read from the cache, as floats.
-      half_(!conv.half_weight.empty() && pixels_ == 1 && kernels.floats.hgemm) {
+      half_(!joined.conv.half_weight.empty() && pixels_ == 1 && kernels.floats.hgemm) {
+  const Conv& conv = joined.conv;
   const FloatGemm& k = kernels.floats;
   filters_ = conv.out_channels / conv.groups;
   group_panels_ = (filters_ + kPanel - 1) / kPanel;
+  panel_groups_ = 1;
   panels_are_separate_ = conv.groups == 1 || filters_ % 8 == 0;
   // Bits are expanded once a block: larger ones then.
-  block_ = static_cast<size_t>(binary_ ? 32 : 16) * k.tile;
+  block_ = static_cast<size_t>(binary_ ? 32 : 16) * panel_.tile;
   plan_runs(conv);
   pack(conv);
-  size_t expanded = binary_ ? most_depth_ * k.channels : 0;
+  size_t expanded = binary_ ? most_depth_ * panel_.channels : 0;
   // The two ways add in another order, so the same is taken for any batch: an image's sums are the same bits
   // whatever images it comes with.
   looks_up_ = binary_ && (pixels_ == 1 || filters_ >= k.wgemm_filters);
-  if (looks_up_) expanded = look_up_floats();
+  if (looks_up_) {
+    expanded = look_up_floats();
+  } else if (filters_ % panel_.channels == 0 && kPanel % filters_ == 0) {
+    panel_groups_ = std::min(kPanel / filters_, groups_);
+  }
   scratch_bytes = (block_ * kPanel + expanded) * sizeof(float);
-  kernel = looks_up_ ? k.wgemm_name : half_ ? k.hgemm_name : k.name;
+  kernel = looks_up_ ? k.wgemm_name : half_ ? k.hgemm_name : panel_.name;
   weight_bytes = weights_.size();
 }
 
@@ -77,7 +118,7 @@ void FloatConv::plan_runs(const Conv& conv) {
 // Panels of `channels` filters: [filter panel][depth][channels] floats of 32 or 16 bits, or words of bits
 // (kernel_set.h).
 void FloatConv::pack(const Conv& conv) {
-  const int width = kernels_.floats.channels;
+  const int width = panel_.channels;
   subs_ = (filters_ + width - 1) / width;
   const size_t word_inputs = kernels_.floats.word_inputs;
   if (binary_) words_ = (depth_ + word_inputs - 1) / word_inputs;
@@ -107,8 +148,8 @@ void FloatConv::pack(const Conv& conv) {
 
 void FloatConv::run(const Run& run) const {
   prepare(run);
-  const size_t pixels = run.batch * pixels_, panels = static_cast<size_t>(groups_) * group_panels_;
-  const size_t tile = kernels_.floats.tile, threads = run.threads();
+  const size_t pixels = run.batch * pixels_, panels = this->panels();
+  const size_t tile = panel_.tile, threads = run.threads();
   const bool by_pixels = !panels_are_separate_ || pixels >= 8 * tile * threads || panels < threads;
   run.parallel([&](int t, int n) {
     if (by_pixels) {
@@ -144,7 +185,7 @@ size_t FloatConv::look_up_floats() const {
 // which all panels of their group read.
 void FloatConv::look_up(const Run& run, int thread, Part pixels, Part panels) const {
   const FloatGemm& k = kernels_.floats;
-  const size_t tile = k.wgemm_tile, word_bytes = k.channels * sizeof(uint32_t);
+  const size_t tile = k.wgemm_tile, word_bytes = panel_.channels * sizeof(uint32_t);
   const size_t held = block_ / tile;  // panels whose sums there is room for
   auto* sums = reinterpret_cast<float*>(run.scratch[thread]);
   float* rows = sums + block_ * kPanel;
@@ -169,9 +210,10 @@ void FloatConv::look_up(const Run& run, int thread, Part pixels, Part panels) co
         }
         const char* weights = weights_.data() + sub_bytes_ * group * subs_ + word * word_bytes;
         for (size_t q = p; q < end; ++q) {
-          const char* panel = weights + sub_bytes_ * (first + q - p) * (kPanel / k.channels);
+          const char* panel = weights + sub_bytes_ * (first + q - p) * (kPanel / panel_.channels);
           k.wgemm(tables, words, static_cast<int>(count), reinterpret_cast<const uint8_t*>(panel), words_,
-                  (channels(q) + k.channels - 1) / k.channels, sums + (q - p) * tile * kPanel, word > 0);
+                  (channels(q) + panel_.channels - 1) / panel_.channels, sums + (q - p) * tile * kPanel,
+                  word > 0);
         }
       }
       for (size_t q = p; q < end; ++q) {
@@ -194,31 +236,31 @@ void FloatConv::work(const Run& run, int thread, Part pixels, Part panels) const
     image_.windows(run, begin, end - begin, windows);
     int windows_group = 0;
     for (size_t p = panels.begin; p < panels.end; ++p) {
-      const int group = static_cast<int>(p) / group_panels_, in_group = static_cast<int>(p) % group_panels_;
-      const int channel = group * filters_ + in_group * kPanel;
-      const int channels = std::min(kPanel, filters_ - in_group * kPanel);
-      for (; windows_group < group; ++windows_group)
-        for (size_t i = 0; i < end - begin; ++i) windows[i] += group_channels_;
-
-      const char* panel_weights =
-          weights_.data() + sub_bytes_ * (group * subs_ + in_group * (kPanel / k.channels));
-      for (int lane = 0; lane < channels; lane += k.channels) {
-        const char* weights = panel_weights + sub_bytes_ * (lane / k.channels);
+      const int first_group = static_cast<int>(p) / group_panels_ * panel_groups_;
+      const int in_group = static_cast<int>(p) % group_panels_ * kPanel;  // filters before it
+      const int channel = first_group * filters_ + in_group;
+      const int channels =
+          std::min(kPanel, std::min(panel_groups_, groups_ - first_group) * filters_ - in_group);
+      for (int lane = 0; lane < channels; lane += panel_.channels) {
+        const int group = first_group + lane / filters_, sub = (in_group + lane % filters_) / panel_.channels;
+        for (; windows_group < group; ++windows_group)
+          for (size_t i = 0; i < end - begin; ++i) windows[i] += group_channels_;
+        const char* weights = weights_.data() + sub_bytes_ * (group * subs_ + sub);
         for (const Chunk& chunk : chunks_) {
           const Runs runs{&run_offset_[chunk.first_run], &run_length_[chunk.first_run], chunk.runs};
-          const size_t at = chunk.depth_begin * k.channels;
+          const size_t at = chunk.depth_begin * panel_.channels;
           const float* panel = reinterpret_cast<const float*>(weights) + at;
           if (binary_) {
             k.expand(reinterpret_cast<const uint8_t*>(weights), chunk.depth_begin, chunk.depth, expanded);
             panel = expanded;
           }
-          for (size_t i = 0; i < end - begin; i += k.tile) {
-            const int count = static_cast<int>(std::min<size_t>(k.tile, end - begin - i));
+          for (size_t i = 0; i < end - begin; i += panel_.tile) {
+            const int count = static_cast<int>(std::min<size_t>(panel_.tile, end - begin - i));
             float* to = sums + i * kPanel + lane;
             if (half_) {
               k.hgemm(windows + i, count, runs, reinterpret_cast<const uint16_t*>(weights) + at, to, at > 0);
             } else {
-              k.gemm(windows + i, count, runs, panel, to, at > 0);
+              panel_.gemm(windows + i, count, runs, panel, to, at > 0);
             }
           }
         }

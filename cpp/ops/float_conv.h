@@ -9,7 +9,7 @@ namespace xnornet {
 class FloatConv : public PixelwiseStep {
  public:
   // The arguments are those of FloatImage.
-  FloatConv(const Conv& conv, const Value& in, const Value& out, int in_slot, int padded_slot,
+  FloatConv(const Conv& given, const Value& in, const Value& out, int in_slot, int padded_slot,
             const KernelSet& kernels, std::shared_ptr<const InputReader> reader);
 
   Chain chain;  // takes the sums
@@ -17,7 +17,7 @@ class FloatConv : public PixelwiseStep {
   void run(const Run& run) const override;
   void prepare(const Run& run) const override { image_.prepare(run); }
   void compute(const Run& run, int thread, Part pixels) const override {
-    compute(run, thread, pixels, {0, static_cast<size_t>(groups_) * group_panels_});
+    compute(run, thread, pixels, {0, panels()});
   }
 
  private:
@@ -25,6 +25,14 @@ class FloatConv : public PixelwiseStep {
     int first_run, runs;
     size_t depth_begin, depth;
   };
+  struct Joined {  // groups that fill panels
+    Conv conv;
+  };
+  FloatConv(const Joined& joined, const Value& in, const Value& out, int in_slot, int padded_slot,
+            const KernelSet& kernels, std::shared_ptr<const InputReader> reader);
+  size_t panels() const {
+    return static_cast<size_t>((groups_ + panel_groups_ - 1) / panel_groups_) * group_panels_;
+  }
   void plan_runs(const Conv& conv);
   void pack(const Conv& conv);
   void gather(const float* window, float* row) const;
@@ -35,6 +43,7 @@ class FloatConv : public PixelwiseStep {
   void work(const Run& run, int thread, Part pixels, Part panels) const;
 
   const KernelSet& kernels_;
+  const PanelGemm& panel_;
   const FloatImage image_;
   const size_t pixels_;  // of one image's output
   const int groups_, group_channels_;
@@ -42,7 +51,8 @@ class FloatConv : public PixelwiseStep {
   const bool binary_;
   const bool half_;  // weights stay in 16 bits
 
-  int filters_, group_panels_;
+  // A panel of the output is up to 64 filters of a group, or all of several groups that fill it.
+  int filters_, group_panels_, panel_groups_;
   bool panels_are_separate_;
   size_t block_, most_depth_ = 0;
   std::vector<int64_t> run_offset_;

@@ -367,9 +367,10 @@ NB_MODULE(_core, m) {
       record["name"] = set->name;
       record["missing"] = missing_features(*set);
       nb::list kernels;
-      for (const char* name : {set->bits.name, set->bits.gemv_name, set->floats.name, set->floats.hgemm_name,
-                               set->floats.wgemm_name, set->pixels.name, set->digits.name,
-                               set->depthwise.name, set->depthwise.bits_name})
+      for (const char* name :
+           {set->bits.name, set->bits.gemv_name, set->floats.wide.name, set->floats.narrow.name,
+            set->floats.hgemm_name, set->floats.wgemm_name, set->pixels.name, set->digits.name,
+            set->depthwise.name, set->depthwise.bits_name})
         if (name) kernels.append(name);
       record["kernels"] = kernels;
       sets.append(record);

@@ -12,9 +12,8 @@ namespace {
 float* floats(const Memory& memory) { return reinterpret_cast<float*>(memory.data()); }
 
 // Small integers, whose sums are exact in any order.
-void compare_sums(const KernelSet& set, const std::vector<int32_t>& lengths, int pixels, bool accumulate,
+void compare_sums(const PanelGemm& k, const std::vector<int32_t>& lengths, int pixels, bool accumulate,
                   Report& report) {
-  const FloatGemm& k = set.floats;
   Random random(lengths.size() * 31 + lengths[0] + pixels);
   std::vector<int64_t> offsets;
   size_t depth = 0, reach = 0;
@@ -49,13 +48,13 @@ void compare_sums(const KernelSet& set, const std::vector<int32_t>& lengths, int
 void compare_halves(const KernelSet& set, int pixels, bool accumulate, Report& report) {
   const FloatGemm& k = set.floats;
   if (!k.hgemm) return;
+  const int channels = k.wide.channels, tile = k.wide.tile;
   constexpr uint32_t kFinite = 0x7c00;  // of either sign
   Random random(pixels);
   const int64_t offsets[] = {2, 5 + kFinite / 8};
   const int32_t steps[] = {kFinite / 8, kFinite / 8 + 3};
   const Runs runs{offsets, steps, 2};
-  const size_t reach = offsets[1] + steps[1],
-               weights = (steps[0] + steps[1]) * static_cast<size_t>(k.channels);
+  const size_t reach = offsets[1] + steps[1], weights = (steps[0] + steps[1]) * channels;
   Memory input((pixels + reach) * 4 + kSlack), panel(weights * 4), halves(weights * 2);
   for (size_t i = 0; i < pixels + reach; ++i) floats(input)[i] = random.real();
   for (size_t i = 0; i < weights; ++i) {
@@ -65,8 +64,8 @@ void compare_halves(const KernelSet& set, int pixels, bool accumulate, Report& r
   }
   std::vector<const float*> windows;
   for (int p = 0; p < pixels; ++p) windows.push_back(floats(input) + p);
-  std::vector<float> expected(k.tile * kPanel, 1), sums(k.tile * kPanel, 1);
-  k.gemm(windows.data(), pixels, runs, floats(panel), expected.data(), accumulate);
+  std::vector<float> expected(tile * kPanel, 1), sums(tile * kPanel, 1);
+  k.wide.gemm(windows.data(), pixels, runs, floats(panel), expected.data(), accumulate);
   k.hgemm(windows.data(), pixels, runs, reinterpret_cast<const uint16_t*>(halves.data()), sums.data(),
           accumulate);
   for (size_t i = 0; i < sums.size(); ++i)
@@ -76,33 +75,34 @@ void compare_halves(const KernelSet& set, int pixels, bool accumulate, Report& r
 
 void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report) {
   const FloatGemm& k = set.floats;
+  const int channels = k.wide.channels;
   Random random(depth + reals);
   const size_t inputs = k.word_inputs, words = (depth + inputs - 1) / inputs;
-  const int most = kPanel / k.channels;
+  const int most = kPanel / channels;
   const int rows = k.wgemm_tile;
   const size_t row_floats = words * k.word_floats;
-  Memory panels(most * words * k.channels * 4), row(words * inputs * 4), tables(rows * row_floats * 4);
+  Memory panels(most * words * channels * 4), row(words * inputs * 4), tables(rows * row_floats * 4);
   Memory first(row_floats * 4), second(row_floats * 4);
   std::vector<float> weights(kPanel * depth);  // [filter][depth]
   for (int f = 0; f < kPanel; ++f) {
-    auto* panel = reinterpret_cast<uint32_t*>(panels.data()) + f / k.channels * words * k.channels;
+    auto* panel = reinterpret_cast<uint32_t*>(panels.data()) + f / channels * words * channels;
     for (size_t i = 0; i < depth; ++i) {
       const uint32_t bit = random.next() >> 31;
       weights[f * depth + i] = bit ? -1.0f : 1.0f;
-      panel[i / inputs * k.channels + f % k.channels] |= bit << (i % inputs);
+      panel[i / inputs * channels + f % channels] |= bit << (i % inputs);
     }
   }
   const auto* bits = reinterpret_cast<const uint8_t*>(panels.data());
 
-  Memory expanded(depth * k.channels * 4);
+  Memory expanded(depth * channels * 4);
   for (size_t begin : {size_t{0}, size_t{1}, inputs - 1, inputs, inputs + 7}) {
     if (begin >= depth) continue;
     k.expand(bits, begin, depth - begin, floats(expanded));
     bool same = true;
     for (size_t i = begin; i < depth; ++i)
-      for (int f = 0; f < k.channels; ++f)
-        same &= floats(expanded)[(i - begin) * k.channels + f] == weights[f * depth + i];
-    report.check(same, "%s: expand from %zu of %zu", k.name, begin, depth);
+      for (int f = 0; f < channels; ++f)
+        same &= floats(expanded)[(i - begin) * channels + f] == weights[f * depth + i];
+    report.check(same, "%s: expand from %zu of %zu", k.wide.name, begin, depth);
   }
   std::vector<float> x(rows * depth);
   for (float& value : x) value = reals ? random.real() : static_cast<float>(random.integer(8));
@@ -117,7 +117,7 @@ void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report
       k.wgemm(read, words, some, bits, words, count, out.data(), false);
       for (int r = 0; r < some; ++r) {
         k.wgemm(read + r * row_floats, words, 1, bits, words, count, alone.data(), false);
-        for (int f = 0; f < count * k.channels; ++f) {
+        for (int f = 0; f < count * channels; ++f) {
           double expected = 0, size = 0;
           for (size_t i = 0; i < depth; ++i) {
             expected += static_cast<double>(x[r * depth + i]) * weights[f * depth + i];
@@ -126,7 +126,7 @@ void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report
           const float got = out[r * kPanel + f];
           report.check(std::fabs(got - expected) <= (reals ? 1e-5 * size : 0),
                        "%s: depth %zu, row %d of %d, filter %d of %d: %g, expected %g", k.wgemm_name, depth,
-                       r, some, f, count * k.channels, got, expected);
+                       r, some, f, count * channels, got, expected);
           report.check(got == alone[f], "%s: row %d of %d is not what it is alone", k.wgemm_name, r, some);
         }
       }
@@ -139,9 +139,8 @@ void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report
       k.tabulate(floats(row), part, floats(first));
       k.tabulate(floats(row) + part * inputs, words - part, floats(second));
       k.wgemm(floats(first), part, 1, bits, words, count, parted.data(), false);
-      k.wgemm(floats(second), words - part, 1, bits + part * k.channels * 4, words, count, parted.data(),
-              true);
-      for (int f = 0; f < count * k.channels; ++f)
+      k.wgemm(floats(second), words - part, 1, bits + part * channels * 4, words, count, parted.data(), true);
+      for (int f = 0; f < count * channels; ++f)
         report.check(whole[f] == parted[f], "%s: %zu words parted at %zu", k.wgemm_name, words, part);
     }
   }
@@ -150,12 +149,13 @@ void compare_bits(const KernelSet& set, size_t depth, bool reals, Report& report
 }  // namespace
 
 void test_float_gemm(const KernelSet& set, Report& report) {
-  for (int pixels = 1; pixels <= set.floats.tile; ++pixels)
+  for (int pixels = 1; pixels <= set.floats.wide.tile; ++pixels)
     for (bool accumulate : {false, true}) compare_halves(set, pixels, accumulate, report);
   const std::vector<std::vector<int32_t>> lengths = {{1}, {3}, {4}, {21}, {5, 7, 1}, {64, 64, 64}, {256, 2}};
-  for (const auto& runs : lengths)
-    for (int pixels = 1; pixels <= set.floats.tile; ++pixels)
-      for (bool accumulate : {false, true}) compare_sums(set, runs, pixels, accumulate, report);
+  for (const PanelGemm* panel : {&set.floats.wide, &set.floats.narrow})
+    for (const auto& runs : lengths)
+      for (int pixels = 1; pixels <= panel->tile; ++pixels)
+        for (bool accumulate : {false, true}) compare_sums(*panel, runs, pixels, accumulate, report);
 }
 
 void test_bit_weights(const KernelSet& set, Report& report) {
