@@ -19,14 +19,18 @@ class Elementwise : public Step {
   ChainFn chain_kernel_;
 };
 
-// The channels of several values one after the other.
+// The channels of several values one after the other. A part may be written where it belongs in the first
+// place, into the result's memory: then it is only read, and that only if more follows.
 class Concatenation : public Step {
  public:
   struct Part {
     int slot, channels;
+    size_t stride;  // elements between pixels
+    bool in_place;
   };
   Concatenation(std::vector<Part> parts, const Value& out, ChainFn kernel);
-  Chain chain;  // takes the elements
+  Chain chain;           // takes the elements
+  Chain in_place_chain;  // takes those of parts in place: the same, but for storing them
   void run(const Run& run) const override;
 
  private:

@@ -43,6 +43,7 @@ struct Run {
 class Chain {
  public:
   void add(const Stage& stage) { stages_.push_back(stage); }
+  bool empty() const { return stages_.empty(); }
 
   // A copy of a per-channel vector, readable 64 elements past its end.
   template <class T>

@@ -60,7 +60,8 @@ void Plan::run(const RawInput& input, size_t batch, float* logits, double* step_
   const auto give = [this](Workspace* w) { give_back(w); };
   const std::unique_ptr<Workspace, decltype(give)> workspace(take(batch), give);
   for (size_t s = 0; s < schedule_.slots.size(); ++s)
-    workspace->buffers[s] = workspace->arena.data() + schedule_.slots[s] * batch;
+    workspace->buffers[s] =
+        workspace->arena.data() + schedule_.slots[s].offset * batch + schedule_.slots[s].shift;
   // The step whose value the output is writes to the caller's memory.
   if (!schedule_.output_is_read) workspace->buffers[schedule_.output_slot] = reinterpret_cast<char*>(logits);
   const auto release = [](Team* t) { t->release(); };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "ops/bit_conv.h"
 #include "ops/border.h"
@@ -23,15 +24,25 @@ enum class Holds { kPopcounts, kI32, kF32 };  // what a source hands to its chai
 class Arena {
  public:
   int add(size_t bytes, int first_step, int last_step) {
-    blocks_.push_back({round_up(bytes, kLine) + kSlack, first_step, last_step, 0});
+    blocks_.push_back({round_up(bytes, kLine) + kSlack, first_step, last_step});
     return static_cast<int>(blocks_.size()) - 1;
   }
-  void extend(int slot, int step) { blocks_[slot].last = std::max(blocks_[slot].last, step); }
+  // So many bytes behind the begin of another buffer, within it.
+  int add_within(int host, size_t shift) {
+    blocks_.push_back({.host = host, .shift = shift});
+    return static_cast<int>(blocks_.size()) - 1;
+  }
+  void extend(int slot, int step) {
+    Block& block = blocks_[blocks_[slot].host < 0 ? slot : blocks_[slot].host];
+    block.first = std::min(block.first, step);
+    block.last = std::max(block.last, step);
+  }
 
   // Largest first, each at the lowest place where no buffer in use at the same time lies.
   size_t lay_out() {
     std::vector<Block*> order, placed;
-    for (Block& block : blocks_) order.push_back(&block);
+    for (Block& block : blocks_)
+      if (block.host < 0) order.push_back(&block);
     std::stable_sort(order.begin(), order.end(), [](Block* a, Block* b) { return a->bytes > b->bytes; });
     size_t total = 0;
     for (Block* block : order) {
@@ -49,17 +60,20 @@ class Arena {
     }
     return total;
   }
-  std::vector<size_t> offsets() const {
-    std::vector<size_t> offsets;
-    for (const Block& block : blocks_) offsets.push_back(block.offset);
-    return offsets;
+  std::vector<Slot> slots() const {
+    std::vector<Slot> slots;
+    for (const Block& block : blocks_)
+      slots.push_back({block.host < 0 ? block.offset : blocks_[block.host].offset, block.shift});
+    return slots;
   }
 
  private:
   struct Block {
-    size_t bytes;
-    int first, last;
-    size_t offset;
+    size_t bytes = 0;
+    int first = 0, last = 0;
+    size_t offset = 0;
+    int host = -1;
+    size_t shift = 0;
   };
   std::vector<Block> blocks_;
 };
@@ -84,7 +98,7 @@ class Planner {
       describe(d, *schedule.steps.back());
     }
     schedule.arena_bytes = arena_.lay_out();
-    schedule.slots = arena_.offsets();
+    schedule.slots = arena_.slots();
     schedule.output_slot = slot_of(f_.output);
     for (const Op& op : f_.ops)
       for (int value : op.inputs) schedule.output_is_read |= f_.root[value] == f_.root[f_.output];
@@ -127,10 +141,59 @@ class Planner {
     return std::holds_alternative<Conv>(op.data) && f_.root[op.inputs[0]] == 0;
   }
 
+  // Which values lie within a concatenation of them, from the first: then it need not copy them. They must be
+  // in memory, as it, and all who read them concatenations, as nobody else takes pixels that lie further
+  // apart than their channels.
+  void find_hosts() {
+    host_.assign(f_.values.size(), {});
+    for (size_t i = 0; i < f_.ops.size(); ++i) {
+      const int out = static_cast<int>(i) + 1;
+      if (!std::holds_alternative<Concat>(f_.ops[i].data) || !f_.stored[out] || f_.root[f_.output] == out)
+        continue;
+      int channel = 0;
+      for (int value : f_.ops[i].inputs) {
+        const bool own = f_.root[value] == value && value != 0 && f_.root[f_.output] != value;
+        if (own && host_[value].value < 0 && only_joined(value, static_cast<int>(i)))
+          host_[value] = {out, channel};
+        channel += f_.values[value].channels;
+      }
+    }
+  }
+
+  bool only_joined(int value, int concatenation) const {
+    for (const Draft& draft : f_.drafts)
+      if (draft.source == Draft::Source::kLoad && draft.value == value) return false;
+    int times = 0;
+    for (size_t i = 0; i < f_.ops.size(); ++i) {
+      for (size_t k = 0; k < f_.ops[i].inputs.size(); ++k) {
+        const int read = f_.ops[i].inputs[k];
+        if (f_.root[read] != value) continue;
+        times += static_cast<int>(i) == concatenation;
+        const bool from_memory = f_.in_registers[i] != static_cast<int>(k);
+        if (read != value || (from_memory && !std::holds_alternative<Concat>(f_.ops[i].data))) return false;
+      }
+    }
+    return times == 1;
+  }
+
+  // The value in whose memory another lies, which may be the value itself, and its first channel there.
+  std::pair<int, size_t> place_of(int value) const {
+    size_t channel = 0;
+    for (; host_[value].value >= 0; value = host_[value].value) channel += host_[value].channel;
+    return {value, channel};
+  }
+
   // A buffer for every stored value, alive from the step that writes it to the last that reads it.
   void place_values() {
-    for (size_t v = 0; v < f_.values.size(); ++v)
-      if (f_.stored[v] && f_.root[v] == static_cast<int>(v)) slot_[v] = add_slot(static_cast<int>(v));
+    find_hosts();
+    const auto places = [&](bool within) {
+      for (int v = 0; v < static_cast<int>(f_.values.size()); ++v) {
+        if (!f_.stored[v] || f_.root[v] != v || (host_[v].value >= 0) != within) continue;
+        slot_[v] = within ? add_slot_within(v) : add_slot(v);
+      }
+    };
+    places(false);
+    places(true);
     const auto reads = [&](int value, int step) {
       if (slot_of(value) >= 0) arena_.extend(slot_of(value), step);
     };
@@ -150,6 +213,14 @@ class Planner {
     const bool between = is_pooled(d + 1) && value == f_.drafts[d].tail;
     const int first = is_pooled(d) ? d - 1 : d;
     return arena_.add(between ? 0 : f_.values[value].bytes(), first, d);
+  }
+
+  int add_slot_within(int value) {
+    const int d = f_.step_of[value];
+    const auto [host, channel] = place_of(value);
+    const int slot = arena_.add_within(slot_[host], channel * sizeof(float));
+    arena_.extend(slot, is_pooled(d) ? d - 1 : d);
+    return slot;
   }
 
   std::unique_ptr<Step> build(int d) {
@@ -178,9 +249,12 @@ class Planner {
     }
     if (std::holds_alternative<Concat>(op.data)) {
       std::vector<Concatenation::Part> parts;
-      for (int value : op.inputs) parts.push_back({slot_of(value), f_.values[value].channels});
+      for (int value : op.inputs)
+        parts.push_back(
+            {slot_of(value), f_.values[value].channels, stride_of(value), is_within(value, draft.value)});
       auto step = std::make_unique<Concatenation>(std::move(parts), out, kernels_.chain);
       fill(draft, Holds::kF32, nullptr, nullptr, step->chain);
+      fill(draft, Holds::kF32, nullptr, nullptr, step->in_place_chain, true);
       return step;
     }
     if (const auto* map = std::get_if<InputScale>(&op.data)) {
@@ -274,8 +348,9 @@ class Planner {
   }
 
   // Turn a draft's chain into stages.
+  // `in_place`: the source's value is in memory already.
   void fill(const Draft& draft, Holds holds, const Borders* borders, const std::vector<float>* bias,
-            Chain& chain) {
+            Chain& chain, bool in_place = false) {
     if (bias) chain.add({.kind = StageKind::kBias, .bias = chain.keep(*bias)});
     auto link = draft.chain.begin();
     const auto leaves = [&] {  // those that stand next
@@ -287,7 +362,7 @@ class Planner {
     };
     const bool loaded = draft.source == Draft::Source::kLoad;
     if (holds == Holds::kF32) {
-      if (!loaded) store(draft.value, StageKind::kStoreF32);
+      if (!loaded && !in_place) store(draft.value, StageKind::kStoreF32);
       leaves();
     } else {
       leaves();  // thresholds work on popcounts as they are
@@ -308,8 +383,13 @@ class Planner {
   }
 
   Stage writes(StageKind kind, int value) const {
-    return {.kind = kind, .slot = slot_of(value), .stride = f_.values[value].pixel_stride()};
+    return {.kind = kind, .slot = slot_of(value), .stride = stride_of(value)};
   }
+
+  // What a pixel of a value is from the next.
+  size_t stride_of(int value) const { return f_.values[place_of(value).first].pixel_stride(); }
+
+  bool is_within(int value, int concatenation) const { return host_[value].value == concatenation; }
 
   void add_leaf(int i, Holds holds, const Borders* borders, Chain& chain) const {
     const auto* op = std::get_if<Threshold>(&f_.ops[i].data);
@@ -396,6 +476,8 @@ class Planner {
         if (f_.in_registers[i] != static_cast<int>(k) && op.inputs[k] != unseen)
           step.bytes += f_.values[op.inputs[k]].bytes();
       if (f_.stored[i + 1] && i + 1 != unseen) step.bytes += f_.values[i + 1].bytes();
+      for (int value : op.inputs)  // a part in its place is not written again, nor read where nothing follows
+        if (is_within(value, i + 1)) step.bytes -= (draft.chain.empty() ? 2 : 1) * f_.values[value].bytes();
     }
     if (draft.source == Draft::Source::kInput) step.bytes += f_.values[0].bytes();
   }
@@ -405,7 +487,11 @@ class Planner {
   const std::shared_ptr<const InputReader> reader_;
   const Stem stem_;
   const int threads_;
-  std::vector<int> slot_;  // by value
+  struct Host {
+    int value = -1, channel = 0;  // the concatenation, and where in it
+  };
+  std::vector<Host> host_;  // by value
+  std::vector<int> slot_;   // by value
   Arena arena_;
 };
 

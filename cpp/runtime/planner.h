@@ -10,10 +10,16 @@
 
 namespace xnornet {
 
+// Where a buffer is: at an offset in the arena, that of one image, times the batch; or behind another one's
+// begin, whose pixels it shares (concatenations).
+struct Slot {
+  size_t offset = 0, shift = 0;
+};
+
 struct Schedule {
   std::vector<std::unique_ptr<Step>> steps;
-  std::vector<size_t> slots;  // offset of each buffer in the arena, for one image; times the batch
-  size_t arena_bytes = 0;     // for one image
+  std::vector<Slot> slots;
+  size_t arena_bytes = 0;  // for one image
   int output_slot = -1;
   bool output_is_read = false;  // by a step too, which may read past its end
   Value input, output;
