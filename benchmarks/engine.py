@@ -50,6 +50,7 @@ FAST_PEERS = (
 NETWORKS = "networks.csv"
 # Networks made to be binary.
 LATER = ("birealnet18", "realtobinary18", "quicknet", "reactnet")
+DENSE = ("binarydensenet", "meliusnet")
 NARROW_PEERS = ("torch", "openvino", "openvino-binary")
 
 
@@ -107,7 +108,7 @@ def piece_more(results: Path) -> None:
 
 
 def piece_later(results: Path) -> None:
-    for name in LATER:
+    for name in (*LATER, *DENSE):
         network(results / "networks-later.csv", name, peers=("xnornet-bwn", "xnornet-float", *FAST_PEERS))
 
 

@@ -31,8 +31,16 @@ NETWORKS = {
     "realtobinary18": "Real-to-Binary Net-18",
     "quicknet": "QuickNet",
     "reactnet": "ReActNet",
+    "binarydensenet": "BinaryDenseNet-28",
+    "meliusnet": "MeliusNet-22",
 }
-TABLES = (("alexnet", "resnet18"), ("googlenet", "vgg19"), ("birealnet18", "realtobinary18", "quicknet"), ("reactnet",))
+TABLES = (
+    ("alexnet", "resnet18"),
+    ("googlenet", "vgg19"),
+    ("birealnet18", "realtobinary18", "quicknet"),
+    ("reactnet",),
+    ("binarydensenet", "meliusnet"),
+)
 FLOAT = ("torch", "torch-compiled", "onnxruntime", "openvino", "ncnn")
 INT8 = ("torch-int8", "onnxruntime-int8", "openvino-int8")
 # Where not timed: of layers or networks only, or told once.

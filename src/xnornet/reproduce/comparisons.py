@@ -217,6 +217,10 @@ COMPARISONS = {
                 ("Real-to-Binary Net", "Bi-Real Net"),
                 ("QuickNet", "full precision"),
                 ("QuickNet", "Bi-Real Net"),
+                ("BinaryDenseNet", "full precision"),
+                ("BinaryDenseNet", "Bi-Real Net"),
+                ("MeliusNet", "full precision"),
+                ("MeliusNet", "Bi-Real Net"),
             ),
         ),
         Comparison(
