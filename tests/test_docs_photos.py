@@ -154,6 +154,28 @@ def test_what_the_page_on_photos_says_of_its_tables() -> None:
         assert phrase in page, phrase
 
 
+def test_what_the_page_on_photos_says_of_dense_networks() -> None:
+    page = " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
+    reduced = RESULTS / "reduced"
+    table = rows_of(reduced / "resnet18.csv")
+    by_seed = top1_by_seed(reduced / "resnet18.csv")
+    size = {row["line"]: f"{int(row['packed_bytes']):,}" for row in table}
+    lines = ("BinaryDenseNet", "MeliusNet")
+    means = [statistics.mean(by_seed[line, seed] for seed in "012") for line in lines]
+    gains = [sorted(by_seed[line, seed] - by_seed["Bi-Real Net", seed] for seed in "012") for line in lines]
+    (other,) = top1_by_seed(reduced / "meliusnet-bireal" / "resnet18.csv").values()
+    for phrase in (
+        "Real-to-Binary Net: {:.1f} and {:.1f} %".format(*means),
+        "with every seed {:+.1f} to {:+.1f} and {:+.1f} to {:+.1f} points above Bi-Real Net".format(
+            *(gain[end] for gain in gains for end in (0, -1))
+        ),
+        f"in files of {size[lines[0]]} and {size[lines[1]]} bytes, as large as its {size['Bi-Real Net']} and",
+        f"came to {other:.1f} %, one seed",
+        f"by the recipe to {by_seed['MeliusNet', '0']:.1f} with that seed",
+    ):
+        assert phrase in page, phrase
+
+
 def test_what_the_page_on_photos_says_of_a_prelu() -> None:
     page = " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
     reduced = RESULTS / "reduced"
