@@ -82,7 +82,7 @@ METHODS["bnn, first and last layer too"] = replace(method("bnn"), float_layers=(
 # What differs from the others in training alone, or is built of what others are built of: not for every architecture.
 SOME = {"float", "bwn", "xnor", "xnor-cbap", "xnor, K", "bnn", "reactnet", "dorefa:1,2", "kbit:2,2"}
 # Built of what another architecture is built of, deeper, wider or in another order.
-VARIANTS = {"meliusnet", "resnet34", "quicknet_large", "quicknet_small", "reactnet"}
+VARIANTS = {"binarydensenet", "meliusnet", "resnet34", "quicknet_large", "quicknet_small", "reactnet"}
 CASES = [
     (name, key)
     for name in MODELS
