@@ -19,8 +19,8 @@ class Elementwise : public Step {
   ChainFn chain_kernel_;
 };
 
-// The channels of several values one after the other. A part may be written where it belongs in the first
-// place, into the result's memory: then it is only read, and that only if more follows.
+// The channels of several values one after the other. They may all lie where they belong from the first, in
+// the result's memory: then they are only read, and that only if more follows.
 class Concatenation : public Step {
  public:
   struct Part {

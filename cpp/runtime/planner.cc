@@ -141,20 +141,22 @@ class Planner {
     return std::holds_alternative<Conv>(op.data) && f_.root[op.inputs[0]] == 0;
   }
 
-  // Which values lie within a concatenation of them, from the first: then it need not copy them. They must be
-  // in memory, as it, and all who read them concatenations, as nobody else takes pixels that lie further
-  // apart than their channels.
+  // Which concatenations hold their inputs from the first, and need not copy them. Inputs and result must be
+  // in memory, and all who read the inputs be concatenations, as nobody else takes pixels that lie further
+  // apart than their channels. All inputs or none: a chain reads 64 channels though a part has fewer, and
+  // those of the next pixel must not be written by another thread meanwhile.
   void find_hosts() {
     host_.assign(f_.values.size(), {});
-    for (size_t i = 0; i < f_.ops.size(); ++i) {
-      const int out = static_cast<int>(i) + 1;
-      if (!std::holds_alternative<Concat>(f_.ops[i].data) || !f_.stored[out] || f_.root[f_.output] == out)
-        continue;
+    for (int i = 0; i < static_cast<int>(f_.ops.size()); ++i) {
+      const std::vector<int>& inputs = f_.ops[i].inputs;
+      const bool suits = std::holds_alternative<Concat>(f_.ops[i].data) && f_.stored[i + 1] &&
+                         f_.root[f_.output] != i + 1 && std::all_of(inputs.begin(), inputs.end(), [&](int v) {
+                           return f_.root[v] == v && v != 0 && f_.root[f_.output] != v &&
+                                  host_[v].value < 0 && only_joined(v, i);
+                         });
       int channel = 0;
-      for (int value : f_.ops[i].inputs) {
-        const bool own = f_.root[value] == value && value != 0 && f_.root[f_.output] != value;
-        if (own && host_[value].value < 0 && only_joined(value, static_cast<int>(i)))
-          host_[value] = {out, channel};
+      for (int value : inputs) {
+        if (suits) host_[value] = {i + 1, channel};
         channel += f_.values[value].channels;
       }
     }
