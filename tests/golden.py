@@ -21,6 +21,7 @@ from xnornet.ops import Window
 
 from .engine_cases import channels_first, integers, model_of, random_bits
 from .test_engine_binary import sign, to_float
+from .test_engine_concat import SHAPE, dense
 from .test_engine_depthwise import depthwise
 from .test_engine_graphs import random_network
 
@@ -117,6 +118,17 @@ def cases() -> Iterator[bytes]:
             depthwise_ops = [*depthwise(kind, shape, window, rng, 0), to_float("conv")]
             x = channels_first(integers(rng, 2, *shape))
             yield encode(f"depthwise {kind} {shape}", model_of(shape, depthwise_ops), x, exact=True)
+    for groups, channels, filters in [(4, 8, 8), (8, 4, 8), (6, 3, 16), (2, 5, 64), (3, 4, 7)]:
+        weight = integers(rng, groups * filters, 3, 3, channels)
+        grouped = ops.Conv2d(name="c", inputs=("input",), weight=weight, window=same, groups=groups)
+        x = channels_first(integers(rng, 2, 9, 8, groups * channels))
+        name = f"{groups} groups of {channels} to {filters} channels"
+        yield encode(name, model_of((9, 8, groups * channels), [grouped]), x, exact=True)
+    for growths in ([7, 5, 3], [64, 64, 70]):  # narrower and wider than what a chain reads at once
+        blocks = dense(rng, growths, ["xy"] * 3, [""] * 3)
+        blocks.append(ops.MaxPool2d(name="end", inputs=("x3",), window=Window((2, 2))))
+        x = rng.standard_normal((3, SHAPE[2], *SHAPE[:2])).astype(np.float32)
+        yield encode(f"dense blocks {growths}", model_of(SHAPE, blocks), x, exact=True)
     for features, out, batch in [(1, 1, 1), (100, 70, 1), (777, 130, 1), (64, 10, 5), (8197, 40, 1)]:
         x = channels_first(integers(rng, batch, 1, 1, features))
         real = rng.standard_normal(x.shape).astype(np.float32)
