@@ -50,7 +50,7 @@ FAST_PEERS = (
 NETWORKS = "networks.csv"
 # Networks made to be binary.
 LATER = ("birealnet18", "realtobinary18", "quicknet", "reactnet")
-DENSE = ("binarydensenet", "meliusnet")
+DENSE = ("binarydensenet", "meliusnet")  # not converted for Larq Compute Engine
 NARROW_PEERS = ("torch", "openvino", "openvino-binary")
 
 

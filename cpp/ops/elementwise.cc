@@ -64,14 +64,14 @@ Concatenation::Concatenation(std::vector<Part> parts, const Value& out, ChainFn 
 
 // Threads divide the pixels, whose bits begin at whole bytes; a part's need not.
 void Concatenation::run(const Run& run) const {
+  if (chain.empty()) return;
   run.parallel([&](int t, int threads) {
     const auto [begin, end] = part_of(run.batch * pixels_, 1, t, threads);
     int channel = 0;
     for (const Part& part : parts_) {
-      const Chain& taken = part.in_place ? in_place_chain : chain;
       const auto* input = reinterpret_cast<const float*>(run.buffers[part.slot]) + begin * part.stride;
-      for (int c = 0; c < part.channels && !taken.empty(); c += kPanel)
-        taken.apply(chain_kernel_, run.buffers,
+      for (int c = 0; c < part.channels; c += kPanel)
+        chain.apply(chain_kernel_, run.buffers,
                     {input + c, part.stride, end - begin, begin, channel + c,
                      std::min(kPanel, part.channels - c), nullptr});
       channel += part.channels;

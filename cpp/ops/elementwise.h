@@ -26,11 +26,9 @@ class Concatenation : public Step {
   struct Part {
     int slot, channels;
     size_t stride;  // elements between pixels
-    bool in_place;
   };
   Concatenation(std::vector<Part> parts, const Value& out, ChainFn kernel);
-  Chain chain;           // takes the elements
-  Chain in_place_chain;  // takes those of parts in place: the same, but for storing them
+  Chain chain;  // takes the elements; empty: nothing is to be done
   void run(const Run& run) const override;
 
  private:

@@ -7,14 +7,9 @@
 
 #include "ops/input.h"
 #include "ops/step.h"
+#include "runtime/arena.h"
 
 namespace xnornet {
-
-// Where a buffer is: at an offset in the arena, that of one image, times the batch; or behind another one's
-// begin, whose pixels it shares (concatenations).
-struct Slot {
-  size_t offset = 0, shift = 0;
-};
 
 struct Schedule {
   std::vector<std::unique_ptr<Step>> steps;

@@ -28,7 +28,7 @@ def write_package(folder: str | PathLike[str]) -> Path:
         OSError: the folder cannot be written.
     """
     out = Path(folder)
-    about = {**json.loads((FOLDER / "package.json").read_text()), "version": __version__}
+    about = {**json.loads((FOLDER / "package.json").read_text(encoding="utf-8")), "version": __version__}
     files = {"xnornet.wasm": engine(), "package.json": (json.dumps(about, indent=2) + "\n").encode()}
     for name in ("xnornet.js", "xnornet.d.ts"):
         files[name] = (FOLDER / name).read_bytes()
