@@ -21,6 +21,8 @@ from xnornet.ops import Window
 
 from .engine_cases import channels_first, integers, model_of, random_bits
 from .test_engine_binary import sign, to_float
+from .test_engine_bytes import layers as bytes_of_reals
+from .test_engine_bytes import real as real_input
 from .test_engine_concat import SHAPE, dense
 from .test_engine_depthwise import depthwise
 from .test_engine_graphs import random_network
@@ -63,15 +65,15 @@ class _Recorder:
         return call
 
 
-def encode(name: str, model: PackedModel, x: np.ndarray[Any, Any], exact: bool) -> bytes:
-    """One case: a graph, an input (N, C, H, W), and the logits."""
+def encode(name: str, model: PackedModel, x: np.ndarray[Any, Any], exact: bool, int8: bool = False) -> bytes:
+    """One case: a graph, an input (N, C, H, W), and the logits; int8: with real inputs of 1-bit weights rounded."""
     recorder = _Recorder()
     number = {INPUT: 0}
     for op in model.ops:
         inputs = [number[source] for source in op.inputs]
         number[op.name] = engine._add(cast("Any", recorder), op, inputs)
-    head = _item((name, exact, *model.input_shape, len(recorder.calls)))
-    return head + b"".join(recorder.calls) + _item((len(x), x, reference.run(model, x)))
+    head = _item((name, exact, int8, *model.input_shape, len(recorder.calls)))
+    return head + b"".join(recorder.calls) + _item((len(x), x, reference.run(model, x, int8)))
 
 
 def cases() -> Iterator[bytes]:
@@ -129,6 +131,15 @@ def cases() -> Iterator[bytes]:
         blocks.append(ops.MaxPool2d(name="end", inputs=("x3",), window=Window((2, 2))))
         x = rng.standard_normal((3, SHAPE[2], *SHAPE[:2])).astype(np.float32)
         yield encode(f"dense blocks {growths}", model_of(SHAPE, blocks), x, exact=True)
+    for channels, filters, window in [
+        (8, 16, same),
+        (70, 150, Window((3, 2), (2, 1), (0, 1, 1, 0))),
+        (600, 64, Window((1, 1))),
+    ]:
+        layers = bytes_of_reals(rng, channels, filters, window)
+        x = np.concatenate([real_input(rng, 2, 7, 9, channels), np.maximum(real_input(rng, 2, 7, 9, channels), 0)])
+        name = f"8-bit inputs, {channels} to {filters} channels"
+        yield encode(name, model_of((7, 9, channels), layers), channels_first(x), exact=True, int8=True)
     for features, out, batch in [(1, 1, 1), (100, 70, 1), (777, 130, 1), (64, 10, 5), (8197, 40, 1)]:
         x = channels_first(integers(rng, batch, 1, 1, features))
         real = rng.standard_normal(x.shape).astype(np.float32)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,17 +28,24 @@ from xnornet import FormatError, engine, format, ops
 from xnornet.bits import BitArray
 from xnornet.codes import CodeArray
 from xnornet.graph import PackedModel
+from xnornet.ops import Window
 from xnornet.preprocess import Preprocess
 from xnornet.zoo import entries, locate
 
 from .documents import CHANGES, Change, odd_files, opened, sealed, with_document
+from .engine_cases import integers, random_bits
 from .networks import tiny_model
 
 ROOT = Path(__file__).parents[1]
 
 
 class Options(ctypes.Structure):
-    _fields_ = (("threads", ctypes.c_int), ("isa", ctypes.c_char_p), ("stem", ctypes.c_char_p))
+    _fields_ = (
+        ("threads", ctypes.c_int),
+        ("isa", ctypes.c_char_p),
+        ("stem", ctypes.c_char_p),
+        ("activations", ctypes.c_char_p),
+    )
 
 
 class Library:
@@ -208,6 +215,26 @@ def test_the_same_logits(library: Library, make: Callable[[], PackedModel], isa:
         np.testing.assert_array_equal(theirs.run(floats), ours.run(floats))
 
 
+def test_activations_in_8_bits(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    window = Window((3, 3))
+    first = ops.Conv2d(name="a", inputs=("input",), weight=integers(rng, 16, 3, 3, 1), window=window)
+    second = ops.BinaryWeightConv2d(name="b", inputs=("a",), weight=random_bits(rng, 32, 3, 3, 16), window=window)
+    packed = PackedModel(
+        (first, second, ops.Flatten(name="flat", inputs=("b",))),
+        Preprocess(mode="L", size=(8, 8), mean=(0.0,), std=(1.0,)),
+        tuple(map(str, range(4 * 4 * 32))),
+    )
+    data = format.dumps(packed)
+    x = rng.standard_normal((2, 1, 8, 8)).astype(np.float32)
+    expected = {kind: engine.Model(packed, activations=kind).run(x) for kind in get_args(engine.Activations)}
+    assert np.array_equal(expected["int8"], expected["float"]) == (engine.available_isas() == ["portable"])
+    assert np.array_equal(library.open(data).run(x), expected["float"])
+    assert np.array_equal(library.open(data, activations=b"int8").run(x), expected["int8"])
+    monkeypatch.setenv("XNORNET_ACTIVATIONS", "int8")
+    assert np.array_equal(library.open(data).run(x), expected["int8"])
+
+
 def test_what_a_model_says_of_itself(library: Library, tmp_path: Path) -> None:
     preprocess = Preprocess(mode="L", size=(12, 12), resize=20, interpolation="bicubic", mean=(0.3,), std=(0.4,))
     packed = PackedModel(tiny_model().ops, preprocess, ("cat", 'q"\\\n', "größe 🦆"))
@@ -365,7 +392,8 @@ def test_misuse_is_told(library: Library, tmp_path: Path, monkeypatch: pytest.Mo
         ({"threads": -1}, "threads is -1"),
         ({"threads": 1025}, "threads is 1025"),
         ({"isa": b"mmx"}, "'mmx' is not available here; choose one of: "),
-        ({"stem": b"bent"}, "stem is 'bent'"),
+        ({"stem": b"bent"}, "stem is 'bent'; give float, fixed or integer"),
+        ({"activations": b"int4"}, "activations is 'int4'; give float or int8"),
     ):
         with pytest.raises(ValueError, match=words):
             library.open(data, **options)

@@ -14,10 +14,11 @@
 #include "runtime/plan.h"
 
 struct xnornet_model {
-  xnornet_model(const xnornet::PackedFile& file, int threads, const std::string& isa, xnornet::Stem stem)
+  xnornet_model(const xnornet::PackedFile& file, int threads, const std::string& isa,
+                const xnornet::Numbers& numbers)
       : preprocess(file.preprocess),
         labels(file.labels),
-        plan(file.graph, preprocess.scale, preprocess.bias, threads, isa, stem) {}
+        plan(file.graph, preprocess.scale, preprocess.bias, threads, isa, numbers) {}
 
   const xnornet::Preprocess preprocess;
   const std::vector<std::string> labels;
@@ -25,8 +26,6 @@ struct xnornet_model {
 };
 
 namespace {
-
-using xnornet::Stem;
 
 thread_local std::string last_error;
 
@@ -59,15 +58,12 @@ Result guarded(const std::string& where, Result failed, Work work) noexcept {
   return failed;
 }
 
-Stem stem_of(const char* asked) {
-  if (asked && !*asked) asked = nullptr;
-  const char* environment = asked ? nullptr : std::getenv("XNORNET_STEM");
-  const std::string name = asked ? asked : environment && *environment ? environment : "float";
-  if (name == "float") return Stem::kFloat;
-  if (name == "fixed") return Stem::kFixed;
-  if (name == "integer") return Stem::kInteger;
-  const char* source = asked ? "stem" : "XNORNET_STEM";
-  throw std::invalid_argument(std::string(source) + " is '" + name + "'; give float, fixed or integer");
+// The choice asked for, or that of the environment, or the first.
+template <class Choice, size_t kCount>
+Choice choice(const char* const (&names)[kCount], const char* asked, const char* what, const char* variable) {
+  const bool given = asked && *asked;
+  const char* name = given ? asked : std::getenv(variable);
+  return xnornet::choice_of<Choice>(names, name && *name ? name : names[0], given ? what : variable);
 }
 
 xnornet_model* load(const xnornet::Bytes& bytes, const xnornet_options* options) {
@@ -75,8 +71,10 @@ xnornet_model* load(const xnornet::Bytes& bytes, const xnornet_options* options)
   const int threads = chosen.threads == 0 ? 1 : chosen.threads;
   if (threads < 1 || threads > 1024)
     throw std::invalid_argument("threads is " + std::to_string(threads) + "; give a number from 1 to 1024");
-  const Stem stem = stem_of(chosen.stem);
-  return new xnornet_model(xnornet::parse_packed_file(bytes), threads, chosen.isa ? chosen.isa : "", stem);
+  const xnornet::Numbers numbers{choice<xnornet::Stem>(xnornet::kStems, chosen.stem, "stem", "XNORNET_STEM"),
+                                 choice<xnornet::Activations>(xnornet::kActivations, chosen.activations,
+                                                              "activations", "XNORNET_ACTIVATIONS")};
+  return new xnornet_model(xnornet::parse_packed_file(bytes), threads, chosen.isa ? chosen.isa : "", numbers);
 }
 
 int run(xnornet_model* model, const void* input, bool is_pixels, size_t batch, float* logits) {

@@ -35,6 +35,8 @@ typedef struct {
   const char* isa;  /* a kernel set, "avx2" say; NULL or "": the environment's XNORNET_ISA, else the best */
   const char* stem; /* how a first convolution computes on pixels: "float", "fixed" or "integer"
                        (docs/engine.md); NULL or "": the environment's XNORNET_STEM, else "float" */
+  const char* activations; /* the real inputs of 1-bit weights: "float", or rounded to 8 bits, "int8"; NULL
+                              or "": the environment's XNORNET_ACTIVATIONS, else "float" */
 } xnornet_options;
 
 /* Open a packed file, or its bytes, which are not needed afterwards. `options` may be NULL.

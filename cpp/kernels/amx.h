@@ -12,5 +12,7 @@ bool request_tiles();
 
 void ugemm_64x64_amxint8(const uint8_t* rows, size_t row_bytes, int pixels, const DigitPanel& panel,
                          int32_t* sums, void* out);
+void qgemm_64x64_amxint8(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights,
+                         size_t depth, int channels, const int32_t* starts, int32_t* sums);
 
 }  // namespace xnornet

@@ -27,6 +27,12 @@ void hgemm_6x16_avx2(const float* const* windows, int pixels, const Runs& runs, 
                      float* out, bool accumulate);
 void pgemm_6x16_avx2(const int16_t* const* windows, int pixels, const Runs& runs, const int16_t* panel,
                      int32_t* out);
+void qgemm_6x16_avx2(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights,
+                     size_t depth, int channels, const int32_t* starts, int32_t* sums);
+void qexpand_32_avx2(const uint8_t* bits, size_t count, int8_t* weights);
+void qgather_avx2(const uint8_t* window, const int64_t* offsets, size_t runs, size_t run_bytes, uint8_t* row);
+void qrange_avx2(const float* x, size_t count, float* low_high);
+void qround_avx2(const float* x, size_t count, float factor, float zero, uint8_t* out);
 void wexpand_16_avx2(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 void wtables_3_avx2(const float* row, size_t words, float* tables);
 void wgemm_2x64_avx2(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,

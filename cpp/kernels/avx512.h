@@ -32,6 +32,15 @@ void pgemm_12x32_avx512vnni(const int16_t* const* windows, int pixels, const Run
                             int32_t* out);
 void ugemm_8x16_avx512vnni(const uint8_t* rows, size_t row_bytes, int pixels, const DigitPanel& panel,
                            int32_t* sums, void* out);
+void qgemm_6x64_avx512bw(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights,
+                         size_t depth, int channels, const int32_t* starts, int32_t* sums);
+void qgemm_6x64_avx512vnni(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights,
+                           size_t depth, int channels, const int32_t* starts, int32_t* sums);
+void qexpand_64_avx512bw(const uint8_t* bits, size_t count, int8_t* weights);
+void qgather_avx512bw(const uint8_t* window, const int64_t* offsets, size_t runs, size_t run_bytes,
+                      uint8_t* row);
+void qrange_avx512bw(const float* x, size_t count, float* low_high);
+void qround_avx512bw(const float* x, size_t count, float factor, float zero, uint8_t* out);
 void wexpand_32_avx512(const uint8_t* panel, size_t begin, size_t depth, float* floats);
 void wtables_4_avx512(const float* row, size_t words, float* tables);
 void wgemm_4x64_avx512(const float* tables, size_t words, int rows, const uint8_t* bits, size_t panel_words,

@@ -133,6 +133,34 @@ struct DigitGemm {
                void* out);
 };
 
+// Sums of windows of bytes times 1-bit weights, +1 or -1, and how real inputs become bytes.
+struct ByteGemm {
+  const char* name;   // null: there is none, and the other members are empty
+  int tile;           // rows, and sums, are there for a multiple of so many pixels
+  bool (*request)();  // as of DigitGemm
+
+  // Bits become the weights that `gemm` reads, a byte each, in the same order, `count` bytes of bits (a
+  // multiple of 64) at a time: [64 / lanes][depth / inputs][lanes][inputs] for 64 filters.
+  int lanes, inputs;
+  void (*expand)(const uint8_t* bits, size_t count, int8_t* weights);
+
+  // sums[pixel][64], of `channels` filters and up to a multiple of `lanes`, for `pixels` rows of `depth`
+  // bytes, a multiple of 64: added to starts[64], or, where that is null, to what is there. It may read and
+  // write up to a multiple of `tile` rows.
+  void (*gemm)(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights, size_t depth,
+               int channels, const int32_t* starts, int32_t* sums);
+
+  // Runs of `run_bytes` from window + offsets[i] on, one behind the other. It may read and write 63 bytes
+  // more.
+  void (*gather)(const uint8_t* window, const int64_t* offsets, size_t runs, size_t run_bytes, uint8_t* row);
+
+  // The least and the largest of some floats and 0; NaN both where one is NaN.
+  void (*range)(const float* x, size_t count, float* low_high);
+
+  // Each x becomes the whole number nearest to x * factor (of two, the even one), plus `zero`, in 0..255.
+  void (*round)(const float* x, size_t count, float factor, float zero, uint8_t* out);
+};
+
 // 64 channels, each over its own taps.
 struct Depthwise {
   const char* name;
@@ -158,6 +186,7 @@ struct KernelSet {
   FloatGemm floats;
   PixelGemm pixels;
   DigitGemm digits;
+  ByteGemm bytes;
   Depthwise depthwise;
   ChainFn chain;
   MaxFn max;

@@ -34,6 +34,7 @@ const KernelSet kNeon = {
                .wgemm_filters = INT32_MAX},
     .pixels = {},  // 16-bit products are no faster here
     .digits = {},
+    .bytes = {},
     .depthwise = {.name = "sdepthwise_1x64_neon",
                   .sums = sdepthwise_1x64_neon,
                   .bits_name = "bdepthwise_1x64_neon",

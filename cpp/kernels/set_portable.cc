@@ -22,6 +22,7 @@ const KernelSet kPortable = {
     .floats = kPortableFloats,
     .pixels = {},  // 16-bit products are no faster here
     .digits = {},
+    .bytes = {},
     .depthwise = {.name = "sdepthwise_1x64_portable",
                   .sums = sdepthwise_1x64_portable,
                   .bits_name = "bdepthwise_1x64_portable",

@@ -9,21 +9,12 @@
 // Loads stand together before the products for that: 25 ns, where each stands before its product 30.
 #include "kernels/amx.h"
 #include "kernels/digits_avx512.h"
+#include "kernels/tiles.h"
 
 namespace xnornet {
 namespace {
 
-constexpr size_t kTileBytes = 1024;  // 16 rows of 64 bytes
-constexpr int kTileRows = 16, kTileColumns = 16;
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfig kWholeTiles;
-
-// `kRowTiles` x 16 pixels, `kColumnTiles` x 16 sums. Tiles 0 to 3 hold sums, 4 and 5 pixels, 6 and 7 weights.
+// `kRowTiles` x 16 pixels, `kColumnTiles` x 16 sums.
 template <int kRowTiles, int kColumnTiles>
 inline void block(const uint8_t* rows, size_t row_bytes, const int8_t* weights, int32_t* sums,
                   size_t stride) {
@@ -32,17 +23,7 @@ inline void block(const uint8_t* rows, size_t row_bytes, const int8_t* weights, 
   if constexpr (kWide) _tile_zero(1);
   if constexpr (kTall) _tile_zero(2);
   if constexpr (kTall && kWide) _tile_zero(3);
-  const size_t column_bytes = row_bytes * kTileColumns;
-  for (size_t k = 0; k < row_bytes; k += 64, weights += kTileBytes) {
-    _tile_loadd(4, rows + k, row_bytes);
-    if constexpr (kTall) _tile_loadd(5, rows + kTileRows * row_bytes + k, row_bytes);
-    _tile_loadd(6, weights, 64);
-    if constexpr (kWide) _tile_loadd(7, weights + column_bytes, 64);
-    _tile_dpbusd(0, 4, 6);
-    if constexpr (kWide) _tile_dpbusd(1, 4, 7);
-    if constexpr (kTall) _tile_dpbusd(2, 5, 6);
-    if constexpr (kTall && kWide) _tile_dpbusd(3, 5, 7);
-  }
+  multiply_tiles<kTall, kWide>(rows, row_bytes, weights, row_bytes);
   const size_t stride_bytes = stride * sizeof(int32_t);
   _tile_stored(0, sums, stride_bytes);
   if constexpr (kWide) _tile_stored(1, sums + kTileColumns, stride_bytes);

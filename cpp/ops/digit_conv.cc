@@ -110,7 +110,8 @@ void DigitConv::prepare(const Run& run) const {
   if (!run.input.is_pixels) return floats_->prepare(run);
   image_.fill(
       run, reinterpret_cast<uint8_t*>(run.buffers[padded_slot_]),
-      [&](size_t image, int y, uint8_t* to) { reader_->read_pixels(run.input, image, y, to); }, outside_);
+      [&](size_t image, int y, uint8_t* to) { reader_->read_pixels(run.input, image, y, to); },
+      [&](size_t) { return outside_; });
 }
 
 void DigitConv::compute(const Run& run, int thread, Part pixels) const {

@@ -1,5 +1,5 @@
-// The copy of an input that convolutions of reals and pixels work on: zeros around it, so that every window
-// lies inside.
+// The copy of an input that convolutions of reals, pixels and bytes work on, with zeros around it, or what
+// stands for them, so that every window lies inside.
 #pragma once
 
 #include <algorithm>
@@ -47,9 +47,9 @@ class PaddedImage {
     }
   }
 
-  // Make the copy: `read(image, y, to)` writes a row of the input; around it is `outside`.
-  template <class T, class ReadRow>
-  void fill(const Run& run, T* padded, ReadRow read, T outside = 0) const {
+  // Make the copy: `read(image, y, to)` writes a row of the input; around it is outside(image).
+  template <class T, class ReadRow, class Outside>
+  void fill(const Run& run, T* padded, ReadRow read, Outside outside) const {
     const size_t row = static_cast<size_t>(width_) * in_.channels;
     const size_t left = static_cast<size_t>(window_.left) * in_.channels;
     const size_t inner = static_cast<size_t>(in_.width) * in_.channels;
@@ -57,16 +57,22 @@ class PaddedImage {
       const Part part = part_of(run.batch * height_, 1, t, threads);
       for (size_t at = part.begin; at < part.end; ++at) {
         const int y = static_cast<int>(at % height_) - window_.top;
+        const size_t image = at / height_;
+        const T around = outside(image);
         T* to = padded + at * row;
         if (y < 0 || y >= in_.height) {
-          std::fill_n(to, row, outside);
+          std::fill_n(to, row, around);
           continue;
         }
-        std::fill_n(to, left, outside);
-        read(at / height_, y, to + left);
-        std::fill_n(to + left + inner, row - left - inner, outside);
+        std::fill_n(to, left, around);
+        read(image, y, to + left);
+        std::fill_n(to + left + inner, row - left - inner, around);
       }
     });
+  }
+  template <class T, class ReadRow>
+  void fill(const Run& run, T* padded, ReadRow read) const {
+    fill(run, padded, read, [](size_t) { return T{0}; });
   }
 
  private:

@@ -293,23 +293,21 @@ void bind_plan(nb::module_& m) {
       .def(
           "__init__",
           [](Plan* plan, const Graph& graph, const Array<float>& scale, const Array<float>& bias, int threads,
-             const std::string& isa, const std::string& stem) {
+             const std::string& isa, const std::string& stem, const std::string& activations) {
             if (threads < 1 || threads > 1024) throw std::invalid_argument("threads is out of range 1..1024");
             const size_t channels = graph.values()[0].channels;
             if (graph.ops().empty() || scale.size() != channels || bias.size() != channels)
               throw std::invalid_argument("the graph is empty, or scale and bias do not fit it");
             if (graph.values().back().dtype != DType::kF32)
               throw std::invalid_argument("the last op is not f32");
-            if (stem != "float" && stem != "fixed" && stem != "integer")
-              throw std::invalid_argument("there is no stem '" + stem + "'");
-            const Stem kind = stem == "float"   ? Stem::kFloat
-                              : stem == "fixed" ? Stem::kFixed
-                                                : Stem::kInteger;
+            const Numbers numbers{choice_of<Stem>(kStems, stem, "stem"),
+                                  choice_of<Activations>(kActivations, activations, "activations")};
             const auto scales = vector_from(scale), biases = vector_from(bias);
             nb::gil_scoped_release release;
-            new (plan) Plan(graph, scales, biases, threads, isa, kind);
+            new (plan) Plan(graph, scales, biases, threads, isa, numbers);
           },
-          arg("graph"), arg("scale"), arg("bias"), arg("threads"), arg("isa"), arg("stem"))
+          arg("graph"), arg("scale"), arg("bias"), arg("threads"), arg("isa"), arg("stem"),
+          arg("activations"))
       .def(
           "run",
           [](Plan& plan, const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>& x,
@@ -370,7 +368,7 @@ NB_MODULE(_core, m) {
       for (const char* name :
            {set->bits.name, set->bits.gemv_name, set->floats.wide.name, set->floats.narrow.name,
             set->floats.hgemm_name, set->floats.wgemm_name, set->pixels.name, set->digits.name,
-            set->depthwise.name, set->depthwise.bits_name})
+            set->bytes.name, set->depthwise.name, set->depthwise.bits_name})
         if (name) kernels.append(name);
       record["kernels"] = kernels;
       sets.append(record);

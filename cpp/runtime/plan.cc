@@ -22,10 +22,10 @@ struct Plan::Workspace {
 };
 
 Plan::Plan(const Graph& graph, const std::vector<float>& scale, const std::vector<float>& bias, int threads,
-           const std::string& isa, Stem stem)
+           const std::string& isa, const Numbers& numbers)
     : kernels_(select_kernels(isa)),
       schedule_(make_schedule(graph, kernels_, std::make_shared<InputReader>(graph.values()[0], scale, bias),
-                              stem, threads)),
+                              numbers, threads)),
       team_(threads) {
   for (const auto& step : schedule_.steps) scratch_bytes_ = std::max(scratch_bytes_, step->scratch_bytes);
   scratch_bytes_ = round_up(scratch_bytes_ + kSlack, kLine);

@@ -13,10 +13,9 @@ namespace xnornet {
 
 class Plan {
  public:
-  // Pixels become pixel * scale + bias. `isa` names a kernel set; empty: see select_kernels. `stem`: see
-  // planner.h.
+  // Pixels become pixel * scale + bias. `isa` names a kernel set; empty: see select_kernels.
   Plan(const Graph& graph, const std::vector<float>& scale, const std::vector<float>& bias, int threads,
-       const std::string& isa, Stem stem);
+       const std::string& isa, const Numbers& numbers);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;

@@ -5,6 +5,7 @@
 
 #include "ops/bit_conv.h"
 #include "ops/border.h"
+#include "ops/byte_conv.h"
 #include "ops/depthwise.h"
 #include "ops/digit_conv.h"
 #include "ops/elementwise.h"
@@ -21,12 +22,12 @@ enum class Holds { kPopcounts, kI32, kF32 };  // what a source hands to its chai
 
 class Planner {
  public:
-  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader, Stem stem,
-          int threads)
+  Planner(const Graph& graph, const KernelSet& kernels, std::shared_ptr<const InputReader> reader,
+          const Numbers& numbers, int threads)
       : f_(fuse(graph)),
         kernels_(kernels),
         reader_(std::move(reader)),
-        stem_(stem),
+        numbers_(numbers),
         threads_(threads),
         slot_(f_.values.size(), -1) {}
 
@@ -243,10 +244,23 @@ class Planner {
         return filled(std::make_unique<BitDepthwise>(conv, in, out, slot, kernels_, classes));
       return filled(std::make_unique<BitConv>(conv, in, out, slot, kernels_, classes));
     }
+    const bool rounded = numbers_.activations == Activations::kInt8 && f_.root[input] != 0;
+    if (rounded && ByteConv::suits(conv, out, kernels_)) return build_byte_conv(d, conv, input);
     if (!FloatDepthwise::suits(conv)) return build_real_conv(d, conv, input);
     const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
     auto step = std::make_unique<FloatDepthwise>(conv, in, out, slot_of(input), padded_slot(d, conv, in),
                                                  kernels_, reads_raw_input(draft) ? reader_ : nullptr);
+    fill(draft, Holds::kF32, nullptr, bias, step->chain);
+    return step;
+  }
+
+  std::unique_ptr<Step> build_byte_conv(int d, const Conv& conv, int input) {
+    const Draft& draft = f_.drafts[d];
+    const Value &in = f_.values[input], &out = f_.values[draft.value];
+    const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
+    const int padded = arena_.add(ByteConv::padded_bytes(conv, in), d, d);
+    const int range = arena_.add(ByteConv::kRangeBytes, d, d);
+    auto step = std::make_unique<ByteConv>(conv, in, out, slot_of(input), padded, range, kernels_);
     fill(draft, Holds::kF32, nullptr, bias, step->chain);
     return step;
   }
@@ -275,14 +289,14 @@ class Planner {
     const auto digits = [&] {  // only now: what is asked for is the process's from then on
       return kernels_.digits.name && (!kernels_.digits.request || kernels_.digits.request());
     };
-    if (stem_ == Stem::kInteger && PixelConv::suits(conv, *reader_) && (pairs || digits())) {
+    if (numbers_.stem == Stem::kInteger && PixelConv::suits(conv, *reader_) && (pairs || digits())) {
       if (pairs)
         return filled(
             std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
       return filled(
           std::make_unique<DigitConv>(2, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
     }
-    if (stem_ == Stem::kFixed && DigitConv::suits(conv, *reader_) && digits())
+    if (numbers_.stem == Stem::kFixed && DigitConv::suits(conv, *reader_) && digits())
       return filled(
           std::make_unique<DigitConv>(3, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
     return step;
@@ -426,7 +440,7 @@ class Planner {
   const Fusion f_;
   const KernelSet& kernels_;
   const std::shared_ptr<const InputReader> reader_;
-  const Stem stem_;
+  const Numbers numbers_;
   const int threads_;
   struct Host {
     int value = -1, channel = 0;  // the concatenation, and where in it
@@ -439,8 +453,8 @@ class Planner {
 }  // namespace
 
 Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
-                       std::shared_ptr<const InputReader> reader, Stem stem, int threads) {
-  return Planner(graph, kernels, std::move(reader), stem, threads).run();
+                       std::shared_ptr<const InputReader> reader, const Numbers& numbers, int threads) {
+  return Planner(graph, kernels, std::move(reader), numbers, threads).run();
 }
 
 }  // namespace xnornet

@@ -8,6 +8,7 @@
 #include "ops/input.h"
 #include "ops/step.h"
 #include "runtime/arena.h"
+#include "runtime/numbers.h"
 
 namespace xnornet {
 
@@ -20,13 +21,8 @@ struct Schedule {
   Value input, output;
 };
 
-// How a first convolution of 8-bit pixels is computed: in floats, as PyTorch does; in fixed point of 24 bits,
-// about as exact, but rounded otherwise (ops/digit_conv.h); or in integers of 16 bits (ops/pixel_conv.h).
-// What the kernels cannot do is done in floats.
-enum class Stem { kFloat, kFixed, kInteger };
-
 // For runs of so many threads: no result depends on how many.
 Schedule make_schedule(const Graph& graph, const KernelSet& kernels,
-                       std::shared_ptr<const InputReader> reader, Stem stem, int threads);
+                       std::shared_ptr<const InputReader> reader, const Numbers& numbers, int threads);
 
 }  // namespace xnornet

@@ -146,17 +146,18 @@ void test_golden(const KernelSet& set, const char* path, Report& report) {
   Reader in(std::vector<char>(std::istreambuf_iterator<char>(file), {}));
   while (in.more()) {
     const std::string name = in.text();
-    const bool exact = in.integer();
+    const bool exact = in.integer(), int8 = in.integer();
     const int height = in.integer(), width = in.integer(), channels = in.integer();
     Graph graph(height, width, channels);
     for (int ops = in.integer(); ops > 0; --ops) read_op(in, graph);
     const int batch = in.integer();
     const std::vector<float> x = in.floats(), expected = in.floats();
+    if (int8 && !set.bytes.name) continue;
     float size = 0;
     for (float y : expected) size = std::max(size, std::fabs(y));
     for (int threads : {1, 2}) {
       Plan plan(graph, std::vector<float>(channels, 1.0f), std::vector<float>(channels), threads, set.name,
-                Stem::kFloat);
+                {.activations = int8 ? Activations::kInt8 : Activations::kFloat});
       // As many callers at once, who share the plan and its threads.
       std::vector<std::vector<float>> logits(threads, std::vector<float>(expected.size()));
       std::vector<std::thread> callers;

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
       test_bit_weights(*set, report);
       test_pixel_gemm(*set, report);
       test_digit_gemm(*set, report);
+      test_byte_gemm(*set, report);
       test_depthwise(*set, report);
       test_chain(*set, report);
       test_max(*set, report);

@@ -53,6 +53,7 @@ void test_float_gemm(const KernelSet& set, Report& report);
 void test_bit_weights(const KernelSet& set, Report& report);
 void test_pixel_gemm(const KernelSet& set, Report& report);
 void test_digit_gemm(const KernelSet& set, Report& report);
+void test_byte_gemm(const KernelSet& set, Report& report);
 void test_depthwise(const KernelSet& set, Report& report);
 void test_chain(const KernelSet& set, Report& report);
 void test_max(const KernelSet& set, Report& report);

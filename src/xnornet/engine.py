@@ -27,9 +27,10 @@ from .errors import FormatError, UnsupportedError, UsageError
 from .graph import INPUT, PackedModel
 from .preprocess import ImageLike, is_image
 
-__all__ = ["Isa", "Model", "Stem", "StepRecord", "available_isas", "finite", "list_isas", "load"]
+__all__ = ["Activations", "Isa", "Model", "Stem", "StepRecord", "available_isas", "finite", "list_isas", "load"]
 
 Stem = Literal["float", "fixed", "integer"]
+Activations = Literal["float", "int8"]
 
 _BATCH = 32  # images that classify() runs at once
 
@@ -92,6 +93,7 @@ def load(
     *,
     isa: str | None = None,
     stem: Stem | None = None,
+    activations: Activations | None = None,
 ) -> Model:
     """Open a packed file.
 
@@ -102,6 +104,9 @@ def load(
         stem: how a first convolution computes on uint8 pixels: "float", as PyTorch does; "fixed", faster with AMX or
             VNNI, in 24-bit fixed point, as exact as floats but rounded otherwise; or "integer", faster, with weights
             rounded to 16 bits; None: what XNORNET_STEM says, else "float". docs/engine.md says how far they part.
+        activations: the real inputs of convolutions with 1-bit weights: "float", as PyTorch computes; or, faster,
+            "int8", rounded to 8 bits by the range that they have in each image; None: what XNORNET_ACTIVATIONS says,
+            else "float". Binary inputs are not touched.
 
     Raises:
         FormatError: it is not a packed file, a damaged one, or one of a size that the engine cannot run or that memory
@@ -120,7 +125,7 @@ def load(
 
         name, packed = f"<{type(file).__name__}>", read_bytes(file)
     try:
-        return Model(packed, threads, isa=isa, stem=stem)
+        return Model(packed, threads, isa=isa, stem=stem, activations=activations)
     except FormatError as error:
         raise FormatError(f"{name}: {error}") from error
 
@@ -131,13 +136,21 @@ class Model:
     Attributes:
         preprocess: how an image becomes the input.
         stem: how a first convolution computes on uint8 pixels; see `load`.
+        activations: how the real inputs of 1-bit weights are taken; see `load`.
     """
 
     def __init__(
-        self, packed: PackedModel, threads: int = 1, *, isa: str | None = None, stem: Stem | None = None
+        self,
+        packed: PackedModel,
+        threads: int = 1,
+        *,
+        isa: str | None = None,
+        stem: Stem | None = None,
+        activations: Activations | None = None,
     ) -> None:
         self._threads = _thread_count(threads)
-        self.stem = _stem(stem)
+        self.stem: Stem = _choice("stem", stem, get_args(Stem))
+        self.activations: Activations = _choice("activations", activations, get_args(Activations))
         if not isinstance(isa, str | None):
             raise UsageError(f"isa is {isa!r}; give a name: {', '.join(available_isas())}")
         # Not the packed model itself: the plan has its own copy of the weights, in the kernels' layout.
@@ -145,7 +158,7 @@ class Model:
         self._labels = packed.labels
         scale, bias = packed.preprocess.scale_bias()
         try:
-            self._plan = _core.Plan(_build(packed), scale, bias, self._threads, isa or "", self.stem)
+            self._plan = _core.Plan(_build(packed), scale, bias, self._threads, isa or "", self.stem, self.activations)
         except _core.UnsupportedIsa as error:
             raise UnsupportedError(str(error)) from None
         except ValueError as error:  # what the model's own checks cannot know
@@ -160,7 +173,8 @@ class Model:
         height, width, channels = self.input_shape
         return (
             f"{type(self).__name__}({height}x{width}x{channels} to {len(self._labels)} classes, "
-            f"threads={self.threads}, isa={self.isa!r}, stem={self.stem!r})"
+            f"threads={self.threads}, isa={self.isa!r}, stem={self.stem!r}, "
+            f"activations={self.activations!r})"
         )
 
     @property
@@ -318,14 +332,15 @@ def _thread_count(threads: Any) -> int:
     return count
 
 
-def _stem(stem: str | None) -> Stem:
-    """The one asked for, or by default."""
-    source = "stem"
-    if stem is None:
-        source, stem = "XNORNET_STEM", os.environ.get("XNORNET_STEM") or "float"
-    if stem not in get_args(Stem):
-        raise UsageError(f"{source} is '{stem}'; give one of: {', '.join(get_args(Stem))}")
-    return cast("Stem", stem)
+def _choice(what: str, given: str | None, names: tuple[str, ...]) -> Any:
+    """The one asked for; else the environment's, in XNORNET_ and its name; else the first."""
+    source = what
+    if given is None:
+        source = f"XNORNET_{what.upper()}"
+        given = os.environ.get(source) or names[0]
+    if given not in names:
+        raise UsageError(f"{source} is '{given}'; give one of: {', '.join(names)}")
+    return given
 
 
 def _window(window: ops.Window) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:

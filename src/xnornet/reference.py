@@ -6,6 +6,7 @@ once to float32, so they are at least as good as any float32 order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import singledispatch
 from typing import Any
@@ -25,26 +26,58 @@ F32 = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 
 
-def run(model: PackedModel, x: Array) -> F32:
+def run(model: PackedModel, x: Array, int8: bool = False) -> F32:
     """Compute the logits of a batch.
 
     Args:
         model: what to run.
         x: (N, H, W, C) uint8 raw pixels, or (N, C, H, W) float32 already normalised.
+        int8: real inputs of 1-bit weights are rounded to 8 bits, as by `xnornet.load(activations="int8")`.
 
     Returns:
         (N, classes) float32.
     """
-    return trace(model, x)[model.ops[-1].name][:, 0, 0, :].astype(np.float32)
+    return trace(model, x, int8)[model.ops[-1].name][:, 0, 0, :].astype(np.float32)
 
 
-def trace(model: PackedModel, x: Array) -> dict[str, Array]:
+def trace(model: PackedModel, x: Array, int8: bool = False) -> dict[str, Array]:
     """Compute every value of a model, by name, each (N, H, W, C). Takes what `run` takes."""
     batch = model.preprocess.normalise(x) if x.dtype == np.uint8 else x.transpose(0, 2, 3, 1)
     values: dict[str, Array] = {INPUT: batch.astype(np.float32)}
     for op in model.ops:
-        values[op.name] = apply(op, *(values[name] for name in op.inputs))
+        arguments = [values[name] for name in op.inputs]
+        if int8 and isinstance(op, ops.BinaryWeightConv2d) and _takes_bytes(op, arguments[0]):
+            values[op.name] = _convolve_bytes(op, arguments[0])
+        else:
+            values[op.name] = apply(op, *arguments)
     return values
+
+
+def _takes_bytes(op: ops.BinaryWeightConv2d, x: Array) -> bool:
+    """Whether the engine rounds the input of this convolution (cpp/ops/byte_conv.cc, `suits`): no dense layer, nor one
+    of few filters, in groups, or with sums that floats do not hold."""
+    many = op.window.output_size(*x.shape[1:3]) != (1, 1) and op.weight.shape[0] >= 16
+    return op.inputs != (INPUT,) and many and op.groups == 1 and math.prod(op.weight.shape[1:]) * 255 <= 2**24
+
+
+def _convolve_bytes(op: ops.BinaryWeightConv2d, x: Array) -> Array:
+    """The convolution of inputs rounded to 8 bits by the range of their image, 0 included.
+
+    x ~ s (q - z) with s = (high - low) / 255, z = round(-low / s) and q = round(x / s) + z, so that
+    sum of w x ~ s (sum of w q - z sum of w): in whole numbers, but for s.
+    """
+    f32, each = np.float32, (1, 2, 3)
+    low = np.minimum(x.min(axis=each, keepdims=True), f32(0))
+    high = np.maximum(x.max(axis=each, keepdims=True), f32(0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = high - low
+        finite = np.isfinite(span)
+        factor = np.divide(f32(255), span, out=np.zeros_like(span), where=finite & (span >= f32(1e-30)))
+        scale = np.where(finite, np.where(factor > 0, span / f32(255), f32(0)), f32("nan"))
+        zero = np.where(finite, np.rint(-low * factor), f32(0))
+        q = np.clip(np.nan_to_num(np.rint(x * factor)) + zero, 0, 255) - zero
+    sums = _convolve(q, op.weight.signs(), op.window, 1, 0, np.float64)
+    return sums.astype(f32) * scale
 
 
 @singledispatch

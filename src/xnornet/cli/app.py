@@ -26,6 +26,7 @@ from ..terminal import console, visible
 
 __all__ = [
     "FILE",
+    "ActivationsName",
     "AsJson",
     "IsaName",
     "PackedFile",
@@ -66,6 +67,10 @@ IsaName = Annotated[
 StemName = Annotated[
     str | None,
     typer.Option("--stem", metavar="NAME", help="First layer of pixels: float, or, faster, fixed or integer."),
+]
+ActivationsName = Annotated[
+    str | None,
+    typer.Option("--activations", metavar="NAME", help="Real inputs of 1-bit weights: float, or, faster, int8."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 FILE = typer.Argument(metavar="FILE", help="A packed model (.safetensors), or the name of a published one.")

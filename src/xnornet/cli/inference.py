@@ -10,11 +10,11 @@ import typer
 
 from ..errors import DataError, UsageError
 from ..terminal import console, located, need_training_extra, one_line, print_json, progress_bar, show
-from .app import AsJson, IsaName, PackedFile, StemName, Threads, complain
+from .app import ActivationsName, AsJson, IsaName, PackedFile, StemName, Threads, complain
 
 if TYPE_CHECKING:
     from ..data import ImageData
-    from ..engine import Stem
+    from ..engine import Activations, Stem
     from ..graph import PackedModel
 
 
@@ -72,6 +72,7 @@ def classify(
     threads: Threads = 1,
     isa: IsaName = None,
     stem: StemName = None,
+    activations: ActivationsName = None,
     as_json: AsJson = False,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="A JSON object a line, 32 at a time.")] = False,
 ) -> int:
@@ -86,7 +87,14 @@ def classify(
 
     records = []
     failed = False
-    for found in run(load(located(file), threads, isa=isa, stem=cast("Stem | None", stem)), images, top):
+    model = load(
+        located(file),
+        threads,
+        isa=isa,
+        stem=cast("Stem | None", stem),
+        activations=cast("Activations | None", activations),
+    )
+    for found in run(model, images, top):
         if found.classes is None:
             failed = True
             complain(one_line(found.error))
@@ -186,6 +194,7 @@ def eval_(
     threads: Threads = 1,
     isa: IsaName = None,
     stem: StemName = None,
+    activations: ActivationsName = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a packed model's accuracy on the test split of a data set.
@@ -201,7 +210,13 @@ def eval_(
         _need_same_network(against_torch, packed)
     source = data_of(file, packed, data)
     split = source.split("test")
-    model = Model(packed, threads, isa=isa, stem=cast("Stem | None", stem))
+    model = Model(
+        packed,
+        threads,
+        isa=isa,
+        stem=cast("Stem | None", stem),
+        activations=cast("Activations | None", activations),
+    )
     with progress_bar("engine") as progress:
         result = run(model, split, source.class_names, batch=batch, progress=progress)
     records: dict[str, Any] = {"file": str(file), "data": source.name, **result.records()}

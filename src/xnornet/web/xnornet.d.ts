@@ -23,6 +23,8 @@ export interface Options {
   isa?: string;
   /** How a first convolution computes on pixels: "float" (default), "fixed" or "integer", as in docs/engine.md. */
   stem?: string;
+  /** The real inputs of 1-bit weights: "float" (default), or rounded to 8 bits, "int8", as in docs/engine.md. */
+  activations?: string;
 }
 
 /**

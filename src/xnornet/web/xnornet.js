@@ -12,10 +12,10 @@ const MODULES = new Map(); // by address: compiled once for all models
 const IN_NODE = typeof process !== "undefined" && Boolean(process.versions?.node);
 const FORMATS = { 3: 0, 4: 2, 1: 4 }; // channels of an image: XNORNET_RGB, XNORNET_RGBA, XNORNET_GREY
 
-export async function load(source, { wasm = undefined, isa = "", stem = "" } = {}) {
+export async function load(source, { wasm = undefined, isa = "", stem = "", activations = "" } = {}) {
   const [module, file] = await Promise.all([moduleOf(wasm), bytesOf(source)]);
   const name = typeof source === "string" || source instanceof URL ? String(source) : "model";
-  return new Model(await instantiate(module), file, isa, stem, name);
+  return new Model(await instantiate(module), file, [isa, stem, activations], name);
 }
 
 export class Model {
@@ -24,10 +24,10 @@ export class Model {
   #labels;
 
   /** Not for callers: `load` makes models. */
-  constructor(engine, file, isa, stem, name) {
+  constructor(engine, file, choices, name) {
     this.#engine = engine;
     this.#model = engine.borrow((give) => {
-      const options = give(new Uint32Array([1, give(engine.text(isa)), give(engine.text(stem))])); // threads, isa, stem
+      const options = give(new Uint32Array([1, ...choices.map((choice) => give(engine.text(choice)))])); // 1: threads
       const model = engine.call.xnornet_load_bytes(give(file), file.length, options);
       if (!model) throw new Error(`${name}: ${engine.error()}`);
       return model;
