@@ -45,6 +45,7 @@ class Options(ctypes.Structure):
         ("isa", ctypes.c_char_p),
         ("stem", ctypes.c_char_p),
         ("activations", ctypes.c_char_p),
+        ("reserved", ctypes.c_void_p * 4),
     )
 
 
@@ -394,6 +395,7 @@ def test_misuse_is_told(library: Library, tmp_path: Path, monkeypatch: pytest.Mo
         ({"isa": b"mmx"}, "'mmx' is not available here; choose one of: "),
         ({"stem": b"bent"}, "stem is 'bent'; give float, fixed or integer"),
         ({"activations": b"int4"}, "activations is 'int4'; give float or int8"),
+        ({"reserved": (ctypes.c_void_p * 4)(0, 7)}, "the options are not cleared; begin with "),
     ):
         with pytest.raises(ValueError, match=words):
             library.open(data, **options)

@@ -95,6 +95,21 @@ def test_long_windows_and_many_filters(isa: str, inputs: int) -> None:
 
 
 @pytest.mark.parametrize("isa", BYTE_ISAS)
+@pytest.mark.parametrize("channels", [64, 300])
+def test_images_whose_zeros_differ(isa: str, channels: int) -> None:
+    """Kernels begin and end within a tile of pixels, and of a block, where an image does."""
+    rng = np.random.default_rng(5)
+    model = model_of((7, 7, channels), layers(rng, channels, 64, Window((1, 1))))
+    x = channels_first(real(rng, 40, 7, 7, channels))
+    x[20:] = np.maximum(x[20:], 0)
+    for threads in (1, 2):
+        net = Model(model, threads, isa=isa, activations="int8")
+        one_by_one = np.concatenate([net.run(image[None]) for image in x])
+        np.testing.assert_array_equal(net.run(x), one_by_one)
+    np.testing.assert_array_equal(one_by_one, reference.run(model, x, int8=True))
+
+
+@pytest.mark.parametrize("isa", BYTE_ISAS)
 def test_near_floats(isa: str) -> None:
     """Rounding errs by half a step an input, of 255 in the image's range, now up, now down."""
     rng = np.random.default_rng(0)

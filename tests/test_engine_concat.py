@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,10 +49,14 @@ def dense(rng: np.random.Generator, growths: list[int], orders: list[str], reade
             layers.append(ops.BinaryConv2d(name=f"g{i}", inputs=(f"s{i}",), weight=weight, window=Window((1, 1))))
             layers.append(ops.Affine(name=f"f{i}", inputs=(f"g{i}",)))
             layers.append(ops.Multiply(name=f"r{i}", inputs=(x, f"f{i}")))
+        elif reader == "scale":
+            layers.append(ops.InputScale(name=f"r{i}", inputs=(x,), window=SAME, groups=1))
+        elif reader == "chain":
+            layers.append(ops.Affine(name=f"r{i}", inputs=(x,), scale=rng.standard_normal(channels).astype(np.float32)))
         elif reader == "concat":
             layers.append(ops.Concat(name=f"r{i}", inputs=(f"y{i}", x)))
         names = {"x": x, "y": f"y{i}", "r": f"r{i}" if reader else x}
-        counts = {"x": channels, "y": growth, "r": channels + (growth if reader == "concat" else 0)}
+        counts = {"x": channels, "y": growth, "r": {"concat": channels + growth, "scale": 1}.get(reader, channels)}
         layers.append(ops.Concat(name=f"x{i + 1}", inputs=tuple(names[letter] for letter in order)))
         channels, x = sum(counts[letter] for letter in order), f"x{i + 1}"
     return layers
@@ -59,13 +65,13 @@ def dense(rng: np.random.Generator, growths: list[int], orders: list[str], reade
 @given(st.data())
 def test_dense_blocks(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 4))
-    growths = data.draw(st.lists(st.integers(1, 9) | st.just(70), min_size=count, max_size=count))
-    orders = data.draw(
-        st.lists(st.sampled_from(["xy", "xy", "yx", "x", "xyx", "yy", "xyr"]), min_size=count, max_size=count)
-    )
-    readers = data.draw(
-        st.lists(st.sampled_from(["", "", "pool", "add", "load", "concat"]), min_size=count, max_size=count)
-    )
+
+    def some(choices: st.SearchStrategy[Any]) -> list[Any]:
+        return data.draw(st.lists(choices, min_size=count, max_size=count))
+
+    growths = some(st.integers(1, 9) | st.just(70))
+    orders = some(st.sampled_from(["xy", "xy", "yx", "x", "xyx", "yy", "xyr", "ry", "rx"]))
+    readers = some(st.sampled_from(["", "", "pool", "add", "load", "scale", "chain", "concat"]))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     layers = dense(rng, growths, orders, readers)
     if data.draw(st.booleans()):  # else the last concatenation is the output
@@ -87,6 +93,25 @@ def test_values_are_written_in_their_place() -> None:
     layers.append(ops.MaxPool2d(name="end", inputs=("x2",), window=Window((2, 2))))
     # x1 is read for its signs, which are one bit for every 32; x2 is not even read.
     assert concatenations(layers) == {"x1": 73 + 10 // 4, "x2": 0}
+
+
+@pytest.mark.parametrize("order", ["ry", "yr", "r"])
+def test_maps_are_copied(order: str) -> None:
+    """Nor does a K map know of gaps, which is written without a chain."""
+    rng = np.random.default_rng(0)
+    layers = dense(rng, [8], [order], ["scale"])
+    layers.append(ops.MaxPool2d(name="end", inputs=("x1",), window=Window((2, 2))))
+    x = rng.standard_normal((2, SHAPE[2], *SHAPE[:2])).astype(np.float32)
+    check(model_of(SHAPE, layers), rng, x=x, exact=False)
+
+
+@pytest.mark.parametrize("order", ["xr", "rx"])
+def test_what_a_concatenation_writes_beside_its_parts_is_copied(order: str) -> None:
+    """x1, whose parts are there, and its multiple r1 join in x2: a thread would write r1 where another reads x1."""
+    rng = np.random.default_rng(0)
+    layers = dense(rng, [64, 8], ["xy", order], ["", "chain"])
+    layers.append(ops.MaxPool2d(name="end", inputs=("x2",), window=Window((2, 2))))
+    assert concatenations(layers)["x2"] == 2 * 2 * 73
 
 
 @pytest.mark.parametrize(("order", "reader"), [("xyx", ""), ("xy", "pool"), ("xy", "add"), ("xy", "load")])

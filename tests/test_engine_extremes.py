@@ -86,7 +86,7 @@ def test_kinds_of_border_are_counted_before_they_are_made() -> None:
         most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         before = most()
         try:
-            _core.Plan(graph, np.ones(1, np.float32), np.ones(1, np.float32), 1, "", "float")
+            _core.Plan(graph, np.ones(1, np.float32), np.ones(1, np.float32), 1, "", "float", "float")
         except ValueError as error:
             print("4000000 kinds of border" in str(error), most() - before < 16 << 10)
     """
@@ -133,5 +133,5 @@ def test_a_profile_has_room_for_any_output() -> None:
     graph = _core.Graph(64, 64, 3)
     graph.clamp("clamp", 0, -1.0, 1.0)
     ones = np.ones(3, np.float32)
-    plan = _core.Plan(graph, ones, ones, 1, "", "float")
+    plan = _core.Plan(graph, ones, ones, 1, "", "float", "float")
     assert plan.profile(np.zeros((2, 64, 64, 3), np.uint8), 3)

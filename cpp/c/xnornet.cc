@@ -37,9 +37,9 @@ std::string one_line(std::string text) {
 }
 
 // Not within `guarded`: clang 14 compiles a try in another to what ends a WebAssembly program.
-void keep_error(const std::string& where, const char* what) noexcept {
+void keep_error(const char* file, const char* what) noexcept {
   try {
-    last_error = one_line(where + what);
+    last_error = one_line((file ? std::string(file) + ": " : "") + what);
   } catch (...) {
     last_error.clear();  // no memory for the message
   }
@@ -47,13 +47,13 @@ void keep_error(const std::string& where, const char* what) noexcept {
 
 // What `work` returns; or `failed`, and the error is kept, where it throws: no exception leaves the library.
 template <class Work, class Result>
-Result guarded(const std::string& where, Result failed, Work work) noexcept {
+Result guarded(const char* file, Result failed, Work work) noexcept {
   try {
     return work();
   } catch (const std::bad_alloc&) {
-    keep_error(where, "needs more memory than is free");
+    keep_error(file, "needs more memory than is free");
   } catch (const std::exception& error) {
-    keep_error(where, error.what());
+    keep_error(file, error.what());
   }
   return failed;
 }
@@ -68,6 +68,9 @@ Choice choice(const char* const (&names)[kCount], const char* asked, const char*
 
 xnornet_model* load(const xnornet::Bytes& bytes, const xnornet_options* options) {
   const xnornet_options chosen = options ? *options : xnornet_options{};
+  for (const void* reserved : chosen.reserved)
+    if (reserved)
+      throw std::invalid_argument("the options are not cleared; begin with xnornet_options o = {0};");
   const int threads = chosen.threads == 0 ? 1 : chosen.threads;
   if (threads < 1 || threads > 1024)
     throw std::invalid_argument("threads is " + std::to_string(threads) + "; give a number from 1 to 1024");
@@ -78,7 +81,7 @@ xnornet_model* load(const xnornet::Bytes& bytes, const xnornet_options* options)
 }
 
 int run(xnornet_model* model, const void* input, bool is_pixels, size_t batch, float* logits) {
-  return guarded("", -1, [&] {
+  return guarded(nullptr, -1, [&] {
     if (!model || !input || !logits) throw std::invalid_argument("a pointer is NULL");
     if (batch == 0) throw std::invalid_argument("batch is 0; give at least one image");
     const xnornet::Value& in = model->plan.input();
@@ -124,14 +127,14 @@ int prepare(const xnornet_model* model, const xnornet_image* image, uint8_t* out
 }  // namespace
 
 xnornet_model* xnornet_load(const char* path, const xnornet_options* options) {
-  return guarded(path ? std::string(path) + ": " : "", static_cast<xnornet_model*>(nullptr), [&] {
+  return guarded(path, static_cast<xnornet_model*>(nullptr), [&] {
     if (!path) throw std::invalid_argument("path is NULL");
     return load(xnornet::read_packed(path), options);
   });
 }
 
 xnornet_model* xnornet_load_bytes(const void* bytes, size_t size, const xnornet_options* options) {
-  return guarded("", static_cast<xnornet_model*>(nullptr), [&] {
+  return guarded(nullptr, static_cast<xnornet_model*>(nullptr), [&] {
     if (!bytes) throw std::invalid_argument("bytes is NULL");
     const char* begin = static_cast<const char*>(bytes);
     return load(std::vector<char>(begin, begin + size), options);
@@ -141,7 +144,7 @@ xnornet_model* xnornet_load_bytes(const void* bytes, size_t size, const xnornet_
 void xnornet_free(xnornet_model* model) { delete model; }
 
 int xnornet_prepare(const xnornet_model* model, const xnornet_image* image, uint8_t* pixels) {
-  return guarded("", -1, [&] { return prepare(model, image, pixels); });
+  return guarded(nullptr, -1, [&] { return prepare(model, image, pixels); });
 }
 int xnornet_run_pixels(xnornet_model* model, const uint8_t* pixels, size_t batch, float* logits) {
   return run(model, pixels, true, batch, logits);

@@ -37,6 +37,7 @@ typedef struct {
                        (docs/engine.md); NULL or "": the environment's XNORNET_STEM, else "float" */
   const char* activations; /* the real inputs of 1-bit weights: "float", or rounded to 8 bits, "int8"; NULL
                               or "": the environment's XNORNET_ACTIVATIONS, else "float" */
+  const void* reserved[4]; /* of later versions; NULL */
 } xnornet_options;
 
 /* Open a packed file, or its bytes, which are not needed afterwards. `options` may be NULL.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/bit_array.h"
 #include "ops/border.h"
 
 namespace xnornet {
@@ -9,17 +10,6 @@ namespace {
 
 constexpr size_t kBlockBytes = 128 << 10;  // of gathered windows: they stay in the L2 cache
 constexpr int kMostTile = 16;
-
-// Bits [begin, begin + count) of an array, from bit 0 of `to` on; the rest of the last byte is 0.
-void copy_bits(const Shared<uint8_t>& bits, size_t begin, size_t count, uint8_t* to) {
-  const size_t first = begin / 8, shift = begin % 8;
-  for (size_t i = 0; i * 8 < count; ++i) {
-    unsigned both = bits[first + i];
-    if (first + i + 1 < bits.size()) both |= static_cast<unsigned>(bits[first + i + 1]) << 8;
-    const size_t left = count - i * 8;
-    to[i] = static_cast<uint8_t>((both >> shift) & (left < 8 ? (1u << left) - 1 : 0xff));
-  }
-}
 
 }  // namespace
 

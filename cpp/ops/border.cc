@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/stage.h"
+#include "ops/bit_array.h"
 
 namespace xnornet {
 namespace {
@@ -35,8 +36,6 @@ Axis classify(int in, int out, int kernel, int stride, int before, int dilation)
   }
   return axis;
 }
-
-bool bit_at(const Shared<uint8_t>& bits, size_t index) { return (bits[index / 8] >> (index % 8)) & 1; }
 
 }  // namespace
 
@@ -76,9 +75,9 @@ Borders make_borders(const Conv& conv, const Value& in, const Value& out) {
   size_t index = 0;
   for (int o = 0; o < conv.out_channels; ++o) {
     weights.fill([&](size_t) {
-      int32_t sum = conv.group_channels;
-      for (int c = 0; c < conv.group_channels; ++c, ++index) sum -= 2 * bit_at(conv.bits, index);
-      return sum;
+      const size_t begin = index, count = conv.group_channels;
+      index += count;
+      return static_cast<int32_t>(count) - 2 * count_bits(conv.bits, begin, count);
     });
     for (size_t k = 0; k < classes; ++k) {
       const int32_t outside = weights.all() - weights.inside(borders.classes.inside[k]);

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "ops/bit_array.h"
+
 namespace xnornet {
 namespace {
 
@@ -76,8 +78,7 @@ ByteConv::ByteConv(const Conv& conv, const Value& in, const Value& out, int in_s
              .stride = 1,
              .map_channels = filters_,
              .map_pixels = out.pixels()});
-  scratch_bytes =
-      round_up(block_ * row_bytes_ + kSlack, kLine) + block_ * kPanel * sizeof(int32_t) + chunk_ * kPanel;
+  scratch_bytes = rows_size() + (block_ + tile) * kPanel * sizeof(int32_t) + chunk_ * kPanel;
   kernel = gemm_.name;
   weight_bytes = weights_.size();
 }
@@ -90,19 +91,16 @@ void ByteConv::pack(const Conv& conv) {
   total_.assign(panels() * kPanel, 0);
   for (int o = 0; o < filters_; ++o) {
     auto* panel = reinterpret_cast<uint8_t*>(weights_.data() + o / kPanel * panel_bytes_);
-    const size_t lane = o % kPanel;
-    int32_t minus = 0;
-    for (size_t k = 0; k < fan_in_; ++k) {
-      const size_t from = o * fan_in_ + k;
-      if (!(conv.bits[from / 8] >> (from % 8) & 1)) continue;
-      // [chunk][64 / lanes][chunk / inputs][lanes][inputs]
-      const size_t first = k / chunk_ * chunk_, depth = std::min(chunk_, row_bytes_ - first), at = k - first;
-      const size_t step = lane / lanes * (depth / inputs) + at / inputs;
-      const size_t to = first * kPanel + (step * lanes + lane % lanes) * inputs + at % inputs;
-      panel[to / 8] = static_cast<uint8_t>(panel[to / 8] | 1u << (to % 8));
-      ++minus;
+    const size_t lane = o % kPanel, filter = o * fan_in_;
+    total_[o] = static_cast<int32_t>(fan_in_) - 2 * count_bits(conv.bits, filter, fan_in_);
+    for (size_t k = 0; k < fan_in_; k += inputs) {
+      // [chunk][64 / lanes][chunk / inputs][lanes][inputs]; `inputs` divides 8
+      const size_t first = k / chunk_ * chunk_, depth = std::min(chunk_, row_bytes_ - first);
+      const size_t step = lane / lanes * (depth / inputs) + (k - first) / inputs;
+      const size_t to = first * kPanel + (step * lanes + lane % lanes) * inputs;
+      const uint64_t some = bits_at(conv.bits, filter + k, std::min(inputs, fan_in_ - k));
+      panel[to / 8] = static_cast<uint8_t>(panel[to / 8] | some << (to % 8));
     }
-    total_[o] = static_cast<int32_t>(fan_in_) - 2 * minus;
   }
 }
 
@@ -185,8 +183,8 @@ void ByteConv::work(const Run& run, int thread, Part pixels, Part panels) const 
   const auto* image = reinterpret_cast<const uint8_t*>(run.buffers[padded_slot_]);
   const float* zeros = reinterpret_cast<const float*>(run.buffers[range_slot_]) + run.batch;
   auto* rows = reinterpret_cast<uint8_t*>(run.scratch[thread]);
-  auto* sums = reinterpret_cast<int32_t*>(rows + round_up(block_ * row_bytes_ + kSlack, kLine));
-  auto* expanded = reinterpret_cast<int8_t*>(sums + block_ * kPanel);
+  auto* sums = reinterpret_cast<int32_t*>(rows + rows_size());
+  auto* expanded = reinterpret_cast<int8_t*>(sums + (block_ + gemm_.tile) * kPanel);
   for (size_t begin = pixels.begin; begin < pixels.end; begin += block_) {
     const size_t count = std::min(block_, pixels.end - begin);
     gather(image, begin, count, rows);

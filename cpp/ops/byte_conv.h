@@ -35,6 +35,8 @@ class ByteConv : public Step {
  private:
   void pack(const Conv& conv);
   size_t panels() const { return (filters_ + kPanel - 1) / static_cast<size_t>(kPanel); }
+  // Of a block's rows. Where a kernel begins in the middle of a block, it may pass its end by a tile.
+  size_t rows_size() const { return round_up((block_ + gemm_.tile) * row_bytes_ + kSlack, kLine); }
   void find_ranges(const Run& run) const;
   void round(const Run& run) const;
   void gather(const uint8_t* image, size_t begin, size_t count, uint8_t* rows) const;

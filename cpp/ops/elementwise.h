@@ -19,8 +19,8 @@ class Elementwise : public Step {
   ChainFn chain_kernel_;
 };
 
-// The channels of several values one after the other. They may all lie where they belong from the first, in
-// the result's memory: then they are only read, and that only if more follows.
+// The channels of several values one after the other. Where all lie from the first where they belong, in the
+// result's memory, that is the one part: it is only read, and that only if more follows.
 class Concatenation : public Step {
  public:
   struct Part {

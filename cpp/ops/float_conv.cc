@@ -2,19 +2,14 @@
 
 #include <algorithm>
 
+#include "ops/bit_array.h"
+
 namespace xnornet {
 namespace {
 
 constexpr int kMostBlock = 512;      // pixels whose sums are held
 constexpr int kRunLength = 256;      // longer runs are cut
 constexpr size_t kChunkDepth = 512;  // inputs whose weights are kept in cache for a block of pixels
-
-// `count` bits, 32 at most, from bit `begin` of an array on.
-uint32_t bits_at(const Shared<uint8_t>& bits, size_t begin, size_t count) {
-  uint64_t eight = 0;
-  std::memcpy(&eight, bits.data() + begin / 8, std::min<size_t>(8, bits.size() - begin / 8));
-  return static_cast<uint32_t>(eight >> (begin % 8) & ((uint64_t{1} << count) - 1));
-}
 
 // 1-bit weights are expanded, and 16-bit ones read, in wide panels alone.
 const PanelGemm& panel_for(const Conv& conv, const FloatGemm& kernels) {
@@ -45,26 +40,38 @@ Conv with_joined_groups(const Conv& conv, int lanes) {
   return out;
 }
 
+// A convolution as its weights are packed. A dense layer, of one pixel, is bound by reading its weights:
+// those of 16 bits stay so. Elsewhere they are read from the cache, as floats.
+Conv as_packed(const Conv& given, const Value& out, const FloatGemm& kernels) {
+  Conv conv = given;
+  if (!conv.half_weight.empty() && !(out.pixels() == 1 && kernels.hgemm)) {
+    std::vector<float> weight(conv.half_weight.size());
+    for (size_t i = 0; i < weight.size(); ++i) weight[i] = conv.weight_at(i);
+    conv.weight = Shared<float>(std::move(weight));
+    conv.half_weight = {};
+  }
+  return with_joined_groups(conv, panel_for(conv, kernels).channels);
+}
+
 }  // namespace
 
 FloatConv::FloatConv(const Conv& given, const Value& in, const Value& out, int in_slot, int padded_slot,
                      const KernelSet& kernels, std::shared_ptr<const InputReader> reader)
-    : FloatConv(Joined{with_joined_groups(given, panel_for(given, kernels.floats).channels)}, in, out,
-                in_slot, padded_slot, kernels, std::move(reader)) {}
+    : FloatConv(Packed{as_packed(given, out, kernels.floats)}, in, out, in_slot, padded_slot, kernels,
+                std::move(reader)) {}
 
-FloatConv::FloatConv(const Joined& joined, const Value& in, const Value& out, int in_slot, int padded_slot,
+FloatConv::FloatConv(const Packed& packed, const Value& in, const Value& out, int in_slot, int padded_slot,
                      const KernelSet& kernels, std::shared_ptr<const InputReader> reader)
     : kernels_(kernels),
-      panel_(panel_for(joined.conv, kernels.floats)),
-      image_(joined.conv, in, out, in_slot, padded_slot, std::move(reader)),
+      panel_(panel_for(packed.conv, kernels.floats)),
+      image_(packed.conv, in, out, in_slot, padded_slot, std::move(reader)),
       pixels_(out.pixels()),
-      groups_(joined.conv.groups),
-      group_channels_(joined.conv.group_channels),
-      depth_(joined.conv.fan_in()),
-      binary_(joined.conv.binary_weight()),
-      // A dense layer is bound by reading its weights; elsewhere they are read from the cache, as floats.
-      half_(!joined.conv.half_weight.empty() && pixels_ == 1 && kernels.floats.hgemm) {
-  const Conv& conv = joined.conv;
+      groups_(packed.conv.groups),
+      group_channels_(packed.conv.group_channels),
+      depth_(packed.conv.fan_in()),
+      binary_(packed.conv.binary_weight()),
+      half_(!packed.conv.half_weight.empty()) {
+  const Conv& conv = packed.conv;
   const FloatGemm& k = kernels.floats;
   filters_ = conv.out_channels / conv.groups;
   group_panels_ = (filters_ + kPanel - 1) / kPanel;
@@ -141,7 +148,7 @@ void FloatConv::pack(const Conv& conv) {
     for (size_t word = 0; word < words_; ++word) {
       const size_t begin = word * word_inputs;
       reinterpret_cast<uint32_t*>(panel)[word * width + lane] =
-          bits_at(conv.bits, filter + begin, std::min(word_inputs, depth_ - begin));
+          static_cast<uint32_t>(bits_at(conv.bits, filter + begin, std::min(word_inputs, depth_ - begin)));
     }
   }
 }

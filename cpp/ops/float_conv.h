@@ -25,10 +25,10 @@ class FloatConv : public PixelwiseStep {
     int first_run, runs;
     size_t depth_begin, depth;
   };
-  struct Joined {  // groups that fill panels
+  struct Packed {  // what the weights become first
     Conv conv;
   };
-  FloatConv(const Joined& joined, const Value& in, const Value& out, int in_slot, int padded_slot,
+  FloatConv(const Packed& packed, const Value& in, const Value& out, int in_slot, int padded_slot,
             const KernelSet& kernels, std::shared_ptr<const InputReader> reader);
   size_t panels() const {
     return static_cast<size_t>((groups_ + panel_groups_ - 1) / panel_groups_) * group_panels_;

@@ -84,40 +84,61 @@ class Planner {
   }
 
   // Which concatenations hold their inputs from the first, and need not copy them. Inputs and result must be
-  // in memory, and all who read the inputs be concatenations, as nobody else takes pixels that lie further
-  // apart than their channels. All inputs or none: a chain reads 64 channels though a part has fewer, and
-  // those of the next pixel must not be written by another thread meanwhile.
+  // in memory, each input be written through a chain, which knows of gaps between pixels, and be read by
+  // concatenations alone, which do too. All inputs or none: a chain reads 64 channels though a part has
+  // fewer, and those of the next pixel must not be written by another thread meanwhile. So what a
+  // concatenation writes while it reads parts is hosted by none, but its own result where that is nothing but
+  // its parts.
   void find_hosts() {
     host_.assign(f_.values.size(), {});
+    const std::vector<bool> may = values_that_may_be_parts();
+    std::vector<int> times(f_.values.size());  // that a value is an input of this one
     for (int i = 0; i < static_cast<int>(f_.ops.size()); ++i) {
+      if (!std::holds_alternative<Concat>(f_.ops[i].data)) continue;
       const std::vector<int>& inputs = f_.ops[i].inputs;
-      const bool suits = std::holds_alternative<Concat>(f_.ops[i].data) && f_.stored[i + 1] &&
-                         f_.root[f_.output] != i + 1 && std::all_of(inputs.begin(), inputs.end(), [&](int v) {
-                           return f_.root[v] == v && v != 0 && f_.root[f_.output] != v &&
-                                  host_[v].value < 0 && only_joined(v, i);
-                         });
+      for (int v : inputs) ++times[v];
+      const bool suits =
+          f_.stored[i + 1] && f_.root[f_.output] != i + 1 &&
+          std::all_of(inputs.begin(), inputs.end(), [&](int v) {
+            return may[v] && times[v] == 1 && host_[v].value < 0 && (!is_joined(v) || in_place(v));
+          });
       int channel = 0;
-      for (int value : inputs) {
-        if (suits) host_[value] = {i + 1, channel};
-        channel += f_.values[value].channels;
+      for (int v : inputs) {
+        if (suits) host_[v] = {i + 1, channel};
+        channel += f_.values[v].channels;
+        times[v] = 0;
       }
     }
   }
 
-  bool only_joined(int value, int concatenation) const {
+  std::vector<bool> values_that_may_be_parts() const {
+    std::vector<bool> may(f_.values.size());
+    for (int v = 1; v < static_cast<int>(may.size()); ++v)
+      may[v] = f_.root[v] == v && v != f_.root[f_.output] &&
+               !std::holds_alternative<InputScale>(f_.ops[v - 1].data);
     for (const Draft& draft : f_.drafts)
-      if (draft.source == Draft::Source::kLoad && draft.value == value) return false;
-    int times = 0;
+      if (draft.source == Draft::Source::kLoad) may[draft.value] = false;
     for (size_t i = 0; i < f_.ops.size(); ++i) {
       for (size_t k = 0; k < f_.ops[i].inputs.size(); ++k) {
         const int read = f_.ops[i].inputs[k];
-        if (f_.root[read] != value) continue;
-        times += static_cast<int>(i) == concatenation;
         const bool from_memory = f_.in_registers[i] != static_cast<int>(k);
-        if (read != value || (from_memory && !std::holds_alternative<Concat>(f_.ops[i].data))) return false;
+        if (read != f_.root[read] || (from_memory && !std::holds_alternative<Concat>(f_.ops[i].data)))
+          may[f_.root[read]] = false;
       }
     }
-    return times == 1;
+    return may;
+  }
+
+  // Whether a value is written by a concatenation's step.
+  bool is_joined(int value) const {
+    const Draft& draft = f_.drafts[f_.step_of[value]];
+    return draft.source == Draft::Source::kOp && std::holds_alternative<Concat>(f_.ops[draft.op].data);
+  }
+
+  // Whether a value is a concatenation whose inputs are there from the first.
+  bool in_place(int value) const {
+    const Op& op = f_.ops[value - 1];
+    return std::holds_alternative<Concat>(op.data) && is_within(op.inputs[0], value);
   }
 
   // The value in whose memory another lies, which may be the value itself, and its first channel there.
@@ -193,10 +214,17 @@ class Planner {
     }
     if (std::holds_alternative<Concat>(op.data)) {
       std::vector<Concatenation::Part> parts;
-      for (int value : op.inputs)
+      const auto add = [&](int value) {
         parts.push_back({slot_of(value), f_.values[value].channels, stride_of(value)});
+      };
+      const bool there = in_place(draft.value);
+      if (there) {
+        add(draft.value);
+      } else {
+        for (int value : op.inputs) add(value);
+      }
       auto step = std::make_unique<Concatenation>(std::move(parts), out, kernels_.chain);
-      fill(draft, Holds::kF32, nullptr, nullptr, step->chain, is_within(op.inputs[0], draft.value));
+      fill(draft, Holds::kF32, nullptr, nullptr, step->chain, there);
       return step;
     }
     if (const auto* map = std::get_if<InputScale>(&op.data)) {

@@ -27,7 +27,8 @@ export class Model {
   constructor(engine, file, choices, name) {
     this.#engine = engine;
     this.#model = engine.borrow((give) => {
-      const options = give(new Uint32Array([1, ...choices.map((choice) => give(engine.text(choice)))])); // 1: threads
+      const texts = choices.map((choice) => give(engine.text(choice)));
+      const options = give(new Uint32Array([1, ...texts, 0, 0, 0, 0])); // xnornet_options: threads, texts, reserved
       const model = engine.call.xnornet_load_bytes(give(file), file.length, options);
       if (!model) throw new Error(`${name}: ${engine.error()}`);
       return model;
