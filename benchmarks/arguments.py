@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from xnornet.errors import XnornetError
 
-__all__ = ["run"]
+__all__ = ["add_models", "run"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -43,3 +43,16 @@ def run(
         main(options)
     except (XnornetError, OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"{parser.prog}: {error}")
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Arguments MODEL=DATA: pairs of text, `given`."""
+    trained = "a packed file or a published model, and data of its classes, as --data of `xnornet train`"
+    parser.add_argument("given", metavar="MODEL=DATA", nargs="*", type=_model_and_data, help=trained)
+
+
+def _model_and_data(text: str) -> tuple[str, str]:
+    model, equals, data = text.partition("=")
+    if not model or not equals or not data:
+        raise argparse.ArgumentTypeError(f"'{text}' is not MODEL=DATA")
+    return model, data

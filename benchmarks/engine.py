@@ -1,10 +1,10 @@
-"""The engine beside its peers: layers and networks, into results/layers.csv, depthwise.csv, networks.csv, and
-networks-later.csv.
+"""The engine beside its peers: layers and networks, into results/layers.csv, depthwise.csv, networks.csv,
+networks-bwn.csv and networks-later.csv.
 
     python benchmarks/engine.py [PIECE...]
 
-The pieces are `layers`, `depthwise`, `avx2`, `networks`, `batch`, `more`, `later` (all of these by default), minutes
-each on an idle machine, half an hour in all; and `larq`, into results/larq.csv, in the environment of
+The pieces are `layers`, `depthwise`, `avx2`, `networks`, `bwn`, `batch`, `more`, `later` (all of these by default),
+minutes each on an idle machine, half an hour in all; and `larq`, into results/larq.csv, in the environment of
 `scripts/larq_files.py`. What is in the files from this commit and this machine is not measured again, so an interrupted
 run goes on. Piece `avx2` holds our kernels back to AVX2, and oneDNN's (PyTorch, OpenVINO); others cannot be held back
 and are left out there.
@@ -96,6 +96,12 @@ def piece_networks(results: Path) -> None:
         network(results / NETWORKS, name, threads=2, peers=FAST_PEERS)
 
 
+def piece_bwn(results: Path) -> None:
+    peers = ("xnornet-bwn", "xnornet-bwn-int8", "onnxruntime", "openvino", "ncnn", "onnxruntime-int8", "openvino-int8")
+    for name in ("alexnet", "resnet18"):
+        network(results / "networks-bwn.csv", name, peers=peers)
+
+
 def piece_batch(results: Path) -> None:
     for name in ("alexnet", "resnet18"):
         network(results / NETWORKS, name, batch=32, peers=FAST_PEERS)
@@ -124,6 +130,7 @@ PIECES: dict[str, Callable[[Path], None]] = {
     "depthwise": piece_depthwise,
     "avx2": piece_avx2,
     "networks": piece_networks,
+    "bwn": piece_bwn,
     "batch": piece_batch,
     "more": piece_more,
     "later": piece_later,

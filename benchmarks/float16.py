@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arguments import run
+from arguments import add_models, run
 
 from xnornet.bench.networks import network_case
 from xnornet.bench.provenance import machine, revision
@@ -43,18 +43,6 @@ def main(options: Namespace) -> None:
         rows.append({**row, **about})
         print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     write_csv(options.results / "float16.csv", rows)
-
-
-def arguments(parser: ArgumentParser) -> None:
-    trained = "a packed file or a published model, and data of its classes, as --data of `xnornet train`"
-    parser.add_argument("given", metavar="MODEL=DATA", nargs="*", type=model_and_data, help=trained)
-
-
-def model_and_data(text: str) -> tuple[str, str]:
-    model, equals, data = text.partition("=")
-    if not model or not equals or not data:
-        raise ArgumentTypeError(f"'{text}' is not MODEL=DATA")
-    return model, data
 
 
 def measured(given: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
@@ -101,4 +89,4 @@ def classes(full: PackedModel, spec: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(main, __doc__, arguments)
+    run(main, __doc__, add_models)

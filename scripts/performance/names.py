@@ -9,6 +9,7 @@ NAMES = {
     "xnornet-integer-stem": "**xnornet**, XNOR, integer stem",
     "xnornet-float16": "**xnornet**, XNOR, classifier in 16 bits",
     "xnornet-bwn": "xnornet, BWN",
+    "xnornet-bwn-int8": "xnornet, BWN, 8-bit inputs",
     "xnornet-float": "xnornet, float32",
     "scalar": "scalar C++, float32",
     "torch": "PyTorch, float32",
@@ -44,7 +45,7 @@ TABLES = (
 FLOAT = ("torch", "torch-compiled", "onnxruntime", "openvino", "ncnn")
 INT8 = ("torch-int8", "onnxruntime-int8", "openvino-int8")
 # Where not timed: of layers or networks only, or told once.
-UNTOLD = ("scalar", "xnornet-fixed-stem", "xnornet-integer-stem", "larq")
+UNTOLD = ("scalar", "xnornet-fixed-stem", "xnornet-integer-stem", "xnornet-bwn-int8", "larq")
 # Our XNOR form, seen or set otherwise.
 SAME = ("xnornet", "xnornet-bits", "xnornet-fixed-stem", "xnornet-integer-stem", "xnornet-float16")
 POINT = "3x3:256x14x14:256"  # the paper's layer

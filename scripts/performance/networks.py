@@ -19,6 +19,10 @@ def networks() -> str:
         "The same on a Xeon with AMX, which its int8 peers use, and our first layer in fixed point. Its cores are "
         "shared with other machines, so that times vary, and are not to be compared with those of other tables."
     )
+    bwn = (
+        "The inputs of layers with binary weights rounded to 8 bits, as int8 peers round theirs, and their weights too: "
+        'asked for by `activations="int8"` ([engine.md](engine.md)). On a Xeon that is shared with other machines.'
+    )
     later = (
         "What came after the paper keeps real values in shortcuts around every binary convolution. QuickNet is what "
         "the authors of Larq Compute Engine made to be fast; ReActNet, on MobileNet's layout, has more than twice the "
@@ -29,6 +33,7 @@ def networks() -> str:
             networks_of("networks.csv", "## Networks", said),
             networks_of("networks-zen4.csv", "## Networks on an older CPU", zen4),
             networks_of("networks-xeon.csv", "## Networks on a Xeon with AMX", xeon),
+            networks_of("networks-bwn.csv", "## Binary weights with inputs of 8 bits", bwn),
             networks_of("networks-later.csv", "## Networks made to be binary", later),
         ]
     )

@@ -9,19 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ...engine import Model, Stem
+from ...engine import Activations, Model, Stem
 from ...float16 import to_float16
 from ...format import read, write
 from ...graph import PackedModel
 from ..case import Case, Family, Precision
 from .base import Loaded, Peer, PeerUnavailable
 
-__all__ = ["BinaryWeights", "FixedStem", "Float", "Float16", "IntegerStem", "Xnor"]
+__all__ = ["BinaryWeights", "ByteInputs", "FixedStem", "Float", "Float16", "IntegerStem", "Xnor"]
 
 
 class _Ours(Peer):
     takes_pixels = True
     stem: ClassVar[Stem] = "float"
+    activations: ClassVar[Activations] = "float"
 
     def start(self) -> None:
         pass
@@ -41,14 +42,15 @@ class _Ours(Peer):
             flat = packed.values[packed.ops[-1].inputs[0]].shape
         else:
             packed, flat = read(path), (1, 1, -1)
-        model = Model(packed, threads, stem=self.stem)
+        model = Model(packed, threads, stem=self.stem, activations=self.activations)
         del packed
 
         def run() -> npt.NDArray[np.float32]:
             return model.run(x).reshape(len(x), *flat).transpose(0, 3, 1, 2)
 
         stem = f", {self.stem} stem" if self.stem != "float" else ""
-        return Loaded(run, f"{model.isa} kernels, {'uint8' if x.dtype == np.uint8 else 'float'} in{stem}")
+        inside = f", {self.activations} inside" if self.activations != "float" else ""
+        return Loaded(run, f"{model.isa} kernels, {'uint8' if x.dtype == np.uint8 else 'float'} in{stem}{inside}")
 
 
 class Xnor(_Ours):
@@ -91,6 +93,18 @@ class BinaryWeights(_Ours):
     """Binary weights, real inputs."""
 
     family: ClassVar[Family] = "bwn"
+
+
+class ByteInputs(BinaryWeights):
+    """Binary weights, inputs rounded to 8 bits."""
+
+    precision: ClassVar[Precision | None] = "int8"
+    activations: ClassVar[Activations] = "int8"
+
+    def convert(self, case: Case, folder: Path) -> Path:
+        if case.pixels is None:
+            raise PeerUnavailable("the network's own input stays real, and a single layer has no other")
+        return super().convert(case, folder)
 
 
 class Float(_Ours):

@@ -17,6 +17,7 @@ PEERS: dict[str, str] = {
     "xnornet-integer-stem": "ours:IntegerStem",
     "xnornet-float16": "ours:Float16",
     "xnornet-bwn": "ours:BinaryWeights",
+    "xnornet-bwn-int8": "ours:ByteInputs",
     "xnornet-float": "ours:Float",
     "scalar": "scalar:Scalar",
     "torch": "torch:Eager",
