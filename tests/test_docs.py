@@ -125,6 +125,37 @@ def test_first_layers_in_fixed_point() -> None:
     assert told in " ".join(README.split())
 
 
+def test_inputs_in_8_bits() -> None:
+    """The table of docs/engine.md and what it says of classes, and what README and CHANGELOG say of times."""
+    page = (ROOT / "docs" / "engine.md").read_text()
+    rows = {(row["model"], row["isa"]): row for row in rows_of(RESULTS / "activations.csv")}
+
+    def ms(model: str, isa: str) -> list[float]:
+        return [float(rows[model, isa][key]) for key in ("ms_float", "ms_int8")]
+
+    models = {"alexnet": "AlexNet", "resnet18": "ResNet-18", "cifar10-bwn": "`cifar10-bwn`"}
+    isas = ("amx", "avx512", "avx512bw", "avx2")
+    gains = []
+    for model, name in models.items():
+        both = [ms(model, isa) for isa in isas]
+        gains += [real / rounded for real, rounded in both]
+        cells = [f"{real:.2f} to {rounded:.2f}, {real / rounded:.1f}x" for real, rounded in both]
+        assert f"| {' | '.join([name, *cells])} |" in page
+    trained = rows["cifar10-bwn", "amx"]
+    assert f"{trained['machine']}; commit {trained['commit']} (" in page
+    told = (
+        f"{trained['other_class']} of {int(trained['images']):,} test images get another class, and the accuracy is "
+        f"{float(trained['top1_int8']):.2%} instead of {float(trained['top1_float']):.2%}"
+    )
+    assert told in " ".join(page.split())
+    (amx, amx8), (avx2, avx28) = ms("resnet18", "amx"), ms("resnet18", "avx2")
+    said = f"takes {amx8:.1f} ms instead of {amx:.1f} with AMX, {avx28:.1f} instead of {avx2:.1f} with AVX2"
+    assert said in " ".join(README.split())
+    assert f"{min(gains):.1f} to {max(gains):.1f} times as fast" in (ROOT / "CHANGELOG.md").read_text()
+    inference = " ".join((ROOT / "docs" / "inference.md").read_text().split())
+    assert f"takes {1 / max(gains):.2f} to {1 / min(gains):.2f} of the time on x86-64" in inference
+
+
 def test_what_the_readme_says_of_browsers() -> None:
     times = {(row["case"], row["implementation"]): row for row in rows_of(RESULTS / "web.csv")}
     alexnet, resnet = (float(times[net, "xnornet"]["median_ms"]) for net in ("alexnet", "resnet18"))

@@ -20,7 +20,7 @@ def networks() -> str:
         "shared with other machines, so that times vary, and are not to be compared with those of other tables."
     )
     bwn = (
-        "The inputs of layers with binary weights rounded to 8 bits, as int8 peers round theirs, and their weights too: "
+        "Inputs of layers with binary weights rounded to 8 bits, as int8 peers round theirs, and their weights too: "
         'asked for by `activations="int8"` ([engine.md](engine.md)). On a Xeon that is shared with other machines.'
     )
     later = (
