@@ -227,5 +227,17 @@ void run_max(const float* const* taps, int count, size_t channel, float* out) {
   for (int v = 0; v < kVectors; ++v) S::store(out + v * S::kLanes, x[v]);
 }
 
+template <class S>
+void run_mean(const float* const* taps, int count, size_t channel, float divisor, float* out) {
+  constexpr int kVectors = kPanel / S::kLanes;
+  typename S::F x[kVectors];
+  XNORNET_UNROLL
+  for (int v = 0; v < kVectors; ++v) x[v] = S::set(0);
+  for (int i = 0; i < count; ++i) XNORNET_UNROLL
+  for (int v = 0; v < kVectors; ++v) x[v] = S::add(x[v], S::load(taps[i] + channel + v * S::kLanes));
+  XNORNET_UNROLL
+  for (int v = 0; v < kVectors; ++v) S::store(out + v * S::kLanes, S::div(x[v], S::set(divisor)));
+}
+
 }  // namespace
 }  // namespace xnornet

@@ -57,6 +57,10 @@ void max_64_avx2(const float* const* taps, int count, size_t channel, float* out
   run_max<Simd>(taps, count, channel, out);
 }
 
+void mean_64_avx2(const float* const* taps, int count, size_t channel, float divisor, float* out) {
+  run_mean<Simd>(taps, count, channel, divisor, out);
+}
+
 void sdepthwise_1x64_avx2(const float* const* windows, int pixels, size_t channel, int channels,
                           const int64_t* taps, int count, const float* weights, float* out) {
   run_depthwise<Simd>(windows, pixels, channel, channels, taps, count, weights, out);

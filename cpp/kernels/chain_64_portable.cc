@@ -123,6 +123,10 @@ void max_64_portable(const float* const* taps, int count, size_t channel, float*
   run_max<Simd>(taps, count, channel, out);
 }
 
+void mean_64_portable(const float* const* taps, int count, size_t channel, float divisor, float* out) {
+  run_mean<Simd>(taps, count, channel, divisor, out);
+}
+
 void sdepthwise_1x64_portable(const float* const* windows, int pixels, size_t channel, int channels,
                               const int64_t* taps, int count, const float* weights, float* out) {
   for (int i = 0; i < pixels; ++i, out += kPanel) {

@@ -149,6 +149,10 @@ void max_64_simd128(const float* const* taps, int count, size_t channel, float* 
   run_max<Simd>(taps, count, channel, out);
 }
 
+void mean_64_simd128(const float* const* taps, int count, size_t channel, float divisor, float* out) {
+  run_mean<Simd>(taps, count, channel, divisor, out);
+}
+
 void signs_64_simd128(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits) {
   run_signs<Simd>(planes, plane, channels, pixels, bits);
 }

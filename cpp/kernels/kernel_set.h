@@ -190,6 +190,7 @@ struct KernelSet {
   Depthwise depthwise;
   ChainFn chain;
   MaxFn max;
+  MeanFn mean;
   SignsFn signs;
 };
 

@@ -7,6 +7,7 @@ namespace xnornet {
 
 void chain_64_neon(const Stage* stages, int count, char* const* buffers, const Tile& tile);
 void max_64_neon(const float* const* taps, int count, size_t channel, float* out);
+void mean_64_neon(const float* const* taps, int count, size_t channel, float divisor, float* out);
 void sdepthwise_1x64_neon(const float* const* windows, int pixels, size_t channel, int channels,
                           const int64_t* taps, int count, const float* weights, float* out);
 void bdepthwise_1x64_neon(const uint8_t* const* taps, int pixels, size_t offset, int channels,

@@ -51,6 +51,7 @@ const KernelSet kAmx = {
     .depthwise = kDepthwiseAvx512,
     .chain = chain_64_avx512,
     .max = max_64_avx512,
+    .mean = mean_64_avx512,
     .signs = signs_64_avx512,
 };
 

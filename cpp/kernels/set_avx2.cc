@@ -50,6 +50,7 @@ const KernelSet kAvx2 = {
                   .differences = bdepthwise_1x64_avx2},
     .chain = chain_64_avx2,
     .max = max_64_avx2,
+    .mean = mean_64_avx2,
     .signs = signs_64_avx2,
 };
 

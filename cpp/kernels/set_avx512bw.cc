@@ -37,6 +37,7 @@ const KernelSet kAvx512bw = {
     .depthwise = kDepthwiseAvx512,
     .chain = chain_64_avx512,
     .max = max_64_avx512,
+    .mean = mean_64_avx512,
     .signs = signs_64_avx512,
 };
 

@@ -41,6 +41,7 @@ const KernelSet kNeon = {
                   .differences = bdepthwise_1x64_neon},
     .chain = chain_64_neon,
     .max = max_64_neon,
+    .mean = mean_64_neon,
     .signs = signs_64_neon,
 };
 

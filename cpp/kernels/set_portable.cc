@@ -29,6 +29,7 @@ const KernelSet kPortable = {
                   .differences = bdepthwise_1x64_portable},
     .chain = chain_64_portable,
     .max = max_64_portable,
+    .mean = mean_64_portable,
     .signs = signs_64_portable,
 };
 

@@ -31,6 +31,7 @@ const KernelSet kSimd128 = {
                   .differences = bdepthwise_1x64_simd128},
     .chain = chain_64_simd128,
     .max = max_64_simd128,
+    .mean = mean_64_simd128,
     .signs = signs_64_simd128,
 };
 

@@ -7,6 +7,7 @@ namespace xnornet {
 
 void chain_64_simd128(const Stage* stages, int count, char* const* buffers, const Tile& tile);
 void max_64_simd128(const float* const* taps, int count, size_t channel, float* out);
+void mean_64_simd128(const float* const* taps, int count, size_t channel, float divisor, float* out);
 void bdepthwise_1x64_simd128(const uint8_t* const* taps, int pixels, size_t offset, int channels,
                              const uint64_t* filters, int count, int32_t* out);
 void signs_64_simd128(const float* planes, size_t plane, int channels, int pixels, uint64_t* bits);

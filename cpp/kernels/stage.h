@@ -74,6 +74,9 @@ struct Tile {
 // Channel by channel, the largest of `count` >= 1 pixels: 64 channels from taps[i] + channel on.
 using MaxFn = void (*)(const float* const* taps, int count, size_t channel, float* out);
 
+// Their sums, from 0 on in the order of the taps, over `divisor`.
+using MeanFn = void (*)(const float* const* taps, int count, size_t channel, float divisor, float* out);
+
 // Signs of `channels` <= 64 planes of floats, each `plane` after the last, of `pixels` <= 64 from `planes`
 // on: bit c of bits[pixel] is 1 where !(x >= 0). All 64 words are written; what lies past `pixels` is
 // undefined.

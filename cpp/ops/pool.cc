@@ -52,50 +52,42 @@ Pool::Pool(Mode mode, const Window& window, bool count_padding, const Value& in,
       in_(in),
       out_(out),
       in_slot_(in_slot),
-      kernels_(kernels) {
+      kernels_(kernels),
+      tile_(std::min(kTile, out.pixels())) {
   kernel = mode == Mode::kMean ? "pool_mean" : "pool_max";
-  if (mode == Mode::kMaxF32)
-    scratch_bytes = kTile * (kPanel * sizeof(float) + most_inside(window, in) * sizeof(float*));
+  if (mode != Mode::kMaxI32)
+    scratch_bytes = tile_ * (kPanel * sizeof(float) + most_inside(window, in) * sizeof(float*));
 }
 
-template <class T, class Fold>
-void Pool::pool(const Run& run, T start, Fold fold) const {
-  const auto* input = reinterpret_cast<const T*>(run.buffers[in_slot_]);
+// Maxima of sums, seldom more than a few.
+void Pool::pool_integers(const Run& run, Part part) const {
+  const auto* input = reinterpret_cast<const int32_t*>(run.buffers[in_slot_]);
   const size_t channels = in_.channels, pixels = out_.pixels();
-  run.parallel([&](int t, int threads) {
-    const Part part = part_of(run.batch * pixels, 1, t, threads);
-    for (size_t pixel = part.begin; pixel < part.end; ++pixel) {
-      const T* image = input + pixel / pixels * in_.pixels() * channels;
-      for (size_t c = 0; c < channels; c += kPanel) {
-        alignas(kLine) T values[kPanel];
-        std::fill_n(values, kPanel, start);
-        // Whole panels of 64, which vectorise; past the last channel they read into the slack.
-        const int taps = for_taps(window_, in_, out_, pixel % pixels, [&](size_t offset) {
-          const T* from = image + offset * channels + c;
-          for (int l = 0; l < kPanel; ++l) values[l] = fold(values[l], from[l]);
-        });
-        if constexpr (std::is_same_v<T, float>) {
-          if (mode_ == Mode::kMean) {
-            const int count = count_padding_ ? window_.taps() : taps;
-            for (float& value : values) value /= static_cast<float>(count);
-          }
-        }
-        const int left = static_cast<int>(std::min<size_t>(kPanel, channels - c));
-        chain.apply(kernels_.chain, run.buffers,
-                    {values, kPanel, 1, pixel, static_cast<int>(c), left, nullptr});
-      }
+  for (size_t pixel = part.begin; pixel < part.end; ++pixel) {
+    const int32_t* image = input + pixel / pixels * in_.pixels() * channels;
+    for (size_t c = 0; c < channels; c += kPanel) {
+      alignas(kLine) int32_t values[kPanel];
+      std::fill_n(values, kPanel, std::numeric_limits<int32_t>::min());
+      // Whole panels of 64, which vectorise; past the last channel they read into the slack.
+      for_taps(window_, in_, out_, pixel % pixels, [&](size_t offset) {
+        const int32_t* from = image + offset * channels + c;
+        for (int l = 0; l < kPanel; ++l) values[l] = std::max(values[l], from[l]);
+      });
+      const int left = static_cast<int>(std::min<size_t>(kPanel, channels - c));
+      chain.apply(kernels_.chain, run.buffers,
+                  {values, kPanel, 1, pixel, static_cast<int>(c), left, nullptr});
     }
-  });
+  }
 }
 
-// Maxima of floats, the one pool that large maps go through: vectors, and a chain for several pixels at once.
+// Floats, which large maps are of: vectors, and a chain for several pixels at once.
 void Pool::compute(const Run& run, int thread, Part part) const {
   const auto* input = reinterpret_cast<const float*>(run.buffers[in_slot_]);
   const size_t channels = in_.channels, pixels = out_.pixels(), most = most_inside(window_, in_);
   auto* values = reinterpret_cast<float*>(run.scratch[thread]);
-  auto** taps = reinterpret_cast<const float**>(values + kTile * kPanel);
-  for (size_t begin = part.begin; begin < part.end; begin += kTile) {
-    const size_t count = std::min(kTile, part.end - begin);
+  auto** taps = reinterpret_cast<const float**>(values + tile_ * kPanel);
+  for (size_t begin = part.begin; begin < part.end; begin += tile_) {
+    const size_t count = std::min(tile_, part.end - begin);
     int number[kTile];
     for (size_t i = 0; i < count; ++i) {
       const float* image = input + (begin + i) / pixels * in_.pixels() * channels;
@@ -106,7 +98,10 @@ void Pool::compute(const Run& run, int thread, Part part) const {
     for (size_t c = 0; c < channels; c += kPanel) {
       for (size_t i = 0; i < count; ++i) {
         float* to = values + i * kPanel;
-        if (number[i] > 0) {
+        if (mode_ == Mode::kMean) {
+          const auto divisor = static_cast<float>(count_padding_ ? window_.taps() : number[i]);
+          kernels_.mean(taps + i * most, number[i], c, divisor, to);
+        } else if (number[i] > 0) {
           kernels_.max(taps + i * most, number[i], c, to);
         } else {
           std::fill_n(to, kPanel, -std::numeric_limits<float>::infinity());
@@ -120,16 +115,10 @@ void Pool::compute(const Run& run, int thread, Part part) const {
 }
 
 void Pool::run(const Run& run) const {
-  const auto larger = [](auto a, auto b) { return a < b ? b : a; };
-  switch (mode_) {
-    case Mode::kMaxF32:
-      return run.parallel(
-          [&](int t, int threads) { compute(run, t, part_of(run.batch * out_.pixels(), 1, t, threads)); });
-    case Mode::kMaxI32:
-      return pool(run, std::numeric_limits<int32_t>::min(), larger);
-    case Mode::kMean:
-      return pool(run, 0.0f, [](auto a, auto b) { return a + b; });
-  }
+  run.parallel([&](int t, int threads) {
+    const Part part = part_of(run.batch * out_.pixels(), 1, t, threads);
+    mode_ == Mode::kMaxI32 ? pool_integers(run, part) : compute(run, t, part);
+  });
 }
 
 BitPool::BitPool(const MaxPool& op, const Value& in, const Value& out, int in_slot, int out_slot)

@@ -15,12 +15,11 @@ class Pool : public Step {
 
   void run(const Run& run) const override;
 
-  // Of kMaxF32: output pixels, numbered over the batch, by one thread.
+  // Of floats: output pixels, numbered over the batch, by one thread.
   void compute(const Run& run, int thread, Part pixels) const;
 
  private:
-  template <class T, class Fold>
-  void pool(const Run& run, T start, Fold fold) const;
+  void pool_integers(const Run& run, Part pixels) const;
 
   Mode mode_;
   Window window_;
@@ -28,6 +27,7 @@ class Pool : public Step {
   Value in_, out_;
   int in_slot_;
   const KernelSet& kernels_;
+  size_t tile_;  // pixels whose values are held
 };
 
 // Bit 1 is -1, so a maximum is the AND of a window's bits and a minimum, which a descending threshold makes

@@ -252,6 +252,14 @@ void test_max(const KernelSet& set, Report& report) {
         report.check(out[c] == expected, "max_64_%s: channel %zu + %d of %d taps: %g, expected %g", set.name,
                      channel, c, count, out[c], expected);
       }
+      set.mean(taps.data(), count, channel, 2.5f, out.data());
+      for (int c = 0; c < kPanel; ++c) {
+        float expected = 0;
+        for (const float* tap : taps) expected += tap[channel + c];
+        expected /= 2.5f;
+        report.check(out[c] == expected, "mean_64_%s: channel %zu + %d of %d taps: %g, expected %g", set.name,
+                     channel, c, count, out[c], expected);
+      }
     }
   }
 }
