@@ -139,9 +139,10 @@ struct ByteGemm {
   int tile;           // rows, and sums, are there for a multiple of so many pixels
   bool (*request)();  // as of DigitGemm
 
-  // Bits become the weights that `gemm` reads, a byte each, in the same order, `count` bytes of bits (a
-  // multiple of 64) at a time: [64 / lanes][depth / inputs][lanes][inputs] for 64 filters.
-  int lanes, inputs;
+  // Bits become what `gemm` reads, a byte a weight, in the same order, `count` bytes of bits (a multiple of
+  // 64) at a time: [64 / lanes][depth / inputs][lanes][inputs] for 64 filters. `excess`: how much too large a
+  // sum is for each weight of -1, which the caller takes off.
+  int lanes, inputs, excess;
   void (*expand)(const uint8_t* bits, size_t count, int8_t* weights);
 
   // sums[pixel][64], of `channels` filters and up to a multiple of `lanes`, for `pixels` rows of `depth`

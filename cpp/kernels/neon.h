@@ -28,4 +28,11 @@ void wexpand_8_neon(const uint8_t* panel, size_t begin, size_t depth, float* flo
 void wgemv_1x16_neon(const float* row, size_t words, int rows, const uint8_t* bits, size_t panel_words,
                      int panels, float* out, bool accumulate);
 
+void qgemm_4x16_neon(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights,
+                     size_t depth, int channels, const int32_t* starts, int32_t* sums);
+void qexpand_16_neon(const uint8_t* bits, size_t count, int8_t* masks);
+void qgather_neon(const uint8_t* window, const int64_t* offsets, size_t runs, size_t run_bytes, uint8_t* row);
+void qrange_neon(const float* x, size_t count, float* low_high);
+void qround_neon(const float* x, size_t count, float factor, float zero, uint8_t* out);
+
 }  // namespace xnornet

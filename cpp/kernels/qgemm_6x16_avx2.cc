@@ -5,9 +5,8 @@
 // them fit 16 bits: 32 multiply-accumulates for two instructions, where VFMADD does 8 of floats.
 #include <immintrin.h>
 
-#include <cmath>
-
 #include "kernels/avx2.h"
+#include "kernels/byte_rounding.h"
 #include "kernels/qgemm.h"
 
 namespace xnornet {
@@ -77,19 +76,7 @@ void qrange_avx2(const float* x, size_t count, float* low_high) {
   float lows[kLanes], highs[kLanes];
   _mm256_storeu_ps(lows, low);
   _mm256_storeu_ps(highs, high);
-  bool is_nan = _mm256_movemask_ps(nan) != 0;
-  float least = 0, largest = 0;
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    least = lows[lane] < least ? lows[lane] : least;
-    largest = highs[lane] > largest ? highs[lane] : largest;
-  }
-  for (; i < count; ++i) {
-    is_nan |= x[i] != x[i];
-    least = x[i] < least ? x[i] : least;
-    largest = x[i] > largest ? x[i] : largest;
-  }
-  low_high[0] = is_nan ? NAN : least;
-  low_high[1] = is_nan ? NAN : largest;
+  finish_range(lows, highs, kLanes, x + i, count - i, _mm256_movemask_ps(nan) != 0, low_high);
 }
 
 void qround_avx2(const float* x, size_t count, float factor, float zero, uint8_t* out) {
@@ -107,10 +94,7 @@ void qround_avx2(const float* x, size_t count, float factor, float zero, uint8_t
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
                         _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
   }
-  for (; i < count; ++i) {
-    const int q = _mm_cvtss_si32(_mm_set_ss(x[i] * factor)) + static_cast<int>(zero);
-    out[i] = static_cast<uint8_t>(q < 0 ? 0 : q > 255 ? 255 : q);
-  }
+  round_rest(x + i, count - i, factor, zero, out + i);
 }
 
 }  // namespace xnornet

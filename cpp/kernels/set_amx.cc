@@ -43,6 +43,7 @@ const KernelSet kAmx = {
               .request = request_tiles,
               .lanes = 16,
               .inputs = 4,
+              .excess = 0,
               .expand = qexpand_64_avx512bw,
               .gemm = qgemm_64x64_amxint8,
               .gather = qgather_avx512bw,

@@ -21,6 +21,7 @@ const KernelSet kAvx512 = {
               .request = nullptr,
               .lanes = 16,
               .inputs = 4,
+              .excess = 0,
               .expand = qexpand_64_avx512bw,
               .gemm = qgemm_6x64_avx512vnni,
               .gather = qgather_avx512bw,

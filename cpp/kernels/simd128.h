@@ -18,4 +18,12 @@ void bgemm_4x64_simd128(const uint8_t* rows, size_t row_bytes, int pixels, const
                         int32_t* out);
 void bgemv_1x64_simd128(const uint8_t* row, size_t row_bytes, const uint8_t* panel, int width, int32_t* out);
 
+void qgemm_2x16_simd128(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights,
+                        size_t depth, int channels, const int32_t* starts, int32_t* sums);
+void qexpand_16_simd128(const uint8_t* bits, size_t count, int8_t* masks);
+void qgather_simd128(const uint8_t* window, const int64_t* offsets, size_t runs, size_t run_bytes,
+                     uint8_t* row);
+void qrange_simd128(const float* x, size_t count, float* low_high);
+void qround_simd128(const float* x, size_t count, float factor, float zero, uint8_t* out);
+
 }  // namespace xnornet

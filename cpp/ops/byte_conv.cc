@@ -89,10 +89,13 @@ void ByteConv::pack(const Conv& conv) {
   panel_bytes_ = kPanel * row_bytes_ / 8;
   weights_ = Memory(panels() * panel_bytes_);
   total_.assign(panels() * kPanel, 0);
+  excess_ = total_;
   for (int o = 0; o < filters_; ++o) {
     auto* panel = reinterpret_cast<uint8_t*>(weights_.data() + o / kPanel * panel_bytes_);
     const size_t lane = o % kPanel, filter = o * fan_in_;
-    total_[o] = static_cast<int32_t>(fan_in_) - 2 * count_bits(conv.bits, filter, fan_in_);
+    const int32_t minus = count_bits(conv.bits, filter, fan_in_);
+    total_[o] = static_cast<int32_t>(fan_in_) - 2 * minus;
+    excess_[o] = gemm_.excess * minus;
     for (size_t k = 0; k < fan_in_; k += inputs) {
       // [chunk][64 / lanes][chunk / inputs][lanes][inputs]; `inputs` divides 8
       const size_t first = k / chunk_ * chunk_, depth = std::min(chunk_, row_bytes_ - first);
@@ -205,7 +208,8 @@ void ByteConv::work(const Run& run, int thread, Part pixels, Part panels) const 
           for (end = i; end < count && zeros[(begin + end) / pixels_] == zero;)
             end = std::min(count, ((begin + end) / pixels_ + 1) * pixels_ - begin);
           int32_t starts[kPanel];
-          for (int c = 0; c < kPanel; ++c) starts[c] = -static_cast<int32_t>(zero) * total_[channel + c];
+          for (int c = 0; c < kPanel; ++c)
+            starts[c] = -static_cast<int32_t>(zero) * total_[channel + c] - excess_[channel + c];
           gemm_.gemm(rows + i * row_bytes_, row_bytes_, end - i, expanded, depth, channels, starts,
                      sums + i * kPanel);
         }

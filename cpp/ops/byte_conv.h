@@ -51,10 +51,11 @@ class ByteConv : public Step {
   std::vector<int64_t> run_offset_;  // a window is runs of consecutive bytes
   size_t run_bytes_;
   const size_t fan_in_, row_bytes_;
-  size_t block_;                // pixels that are gathered before the panels pass
-  size_t chunk_;                // bytes of a row whose weights are expanded at a time
-  size_t panel_bytes_;          // of bits
-  std::vector<int32_t> total_;  // of each filter's weights
+  size_t block_;                 // pixels that are gathered before the panels pass
+  size_t chunk_;                 // bytes of a row whose weights are expanded at a time
+  size_t panel_bytes_;           // of bits
+  std::vector<int32_t> total_;   // of each filter's weights
+  std::vector<int32_t> excess_;  // of its sums, as the kernel makes them
   Memory weights_;
 };
 

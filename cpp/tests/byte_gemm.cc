@@ -33,7 +33,7 @@ void compare(const ByteGemm& k, size_t depth, int channels, size_t pixels, bool 
         const size_t step = c / k.lanes * (depth / k.inputs) + i / k.inputs;
         const size_t bit = (step * k.lanes + c % k.lanes) * k.inputs + i % k.inputs;
         const int x = row[p * row_bytes + i];
-        expected += bits[bit / 8] >> (bit % 8) & 1 ? -x : x;
+        expected += bits[bit / 8] >> (bit % 8) & 1 ? k.excess - x : x;
       }
       report.check(sum[p * kPanel + c] == expected,
                    "%s: %zu inputs, pixel %zu of %zu, channel %d of %d: %d, expected %d", k.name, depth, p,
