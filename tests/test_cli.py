@@ -26,6 +26,14 @@ def test_help_shows_an_example_for_every_verb(run: Run) -> None:
         assert f"xnornet {verb}" in out
 
 
+@pytest.mark.parametrize("words", [(), ("--import", "json")])
+def test_without_a_verb_there_is_the_help(run: Run, words: tuple[str, ...]) -> None:
+    status, out, err = run(*words)
+    assert (status, err) == (2, "")
+    assert out == run("--help")[1]
+    assert "Usage: xnornet" in out
+
+
 def test_version(run: Run) -> None:
     from xnornet import __version__
 

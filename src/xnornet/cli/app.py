@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,6 @@ class _Verbs(typer.core.TyperGroup):
 app = typer.Typer(
     cls=_Verbs,
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Train convolutional networks with 1-bit weights and inputs, pack them, run them on a CPU.",
@@ -134,7 +134,7 @@ def _value_of(error: typer.TyperException) -> str:
     """What was given for an option that is refused, where the message does not say so."""
     names = getattr(getattr(error, "param", None), "opts", ())
     given = ""
-    for word, following in zip(sys.argv[1:], [*sys.argv[2:], ""], strict=True):
+    for word, following in pairwise([*sys.argv[1:], ""]):
         if word in names:
             given = following
         elif word.partition("=")[0] in names:
@@ -152,6 +152,7 @@ def _as_key(error: typer.TyperException) -> str:
 
 @app.callback(invoke_without_command=True)
 def _global(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     modules: Annotated[
         list[str] | None,
@@ -168,6 +169,9 @@ def _global(
     if modules:
         os.environ[ENVIRONMENT] = ",".join(modules)
     import_extensions()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
 
 
 def given_words(context: typer.Context) -> list[str]:
