@@ -24,6 +24,10 @@ def test_help_shows_an_example_for_every_verb(run: Run) -> None:
         assert status == 0
         assert "Example:" in out
         assert f"xnornet {verb}" in out
+        assert run(verb, "-h")[1] == out
+        assert "<bool>" not in out  # --json true is no use of a flag
+    assert run("-h")[1] == listing
+    assert "<bool>" not in listing
 
 
 @pytest.mark.parametrize("words", [(), ("--import", "json")])

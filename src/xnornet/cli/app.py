@@ -33,6 +33,7 @@ __all__ = [
     "PackedFile",
     "StemName",
     "Threads",
+    "Verb",
     "app",
     "complain",
     "given_words",
@@ -41,7 +42,22 @@ __all__ = [
 ]
 
 
-class _Verbs(typer.core.TyperGroup):
+class _BareFlags:
+    """Shows flags without the type that typer gives them, which invites `--json true`."""
+
+    def get_params(self, ctx: Any) -> Any:
+        parameters = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+
+class Verb(_BareFlags, typer.core.TyperCommand):
+    """One verb."""
+
+
+class _Verbs(_BareFlags, typer.core.TyperGroup):
     """Says what an interruption says, before typer makes a bare status of it."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -57,6 +73,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Train convolutional networks with 1-bit weights and inputs, pack them, run them on a CPU.",
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import inference, measuring, training
-from .app import app, run
+from .app import Verb, app, run
 
 __all__ = ["app", "run"]
 
@@ -27,4 +27,4 @@ _VERBS: dict[str, Callable[..., object]] = {
     "reproduce": measuring.reproduce,
 }
 for name, verb in _VERBS.items():
-    app.command(name=name)(verb)
+    app.command(name=name, cls=Verb)(verb)
