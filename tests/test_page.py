@@ -70,6 +70,18 @@ def test_a_damaged_model_leaves_the_page_as_it_was(run: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("engine")
+def test_a_page_replaces_no_model(run: Run, packed: Path, tmp_path: Path) -> None:
+    other, checkpoint = tmp_path / "other.safetensors", tmp_path / "last.ckpt"
+    other.write_bytes(packed.read_bytes())
+    checkpoint.write_bytes(b"PK\x03\x04 as torch.save has it")
+    before = [path.read_bytes() for path in (packed, other, checkpoint)]
+    for out, kind in ((packed, "packed model"), (other, "packed model"), (checkpoint, "checkpoint")):
+        said = f"xnornet: {out}: a {kind} lies there; give the page another name, or move it away\n"
+        assert run("page", packed, "-o", out) == (2, "", said)
+    assert before == [path.read_bytes() for path in (packed, other, checkpoint)]
+
+
+@pytest.mark.usefixtures("engine")
 def test_the_library(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "xnornet"
     assert run("javascript", out)[0] == 0

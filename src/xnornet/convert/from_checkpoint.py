@@ -8,10 +8,10 @@ import torch
 
 from ..errors import UsageError
 from ..graph import PackedModel
+from ..target import refuse_checkpoint, refuse_source
 from ..train.checkpoint import load_module
 from .from_foreign import READERS
 from .from_torch import pack
-from .target import refuse_checkpoint
 
 __all__ = ["pack_checkpoint"]
 
@@ -35,7 +35,8 @@ def pack_checkpoint(checkpoint: str | Path, path: str | Path, *, float16: bool =
     """
     if Path(checkpoint).suffix in READERS:
         raise UsageError(f"{checkpoint}: `xnornet convert` packs networks of other frameworks; this takes checkpoints")
-    refuse_checkpoint(path, checkpoint)
+    refuse_source(path, checkpoint, "checkpoint to pack", "packed file")
+    refuse_checkpoint(path, "packed file")
     module, record = load_module(checkpoint)
     height, width, channels = record.preprocess.output_shape
     plain = record.to_plain()

@@ -9,9 +9,9 @@ import torch
 from ..errors import UnsupportedError, UsageError
 from ..graph import PackedModel
 from ..preprocess import Preprocess
+from ..target import refuse_checkpoint, refuse_source
 from .foreign import from_bmxnet, from_onnx
 from .from_torch import pack
-from .target import refuse_checkpoint
 
 __all__ = ["READERS", "pack_foreign"]
 
@@ -55,7 +55,8 @@ def pack_foreign(
     source = Path(source)
     if source.suffix not in READERS:
         raise UsageError(f"{source}: is not one of {', '.join(READERS)}; `xnornet pack` packs checkpoints")
-    refuse_checkpoint(path, source)
+    refuse_source(path, source, "file to convert", "packed file")
+    refuse_checkpoint(path, "packed file")
     read, kind = READERS[source.suffix]
     network = read(source)
     height, width, channels = network.image

@@ -13,8 +13,8 @@ from ..data import ImageData, Split, Unreadable
 from ..errors import DataError, UnsupportedError
 from ..evaluate import Progress, batches, other_classes
 from ..graph import PackedModel
+from ..target import refuse_packed
 from ..train.checkpoint import AtomicCheckpoints, Record, build, weights_checkpoint
-from .target import refuse_packed
 from .unpack import settle, unpack
 
 __all__ = ["unpack_checkpoint"]
@@ -46,7 +46,7 @@ def unpack_checkpoint(
         DataError: the data's classes are not the model's, or the images cannot be read.
         TrainingError: the checkpoint cannot be written; nothing is left behind.
     """
-    refuse_packed(checkpoint)
+    refuse_packed(checkpoint, "checkpoint")
     record = _record(model)
     if other := other_classes(data.class_names, model.labels, "data"):
         raise DataError(f"{other}; give the data that the model was trained on")

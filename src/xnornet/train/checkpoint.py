@@ -23,6 +23,7 @@ from ..files import replacing
 from ..models import create
 from ..nn import method
 from ..preprocess import Preprocess
+from ..target import is_packed, is_zip
 from .recipes import Recipe
 
 __all__ = [
@@ -30,8 +31,6 @@ __all__ = [
     "Record",
     "build",
     "fingerprint",
-    "is_packed",
-    "is_zip",
     "load_module",
     "load_record",
     "load_weights",
@@ -220,18 +219,6 @@ def _load(path: Path) -> tuple[dict[str, Any], Record]:
         return checkpoint, Record.from_plain(checkpoint[KEY])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FormatError(f"{path}: its record cannot be read: {_first_line(error)}") from error
-
-
-def is_packed(path: Path) -> bool:
-    """Whether a file begins as a packed model does."""
-    with path.open("rb") as file:
-        return b'{"__metadata__":{"format":"xnornet"' in file.read(64)
-
-
-def is_zip(path: Path) -> bool:
-    """Whether a file begins as torch.save has it."""
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
 
 
 def _why_not(path: Path) -> str:

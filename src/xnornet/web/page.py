@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..files import replacing
 from ..format import read
+from ..target import refuse_checkpoint, refuse_packed
 from .package import FOLDER, engine
 
 __all__ = ["write_page"]
@@ -28,11 +29,14 @@ def write_page(model: str | PathLike[str], path: str | PathLike[str], title: str
 
     Raises:
         FormatError: the model cannot be read.
+        UsageError: a packed model or a checkpoint lies at `path`.
         UnsupportedError: this installation has no engine for browsers.
         OSError: the page cannot be written.
     """
     model, path = Path(model), Path(path)
     read(model)
+    refuse_packed(path, "page")
+    refuse_checkpoint(path, "page")
     library = f"data:text/javascript;base64,{_text((FOLDER / 'xnornet.js').read_bytes())}"
     imports = json.dumps({"imports": {"xnornet": library}})
     parts = [
