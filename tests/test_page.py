@@ -95,6 +95,18 @@ def test_the_library(run: Run, tmp_path: Path) -> None:
     assert (out / "xnornet.wasm").read_bytes() == ENGINE
 
 
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("content", ['{"name": "mine", "dependencies": {}}', '{"private": true}', "[]", "{"])
+def test_the_library_replaces_no_package_of_something_else(run: Run, tmp_path: Path, content: str) -> None:
+    (tmp_path / "package.json").write_text(content)
+    before = sorted(tmp_path.iterdir())
+    remedy = f"give a folder of its own, as {tmp_path / 'xnornet'}"
+    said = f"xnornet: {tmp_path}: a package.json of something else lies there; {remedy}\n"
+    assert run("javascript", tmp_path) == (2, "", said)
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "package.json").read_text() == content
+
+
 @pytest.mark.parametrize("verb", ["page", "javascript"])
 def test_without_the_engine(run: Run, engine: Path, packed: Path, tmp_path: Path, verb: str) -> None:
     engine.unlink()

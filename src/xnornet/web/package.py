@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from .. import __version__
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, UsageError
 from ..files import replacing
 
 __all__ = ["FOLDER", "WASM", "engine", "write_package"]
@@ -24,11 +24,16 @@ def write_package(folder: str | PathLike[str]) -> Path:
         The folder: `npm install FOLDER`, or import its `xnornet.js` from a page beside it.
 
     Raises:
+        UsageError: a package of something else lies there.
         UnsupportedError: this installation has no engine for browsers.
         OSError: the folder cannot be written.
     """
     out = Path(folder)
     about = {**json.loads((FOLDER / "package.json").read_text(encoding="utf-8")), "version": __version__}
+    if _is_of_another(out / "package.json", about["name"]):
+        raise UsageError(
+            f"{out}: a package.json of something else lies there; give a folder of its own, as {out / 'xnornet'}"
+        )
     files = {"xnornet.wasm": engine(), "package.json": (json.dumps(about, indent=2) + "\n").encode()}
     for name in ("xnornet.js", "xnornet.d.ts"):
         files[name] = (FOLDER / name).read_bytes()
@@ -38,6 +43,17 @@ def write_package(folder: str | PathLike[str]) -> Path:
         with replacing(out / name) as temporary:
             temporary.write_bytes(content)
     return out
+
+
+def _is_of_another(path: Path, name: str) -> bool:
+    """Whether a file is there, and is not the package.json of a name."""
+    try:
+        there = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return not isinstance(there, dict) or there.get("name") != name
 
 
 def engine() -> bytes:
