@@ -114,6 +114,6 @@ def test_without_the_engine(run: Run, engine: Path, packed: Path, tmp_path: Path
     status, said, error = run("page", packed, "-o", out) if verb == "page" else run("javascript", out)
     assert (status, said) == (1, "")
     assert error.startswith(f"xnornet: {engine} is not there: this installation has no engine for browsers")
-    assert "make web" in error
+    assert "for browsers; in a checkout with Emscripten (apt-get install emscripten) run `make web`" in error
     assert error.count("\n") == 1
     assert not out.exists()

@@ -62,6 +62,6 @@ def engine() -> bytes:
         return WASM.read_bytes()
     except FileNotFoundError:
         remedy = (
-            "install a released wheel, or in a checkout with Emscripten (apt-get install emscripten) run `make web`"
+            "in a checkout with Emscripten (apt-get install emscripten) run `make web`, or install a wheel that has it"
         )
         raise UnsupportedError(f"{WASM} is not there: this installation has no engine for browsers; {remedy}") from None
