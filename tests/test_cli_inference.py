@@ -222,8 +222,24 @@ def test_where_the_data_of_a_model_lies(run: Run, packed: Path) -> None:
     format.write(dataclasses.replace(tiny_model(), provenance={"data": "animals"}), packed)
     status, _, err = run("eval", packed)
     assert status == 1
-    assert f"{packed} says that it was trained on that; say by --data where it lies" in err
-    assert "--data where" not in run("eval", packed, "--data", "animals")[2]
+    assert err.endswith(f"{packed} says that it was trained on that; give --data FOLDER\n")
+    assert "--data FOLDER" not in run("eval", packed, "--data", "animals")[2]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data", "remedy"),
+    [
+        ("cifar10-vgg-xnor", "cifar10", "give --data FOLDER, or --data hf:cifar10"),
+        ("imagenet-resnet18-xnor", "imagenette", "give --data FOLDER"),  # not what the recipe would take
+        ("of-my-own", "cifar10", "give --data FOLDER"),
+    ],
+)
+def test_where_the_hub_has_the_data_of_a_model(run: Run, packed: Path, recipe: str, data: str, remedy: str) -> None:
+    provenance = {"data": data, "recipe": {"name": recipe}}
+    format.write(dataclasses.replace(tiny_model(), provenance=provenance), packed)
+    status, _, err = run("eval", packed)
+    assert status == 1
+    assert err.endswith(f"{packed} says that it was trained on that; {remedy}\n")
 
 
 def test_memory_that_runs_out_is_one_line(run: Run, packed: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,13 +243,26 @@ def data_of(file: Path, packed: PackedModel, given: str | None) -> ImageData:
 
     trained_on = packed.provenance.get("data")
     if given is None and not isinstance(trained_on, str):
-        raise UsageError(f"{file} does not say what it was trained on; give --data")
+        raise UsageError(f"{file} does not say what it was trained on; give --data FOLDER")
     try:
         return open_dataset(given if given is not None else str(trained_on))
     except DataError as error:
         if given is not None:
             raise
-        raise DataError(f"{error}. {file} says that it was trained on that; say by --data where it lies") from error
+        hub = _on_the_hub(packed)
+        remedy = f"give --data FOLDER{f', or --data {hub}' if hub else ''}"
+        raise DataError(f"{error}. {file} says that it was trained on that; {remedy}") from error
+
+
+def _on_the_hub(packed: PackedModel) -> str:
+    """As --data: the hub's name of what a model was trained on, where its recipe knows that; or nothing."""
+    from ..train.recipes import RECIPES
+
+    said = packed.provenance.get("recipe")
+    recipe = RECIPES.get(str(said.get("name"))) if isinstance(said, dict) else None
+    # Recipes run on other data than their own: imagenet's on ten classes of it.
+    same = recipe and Path(recipe.data.removeprefix("hf:")).name == Path(str(packed.provenance.get("data"))).name
+    return recipe.data if recipe and same and recipe.data.startswith("hf:") else ""
 
 
 def _need_same_network(checkpoint: Path, packed: PackedModel) -> None:

@@ -195,7 +195,7 @@ def unpack(
 ) -> None:
     """Turn a packed model back into a checkpoint: to train on (init_from=), to teach with (teacher=).
 
-    Example: `xnornet unpack cifar10-xnor -o start.ckpt`
+    Example: `xnornet unpack cifar10-xnor -o start.ckpt --data path/to/cifar10`
     """
     need_training_extra()
     from ..convert.to_checkpoint import unpack_checkpoint
