@@ -42,6 +42,10 @@ def test_a_method_of_ones_own(folder: Path) -> None:
     assert "--import MODULE" in refused.stderr
     done = command("--import", "mine", *train)
     assert done.returncode == 0, done.stderr
+    refused = command("pack", "run/last.ckpt", "-o", "mine.safetensors")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("xnornet: run/last.ckpt: unknown method 'mine'; ")
+    assert refused.stderr.endswith("; one of your own needs --import MODULE\n")
     done = command("--import", "mine", "pack", "run/last.ckpt", "-o", "mine.safetensors")
     assert done.returncode == 0, done.stderr
     shown = command("inspect", "mine.safetensors")

@@ -136,11 +136,17 @@ def load_module(path: str | Path) -> tuple[nn.Module, Record]:
     Its input is (N, C, H, W) float32, normalised; ``record.preprocess.output_shape`` says (H, W, C).
 
     Raises:
-        FormatError: the file is missing, damaged, or not a checkpoint of this package.
+        FormatError: the file is missing, damaged, not a checkpoint of this package, or of a method or model that is
+            not known here.
     """
     checkpoint, record = _load(Path(path))
     try:
         network = build(record)
+    except ValueError as error:  # our own words, whose remedy is at the end
+        raise FormatError(f"{path}: {' '.join(str(error).split())}") from error
+    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise FormatError(f"{path}: weights and record do not fit: {_first_line(error)}") from error
+    try:
         weights = checkpoint["state_dict"]
         network.load_state_dict(
             {k.removeprefix(NETWORK_PREFIX): v for k, v in weights.items() if k.startswith(NETWORK_PREFIX)}
