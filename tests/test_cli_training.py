@@ -155,7 +155,9 @@ def test_convert(run: Run, tmp_path: Path) -> None:
     words = ["convert", source, "-o", made, "--labels", names]
     status, out, err = run(*words, "--raw-pixels", "--mean", "51,102,153", "--std", "102")
     assert (status, err) == (0, "")
-    assert f"{made}: {made.stat().st_size:,} bytes" in out.replace("\n", " ")
+    line, how = out.splitlines()
+    assert line.startswith(f"{made}: {made.stat().st_size:,} bytes")
+    assert how == "preprocessing: 6x6 (bilinear), mean 0.2 0.4 0.6, std 0.4 0.4 0.4 of pixels in 0..1"
     model = format.read(made)
     assert model.labels == ("cat", "dog", "müsli")
     assert model.preprocess.mean == (0.2, 0.4, 0.6)
@@ -168,8 +170,11 @@ def test_convert(run: Run, tmp_path: Path) -> None:
         (["--size", "8"], f"--size 8,8: {source} takes images of 6 x 6 pixels alone"),
         (["--size", "6x6"], "--size '6x6' is not H,W in pixels, as 224,224 or 224"),
         (["--mean", "a"], "--mean 'a' is not a number"),
-        (["--std", "1,2"], "must have 3 values for mode RGB"),
+        (["--std", "0.1,0.2"], "must have 3 values for mode RGB"),
         (["--std", "0"], "std (0.0, 0.0, 0.0) above 0"),
+        (["--mean", "127.5", "--std", "127.5"], "--mean 127.5: pixels are of 0 to 1; give --raw-pixels as well, or"),
+        (["--std", "58.4,57.12,57.375"], "--std 58.4,57.12,57.375: pixels are of 0 to 1; give --raw-pixels as well"),
+        (["--output", source], f"{source}: is the file to convert itself; give the packed file another name"),
         (["--resize", "4"], "resize 4 is below the crop (6, 6)"),
     ):
         status, _, err = run(*words, *wrong)

@@ -169,6 +169,8 @@ def convert(
         float16=float16,
     )
     _tell(output, summarise(packed), as_json)
+    if not as_json:
+        console.print(f"preprocessing: {packed.preprocess.describe()}", soft_wrap=True)
 
 
 def _pixels(text: str) -> tuple[int, int]:

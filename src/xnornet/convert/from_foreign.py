@@ -67,6 +67,9 @@ def pack_foreign(
         size = (height, width)
     elif any(known not in (None, given) for known, given in zip(said, size, strict=True)):
         raise UsageError(f"--size {size[0]},{size[1]}: {source} takes images of {height} x {width} pixels alone")
+    if not raw_pixels:
+        _refuse_raw("--mean", mean)
+        _refuse_raw("--std", std)
     whole = 255.0 if raw_pixels else 1.0
     try:
         preprocess = Preprocess(
@@ -96,6 +99,13 @@ def pack_foreign(
 
 def _each(numbers: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return numbers * channels if len(numbers) == 1 else numbers
+
+
+def _refuse_raw(option: str, numbers: tuple[float, ...]) -> None:
+    """Raises UsageError of numbers that are meant for pixels of 0 to 255: a network would see one grey."""
+    if max(numbers) > 1:
+        given = ",".join(f"{n:g}" for n in numbers)
+        raise UsageError(f"{option} {given}: pixels are of 0 to 1; give --raw-pixels as well, or divide it by 255")
 
 
 def _names(path: str | Path) -> list[str]:
