@@ -54,6 +54,30 @@ def test_top_k_and_ties() -> None:
     assert result.records()["images_per_second"] == 3
 
 
+def test_the_first_run_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that stands still but for the runs, of which the first takes 100 seconds, all others 1."""
+    packed, now = tiny_model(), [0.0]
+    model, run = Model(packed), Model.run
+
+    def slow(self: Model, pixels: np.ndarray) -> np.ndarray:
+        now[0] += 1.0 if now[0] else 100.0
+        return run(self, pixels)
+
+    monkeypatch.setattr(Model, "run", slow)
+    monkeypatch.setattr("xnornet.evaluate.time.perf_counter", lambda: now[0])
+    result = evaluate(model, Images(40), packed.labels, batch=16)
+    assert (result.images, result.seconds) == (40, 3.0)
+
+
+def test_the_speed_of_few_images_is_not_told() -> None:
+    def line(images: int) -> str:
+        logits = np.tile(np.array([[1.0, 0.0]], np.float32), (images, 1))
+        return Evaluation(logits, np.zeros(images, np.int64), seconds=0.5).line(threads=2)
+
+    assert line(499) == "engine: top-1 100.00% on 499 images, too few to tell the speed: `xnornet bench` does"
+    assert line(500) == "engine: top-1 100.00% on 500 images, 1,000 images/s on 2 threads"
+
+
 def test_other_classes_and_empty_data_are_refused() -> None:
     model = Model(tiny_model())
     with pytest.raises(DataError, match="2 classes"):

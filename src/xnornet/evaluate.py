@@ -19,6 +19,8 @@ from .preprocess import Preprocess
 
 __all__ = ["Evaluation", "batches", "evaluate", "other_classes"]
 
+_ENOUGH = 500  # images whose time says something of speed
+
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
 
@@ -29,7 +31,7 @@ class Evaluation:
     Attributes:
         logits: (N, classes) float32.
         labels: (N,) int64.
-        seconds: time in the engine alone, without decoding.
+        seconds: time in the engine alone, without decoding and without its first run.
         indices: (N,) int64, which images of the split these are; None: all of them.
         unreadable: those that could not be read.
     """
@@ -65,8 +67,10 @@ class Evaluation:
         """For people, who gave the engine so many threads."""
         records = self.records()
         top5 = f", top-5 {records['top5']:.2%}" if records["top5"] is not None else ""
-        speed = f"{records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
-        return f"engine: top-1 {records['top1']:.2%}{top5} on {self.images:,} images, {speed}"
+        found = f"engine: top-1 {records['top1']:.2%}{top5} on {self.images:,} images"
+        if self.images < _ENOUGH:
+            return f"{found}, too few to tell the speed: `xnornet bench` does"
+        return f"{found}, {records['images_per_second']:,.0f} images/s on {threads} thread{'s' * (threads > 1)}"
 
 
 def evaluate(
@@ -80,9 +84,12 @@ def evaluate(
     """
     if other := other_classes(class_names, model.labels, "data"):
         raise DataError(f"{other}; evaluate on data with the same classes in the same order")
-    logits, labels, indices, seconds = [], [], [], 0.0
+    logits: list[npt.NDArray[np.float32]] = []
+    labels, indices, seconds = [], [], 0.0
     unreadable = Unreadable(len(split))
     for pixels, truth, which in batches(split, model.preprocess, batch, unreadable, progress):
+        if not logits:
+            model.run(pixels)  # a first run also finds its memory
         start = time.perf_counter()
         found = model.run(pixels)
         seconds += time.perf_counter() - start
