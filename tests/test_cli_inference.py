@@ -210,6 +210,25 @@ def test_kernels_and_stem_may_be_chosen(run: Run, packed: Path, photo: Path, tmp
         assert run(*words, "--stem", "short")[::2] == (2, told)
 
 
+def test_accuracy_of_each_class(run: Run, packed: Path, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", tiny_model())
+    words = ("eval", packed, "--data", pictures)
+    whole = json.loads(run(*words, "--json")[1])
+    assert "confusion" not in whole
+    found = json.loads(run(*words, "--json", "--per-class")[1])
+    assert [row["class"] for row in found["per_class"]] == ["cat", "dog", "größe"]
+    assert sum(map(sum, found["confusion"])) == found["images"]
+    right = [row["images"] * row["top1"] for row in found["per_class"]]
+    assert right == pytest.approx([counts[index] for index, counts in enumerate(found["confusion"])])
+    assert sum(right) == pytest.approx(whole["top1"] * whole["images"])
+    status, out, _ = run(*words, "--per-class")
+    assert status == 0
+    for row in found["per_class"]:
+        (line,) = (line for line in out.splitlines() if line.startswith(f"│ {row['class']} "))
+        assert f"{row['top1']:.2%}" in line
+        assert row["taken_for"] is None or f"{row['taken_for']} ({row['times']})" in line
+
+
 def test_results_that_are_no_numbers(run: Run, packed: Path, photo: Path) -> None:
     format.write(overflowing(), packed)
     for more in ([], ["--json"]):

@@ -10,6 +10,7 @@ import pytest
 from xnornet import DataError, FormatError, Model, ops, reference
 from xnornet.evaluate import Evaluation, evaluate
 from xnornet.graph import PackedModel
+from xnornet.per_class import per_class
 from xnornet.preprocess import Preprocess
 
 from .networks import overflowing, tiny_model
@@ -52,6 +53,20 @@ def test_top_k_and_ties() -> None:
     assert result.accuracy() == 0
     assert result.accuracy(2) == pytest.approx(2 / 3)
     assert result.records()["images_per_second"] == 3
+
+
+def test_what_each_class_is_taken_for() -> None:
+    taken = [0, 0, 2, 1, 0, 0, 0, 1]
+    truth = np.array([0, 0, 0, 0, 1, 1, 2, 1])
+    result = Evaluation(np.eye(4, dtype=np.float32)[taken], truth, seconds=1.0)
+    assert result.confusion().tolist() == [[2, 1, 1, 0], [2, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    _, records = per_class(result, "abcd")
+    assert [tuple(record.values()) for record in records] == [
+        ("a", 4, 0.5, "b", 1),  # as often for c: the lower class
+        ("b", 3, 1 / 3, "a", 2),
+        ("c", 1, 0.0, "a", 1),
+        ("d", 0, None, None, 0),
+    ]
 
 
 def test_the_first_run_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,12 @@ class Evaluation:
         order = np.argsort(-self.logits, axis=1, kind="stable")[:, :top]
         return float((order == self.labels[:, None]).any(axis=1).mean())
 
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """(classes, classes): how many images of the class of a row were taken for the class of a column."""
+        classes = self.logits.shape[1]
+        pairs = self.labels * classes + self.logits.argmax(axis=1)  # the lower class wins a tie
+        return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
     def records(self) -> dict[str, Any]:
         """As JSON values."""
         top5 = self.accuracy(5) if self.logits.shape[1] > 5 else None

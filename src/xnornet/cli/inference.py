@@ -191,6 +191,9 @@ def eval_(
         Path | None, typer.Option(metavar="CHECKPOINT", help="Also run this checkpoint in torch, and compare.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 64,
+    by_class: Annotated[
+        bool, typer.Option("--per-class", help="Also of each class, and what it is most often taken for.")
+    ] = False,
     threads: Threads = 1,
     isa: IsaName = None,
     stem: StemName = None,
@@ -204,6 +207,7 @@ def eval_(
     from ..engine import Model
     from ..evaluate import evaluate as run
     from ..format import read
+    from ..per_class import per_class
 
     packed = read(located(file))
     if against_torch is not None:
@@ -220,6 +224,9 @@ def eval_(
     with progress_bar("engine") as progress:
         result = run(model, split, source.class_names, batch=batch, progress=progress)
     records: dict[str, Any] = {"file": str(file), "data": source.name, **result.records()}
+    classes = per_class(result, packed.labels) if by_class else None
+    if classes is not None:
+        records |= {"per_class": classes[1], "confusion": result.confusion().tolist()}
     comparison = None
     if against_torch is not None:
         from ..convert.compare import compare_checkpoint
@@ -235,6 +242,8 @@ def eval_(
         console.print(result.unreadable.summary(), soft_wrap=True)
     if comparison is not None:
         console.print(comparison.line(), soft_wrap=True)
+    if classes is not None:
+        show(classes, as_json=False)
 
 
 def data_of(file: Path, packed: PackedModel, given: str | None) -> ImageData:
