@@ -12,7 +12,7 @@ from torch import nn
 
 from xnornet import format
 from xnornet.errors import FormatError, TrainingError
-from xnornet.train.checkpoint import load_module, load_record
+from xnornet.train.checkpoint import fingerprint, load_module, load_record
 from xnornet.train.run import train
 
 from .networks import tiny_model
@@ -108,6 +108,22 @@ def test_a_foreign_or_edited_checkpoint_gives_one_clear_error(checkpoint, edit, 
     with pytest.raises(FormatError, match=message) as caught:
         load_module(checkpoint)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_folder_is_taken_for_its_last_checkpoint(checkpoint, tiny_data, tmp_path):
+    folder = checkpoint.parent
+    network, record = load_module(folder)
+    assert_same(network.state_dict(), load_module(checkpoint)[0].state_dict())
+    assert load_record(folder) == record == load_record(checkpoint)
+    changes = {**TINY, "epochs": 1, "init_from": folder, "teacher": folder, "distillation": 0.5}
+    said = []
+    done = train("fashion-xnor", out=tmp_path / "second", overrides=changes, report=said.append)
+    assert any(line.startswith("begins with") and f"from {checkpoint}" in line for line in said)
+    assert done.record.origins == {key: fingerprint(checkpoint) for key in ("teacher", "init_from")}
+    (tmp_path / "empty").mkdir()
+    for function in (load_module, load_record, fingerprint):
+        with pytest.raises(FormatError, match=r"empty/last\.ckpt: no such checkpoint"):
+            function(tmp_path / "empty")
 
 
 def test_resuming_from_a_damaged_checkpoint_is_refused(checkpoint):

@@ -75,6 +75,7 @@ def test_no_file_of_the_other_kind_is_replaced(run: Run, trained: Path, packed: 
     here = "give the packed file another name"
     for words, said in (
         (("pack", checkpoint, "-o", checkpoint), f"{checkpoint}: is the checkpoint to pack itself; {here}"),
+        (("pack", trained, "-o", checkpoint), f"{checkpoint}: is the checkpoint to pack itself; {here}"),
         (("pack", checkpoint, "-o", link), f"{link}: is the checkpoint to pack itself; {here}"),
         (("pack", old, "-o", old), f"{old}: is the checkpoint to pack itself; {here}"),
         (("pack", tmp_path / "absent", "-o", link), f"{link}: a checkpoint lies there; {here}, or move it away"),
@@ -86,7 +87,7 @@ def test_no_file_of_the_other_kind_is_replaced(run: Run, trained: Path, packed: 
         status, _, err = run(*words)
         assert (status, err) == (2, f"xnornet: {said}\n")
     assert before == [path.read_bytes() for path in (checkpoint, packed, old)]
-    assert run("pack", checkpoint, "-o", packed)[0] == 0  # one packed file may replace another
+    assert run("pack", trained, "-o", packed)[0] == 0  # of a run folder; one packed file may replace another
 
 
 def test_train_pack_eval_classify(run: Run, trained: Path, tmp_path: Path) -> None:

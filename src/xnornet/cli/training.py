@@ -94,7 +94,9 @@ def models(
 
 
 def pack(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Written by `xnornet train`.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="Written by `xnornet train`, or its run folder.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The packed file to write.")] = Path(
         "model.safetensors"
     ),

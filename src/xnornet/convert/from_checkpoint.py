@@ -9,7 +9,7 @@ import torch
 from ..errors import UsageError
 from ..graph import PackedModel
 from ..target import refuse_checkpoint, refuse_source
-from ..train.checkpoint import load_module
+from ..train.checkpoint import checkpoint_of, load_module
 from .from_foreign import READERS
 from .from_torch import pack
 
@@ -20,7 +20,7 @@ def pack_checkpoint(checkpoint: str | Path, path: str | Path, *, float16: bool =
     """Pack a trained network, with its preprocessing, labels and history.
 
     Args:
-        checkpoint: written by `xnornet.train.train`.
+        checkpoint: written by `xnornet.train.train`, or the folder of its run.
         path: of the packed file.
         float16: round the weights of the last float layers to 16 bits.
 
@@ -35,6 +35,7 @@ def pack_checkpoint(checkpoint: str | Path, path: str | Path, *, float16: bool =
     """
     if Path(checkpoint).suffix in READERS:
         raise UsageError(f"{checkpoint}: `xnornet convert` packs networks of other frameworks; this takes checkpoints")
+    checkpoint = checkpoint_of(checkpoint)
     refuse_source(path, checkpoint, "checkpoint to pack", "packed file")
     refuse_checkpoint(path, "packed file")
     module, record = load_module(checkpoint)

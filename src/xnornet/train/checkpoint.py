@@ -30,6 +30,7 @@ __all__ = [
     "AtomicCheckpoints",
     "Record",
     "build",
+    "checkpoint_of",
     "fingerprint",
     "load_module",
     "load_record",
@@ -130,16 +131,24 @@ def build(record: Record) -> nn.Module:
     return create(record.model, chosen, num_classes=len(record.labels), **record.model_options)
 
 
+def checkpoint_of(path: str | Path) -> Path:
+    """A checkpoint, or the last one of a run folder."""
+    path = Path(path)
+    return path / "last.ckpt" if path.is_dir() else path
+
+
 def load_module(path: str | Path) -> tuple[nn.Module, Record]:
     """Rebuild the trained network: in eval mode, on the CPU.
 
-    Its input is (N, C, H, W) float32, normalised; ``record.preprocess.output_shape`` says (H, W, C).
+    A run folder is taken for its last checkpoint. The input is (N, C, H, W) float32, normalised;
+    ``record.preprocess.output_shape`` says (H, W, C).
 
     Raises:
         FormatError: the file is missing, damaged, not a checkpoint of this package, or of a method or model that is
             not known here.
     """
-    checkpoint, record = _load(Path(path))
+    path = checkpoint_of(path)
+    checkpoint, record = _load(path)
     try:
         network = build(record)
     except ValueError as error:  # our own words, whose remedy is at the end
@@ -166,7 +175,8 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
     Raises:
         FormatError: as `load_module`, or nothing fits.
     """
-    found = _load(Path(path))[0].get("state_dict", {})
+    path = checkpoint_of(path)
+    found = _load(path)[0].get("state_dict", {})
     found = {k.removeprefix(NETWORK_PREFIX): v for k, v in found.items() if k.startswith(NETWORK_PREFIX)}
     own = network.state_dict()
     fits = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
@@ -193,10 +203,11 @@ def weights_checkpoint(network: nn.Module, record: Record) -> dict[str, Any]:
 
 def fingerprint(path: str | Path) -> str:
     """SHA-256 of a checkpoint, in hexadecimal. Raises FormatError where there is none."""
-    if not Path(path).is_file():
+    path = checkpoint_of(path)
+    if not path.is_file():
         raise FormatError(f"{path}: no such checkpoint")
     found = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         while piece := file.read(1 << 20):
             found.update(piece)
     return found.hexdigest()
@@ -204,7 +215,7 @@ def fingerprint(path: str | Path) -> str:
 
 def load_record(path: str | Path) -> Record:
     """Only what the checkpoint says of itself. Raises FormatError as `load_module`."""
-    return _load(Path(path))[1]
+    return _load(checkpoint_of(path))[1]
 
 
 def _load(path: Path) -> tuple[dict[str, Any], Record]:
