@@ -59,10 +59,13 @@ def test_checkpoints_and_packed_files_are_told_apart(run: Run, trained: Path, pa
             1,
             f"xnornet: {checkpoint}: is a checkpoint, not a packed model; make one of it with `xnornet pack`\n",
         )
-    status, _, err = run("pack", packed, "-o", packed.with_name("again.safetensors"))
+    said = f"xnornet: {packed}: is a packed model already; `xnornet unpack` makes a checkpoint of one\n"
+    for out in (packed.with_name("again.safetensors"), packed):
+        assert run("pack", packed, "-o", out) == (1, "", said)
+    status, _, err = run("inspect", photo)
     assert (status, err) == (
         1,
-        f"xnornet: {packed}: a packed model, not a checkpoint; `xnornet unpack` makes one of it\n",
+        f"xnornet: {photo}: is a picture, not a packed model; `xnornet classify MODEL IMAGE` names what is on it\n",
     )
 
 

@@ -355,6 +355,17 @@ def test_what_is_no_data_set_is_refused_with_the_forms_there_are(tmp_path):
         assert "fashion-mnist-mini" in str(caught.value)
 
 
+@pytest.mark.parametrize(("count", "there"), [(1, "1 image"), (3, "3 images")])
+def test_images_without_class_folders_are_told(count, there, tmp_path):
+    for index in range(count):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{index}.jpg")
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(DataError) as caught:
+        open_dataset(tmp_path)
+    where = f"put them into {tmp_path}/train/CLASS/ and {tmp_path}/val/CLASS/"
+    assert str(caught.value) == f"data '{tmp_path}': {there}, but no class folders; {where}"
+
+
 def test_a_name_the_hub_cannot_have(own_cache):
     with pytest.raises(DataError, match="data 'hf:!!' cannot be read") as caught:
         open_dataset("hf:!!")

@@ -193,7 +193,7 @@ def _header(data: bytes, size: float) -> tuple[dict[str, Any], dict[str, Any]]:
     if len(data) < 8 or length < 2:
         raise FormatError("is not a packed model; make one with `xnornet pack`")
     if data.startswith(_PICTURES):
-        raise FormatError("is not a packed model but a picture; on the command line FILE comes before IMAGE")
+        raise FormatError("is a picture, not a packed model; `xnornet classify MODEL IMAGE` names what is on it")
     if length > MAX_HEADER:
         raise FormatError(
             f"is not a packed model, or a damaged one: a header of {length} bytes is over the limit of {MAX_HEADER}"

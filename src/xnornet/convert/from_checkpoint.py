@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from ..errors import UsageError
+from ..errors import FormatError, UsageError
 from ..graph import PackedModel
-from ..target import refuse_checkpoint, refuse_source
+from ..target import is_packed, refuse_checkpoint, refuse_source
 from ..train.checkpoint import checkpoint_of, load_module
 from .from_foreign import READERS
 from .from_torch import pack
@@ -36,6 +36,8 @@ def pack_checkpoint(checkpoint: str | Path, path: str | Path, *, float16: bool =
     if Path(checkpoint).suffix in READERS:
         raise UsageError(f"{checkpoint}: `xnornet convert` packs networks of other frameworks; this takes checkpoints")
     checkpoint = checkpoint_of(checkpoint)
+    if checkpoint.is_file() and is_packed(checkpoint):
+        raise FormatError(f"{checkpoint}: is a packed model already; `xnornet unpack` makes a checkpoint of one")
     refuse_source(path, checkpoint, "checkpoint to pack", "packed file")
     refuse_checkpoint(path, "packed file")
     module, record = load_module(checkpoint)

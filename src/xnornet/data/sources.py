@@ -64,6 +64,9 @@ def open_dataset(spec: str | Path) -> ImageData:
         return open_parquet_folder(folder, name)
     if next(_subfolders(folder), None):
         return open_image_folder(folder, name)
+    if count := len(list_images(folder)[0]):
+        there = f"{count:,} image{'s' * (count > 1)}, but no class folders"
+        raise DataError(f"data '{name}': {there}; put them into {folder}/train/CLASS/ and {folder}/val/CLASS/")
     raise DataError(f"data '{name}': nothing there that can be read; give {_FORMS}")
 
 
