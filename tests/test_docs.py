@@ -190,12 +190,19 @@ def test_what_the_readme_says_of_larq_compute_engine() -> None:
 
 def test_the_code_about_inference_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "inference.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
-    for name in ("photo.jpg", "a.jpg", "b.png"):
+    assert len(blocks) == 3
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "a.jpg", "b.png", "photos/c.jpg"):
         Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / name)
     shutil.copy(ROOT / "src" / "xnornet" / "zoo" / "cifar10-xnor.safetensors", tmp_path / "model.safetensors")
-    for block in blocks:
-        subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)
+    printed = [
+        subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        for block in blocks
+    ]
+    read, missing, below = printed[1].splitlines()
+    assert read.startswith("a.jpg [('")
+    assert missing == "missing.jpg: no such file"
+    assert below.startswith("photos/c.jpg [('")
 
 
 def test_what_the_page_on_training_says_of_16_bits() -> None:

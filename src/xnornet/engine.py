@@ -227,7 +227,7 @@ class Model:
             For each image the likeliest classes, as (label, probability), best first.
 
         Raises:
-            DataError: an image cannot be read, or is of no such type.
+            DataError: an image cannot be read, or is of no such type; `xnornet.classify.classify` goes on after it.
             FormatError: as `top_classes`.
         """
         single = is_image(images) or not isinstance(images, Iterable)
