@@ -15,11 +15,11 @@ onnxruntime.env.wasm.numThreads = 1;
 const bytes = (name) => new Uint8Array(readFileSync(join(folder, name)));
 const pixels = bytes("pixels");
 const floats = new Float32Array(bytes("floats").buffer);
-const { shape } = JSON.parse(readFileSync(join(folder, "input.json")));
+const { shape, ours: kinds } = JSON.parse(readFileSync(join(folder, "input.json")));
 
 const runs = {};
-for (const name of ["xnornet", "xnornet-bwn", "xnornet-float"]) {
-  const model = await load(bytes(`${name}.safetensors`));
+for (const [name, activations] of Object.entries(kinds)) {
+  const model = await load(bytes(`${name}.safetensors`), { activations });
   runs[name] = () => model.run(pixels);
 }
 for (const name of ["onnxruntime", "onnxruntime-int8"]) {

@@ -19,7 +19,7 @@ def web() -> str:
 def table() -> str:
     """Ours, and the others with how many times as long they take."""
     rows = read("web.csv")
-    peers = ("xnornet-bwn", "onnxruntime", "onnxruntime-int8")
+    peers = ("xnornet-bwn", "xnornet-bwn-int8", "onnxruntime", "onnxruntime-int8")
     names = [NAMES[name].replace("ONNX Runtime", "ONNX Runtime Web") for name in peers]
     lines = [heading(["ms an image, 1 thread", NAMES["xnornet"], *names])]
     for case in unique(row["case"] for row in rows):
