@@ -198,6 +198,7 @@ struct KernelSet {
 extern const KernelSet kPortable;
 #if defined(__x86_64__)
 extern const KernelSet kAvx2;
+extern const KernelSet kAvxVnni;
 extern const KernelSet kAvx512bw;
 extern const KernelSet kAvx512;
 extern const KernelSet kAmx;

@@ -15,19 +15,21 @@ namespace {
 // switches of threads for it: bits of XCR0. Not __builtin_cpu_supports(): with the support library of some
 // compilers it knows of nothing, and the engine would be slow without a word.
 constexpr unsigned kYmm = 0x6, kZmm = 0xe6, kTiles = 0x60000;
-enum Register { kB, kC, kD };
+enum Register { kA, kB, kC, kD };
 struct Feature {
   const char* name;
-  unsigned leaf;
+  unsigned leaf, subleaf;
   Register part;
   unsigned bit;
   unsigned saved;
 };
 constexpr Feature kFeatures[] = {
-    {"fma", 1, kC, 12, kYmm},        {"f16c", 1, kC, 29, kYmm},       {"avx2", 7, kB, 5, kYmm},
-    {"avx512f", 7, kB, 16, kZmm},    {"avx512dq", 7, kB, 17, kZmm},   {"avx512bw", 7, kB, 30, kZmm},
-    {"avx512vl", 7, kB, 31, kZmm},   {"avx512vnni", 7, kC, 11, kZmm}, {"avx512vpopcntdq", 7, kC, 14, kZmm},
-    {"amx-tile", 7, kD, 24, kTiles}, {"amx-int8", 7, kD, 25, kTiles},
+    {"fma", 1, 0, kC, 12, kYmm},        {"f16c", 1, 0, kC, 29, kYmm},
+    {"avx2", 7, 0, kB, 5, kYmm},        {"avxvnni", 7, 1, kA, 4, kYmm},
+    {"avx512f", 7, 0, kB, 16, kZmm},    {"avx512dq", 7, 0, kB, 17, kZmm},
+    {"avx512bw", 7, 0, kB, 30, kZmm},   {"avx512vl", 7, 0, kB, 31, kZmm},
+    {"avx512vnni", 7, 0, kC, 11, kZmm}, {"avx512vpopcntdq", 7, 0, kC, 14, kZmm},
+    {"amx-tile", 7, 0, kD, 24, kTiles}, {"amx-int8", 7, 0, kD, 25, kTiles},
 };
 
 unsigned saved_registers() {
@@ -49,9 +51,11 @@ constexpr bool kTilesCanBeHad = false;
 bool has(const Feature& feature) {
   static const unsigned saved = saved_registers();
   unsigned a, b, c, d;
-  if ((saved & feature.saved) != feature.saved || !__get_cpuid_count(feature.leaf, 0, &a, &b, &c, &d))
+  if ((saved & feature.saved) != feature.saved ||
+      !__get_cpuid_count(feature.leaf, feature.subleaf, &a, &b, &c, &d))
     return false;
-  return ((feature.part == kB ? b : feature.part == kC ? c : d) >> feature.bit) & 1;
+  const unsigned parts[] = {a, b, c, d};
+  return parts[feature.part] >> feature.bit & 1;
 }
 
 #endif

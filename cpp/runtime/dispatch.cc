@@ -12,7 +12,11 @@ const std::vector<const KernelSet*>& kernel_sets() {
 #if defined(XNORNET_AMX)
       &kAmx,
 #endif
-      &kAvx512, &kAvx512bw, &kAvx2,
+      &kAvx512,  &kAvx512bw,
+#if defined(XNORNET_AVXVNNI)
+      &kAvxVnni,
+#endif
+      &kAvx2,
 #elif defined(__aarch64__)
       &kNeon,
 #elif defined(__wasm_simd128__)
