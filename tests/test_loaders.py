@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 
 from xnornet.data import Unreadable
 from xnornet.data.idx import ArraySplit
-from xnornet.errors import DataError
+from xnornet.errors import DataError, TrainingError
 from xnornet.preprocess import Preprocess
 from xnornet.train import loaders
 from xnornet.train.loaders import decode
@@ -91,3 +94,81 @@ def test_a_process_that_is_not_needed_any_more_ends_before_it_begins(split, monk
 def test_too_many_that_cannot_be_read_are_refused_from_any_process(split):
     with pytest.raises(DataError, match="image 3 is damaged"):
         decode(split, PREPROCESS, Unreadable(len(split)), replace=True, workers=2)
+
+
+@pytest.fixture
+def in_time():
+    """A test that hangs fails."""
+
+    def give_up(*_):
+        raise AssertionError("not done in 30 s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+class Deadly(ArraySplit):
+    """What decodes one of its images is killed, as by the system where memory ends."""
+
+    def __getitem__(self, index):
+        if index == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+def test_a_process_that_is_killed_is_not_waited_for(split, in_time):
+    deadly = Deadly(split.images, split.labels)
+    with pytest.raises(TrainingError, match=r"decoding 50 images: one of 2 processes was killed, .* memory") as caught:
+        decode(deadly, PREPROCESS, Unreadable(1000), replace=True, workers=2)
+    assert "\n" not in str(caught.value)
+
+
+class Slow(ArraySplit):
+    """Ctrl-C is pressed at its first image; a piece of 16 would take 16 seconds."""
+
+    def __getitem__(self, index):
+        if index == 0:
+            os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(1)
+        return super().__getitem__(index)
+
+
+def test_pieces_under_way_are_given_up_with_the_run(split, in_time):
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        decode(Slow(split.images, split.labels), PREPROCESS, Unreadable(1000), replace=True, workers=2)
+    assert time.monotonic() - began < 10
+
+
+ORPHANS = """
+import os, signal, sys, time
+import numpy as np
+from xnornet.data import Unreadable
+from xnornet.data.idx import ArraySplit
+from xnornet.preprocess import Preprocess
+from xnornet.train import loaders
+
+class Deadly(ArraySplit):
+    def __getitem__(self, index):
+        print(os.getpid(), flush=True)
+        if index == 40:
+            os.kill(os.getppid(), signal.SIGKILL)
+        if index > 20:
+            time.sleep(60)
+        return super().__getitem__(index)
+
+loaders._PIECE = 20
+split = Deadly(np.zeros((50, 6, 6), np.uint8), [0] * 50)
+preprocess = Preprocess(mode="L", size=(6, 6), mean=(0.5,), std=(0.5,))
+loaders.decode(split, preprocess, Unreadable(1000), replace=True, workers=3)
+"""
+
+
+def test_processes_end_with_the_one_that_began_them(in_time):
+    """Their output, which they hold open, ends with them."""
+    done = subprocess.run([sys.executable, "-c", ORPHANS], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(set(done.stdout.split())) >= 2

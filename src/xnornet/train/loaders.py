@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sized
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +23,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from ..data import Split, Unreadable
 from ..data.unreadable import TOLERATED
-from ..errors import DataError
+from ..errors import DataError, TrainingError
 from ..preprocess import ImageLike, Preprocess
 from .augment import Augmentation
 from .order import BatchOrder, Chosen, EvaluationOrder, uniforms
@@ -171,15 +175,22 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
 
     By several processes where there is enough to do: in threads, sixteen cores decode small images no faster than two,
     since too little of the work is outside Python's lock.
+
+    Raises:
+        DataError: too many images cannot be read.
+        TrainingError: one of the processes was killed.
     """
     count, shape = len(split), preprocess.output_shape
     memory = mmap.mmap(-1, max(1, count * math.prod(shape)))  # shared with forked processes, and not bound by /dev/shm
     pixels = np.frombuffer(memory, np.uint8, count * math.prod(shape)).reshape(count, *shape)
+    given_up = mmap.mmap(-1, 1)  # shared likewise; once it is not 0, nobody waits for the pieces under way
 
     def some(indices: range) -> tuple[list[int], Faults]:
         labels: list[int] = []
         faults: Faults = []
         for index in indices:
+            if given_up[0]:
+                break
             image = _read(split, index, preprocess.pixels, faults, replace=replace)
             labels.append(-1 if image is None else image[1])
             if image is not None:
@@ -187,18 +198,17 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
         return labels, faults
 
     pieces = [range(start, min(start + _PIECE, count)) for start in range(0, count, _PIECE)]
-    if min(workers, len(pieces)) < 2 or _START != "fork":
+    processes = min(workers, len(pieces))
+    if processes < 2 or _START != "fork":
         done = [some(piece) for piece in pieces]
-    else:  # the function reaches the processes by the fork, not by pickling
-        # The signal that ends a process is held back until `_begin`: one that is not needed any more before it has
-        # begun would give it to Lightning's handler, inherited, and the pool would wait for the process forever.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    else:
         try:
-            pool = get_context("fork").Pool(min(workers, len(pieces)), _begin, (some,))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        with pool:
-            done = pool.map(_work, pieces, chunksize=1)
+            done = _decoded(some, pieces, processes, given_up)
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                f"decoding {count:,} images: one of {processes} processes was killed, perhaps for lack of memory; give "
+                "more memory, fewer cores (taskset), a smaller image_size or limit_train"
+            ) from error
     for _, faults in done:
         for index, reason in faults:
             unreadable.add(index, reason)
@@ -208,12 +218,40 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
     return (images, labels) if there.all() else (images[there], labels[there])
 
 
+def _decoded(
+    work: Callable[[range], tuple[list[int], Faults]], pieces: list[range], processes: int, given_up: mmap.mmap
+) -> list[tuple[list[int], Faults]]:
+    """What the work comes to, done by processes, which it reaches by the fork, not by pickling."""
+    with ProcessPoolExecutor(processes, get_context("fork"), _begin, (work,)) as pool:
+        # The signal that ends a process is held back until `_begin`: one that is ended before it has begun, because
+        # another was killed, would give it to Lightning's handler, inherited, and be waited for forever.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            found = pool.map(_work, pieces)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            return list(found)
+        except BaseException:
+            given_up[0] = 1
+            raise
+
+
 def _begin(work: Callable[[range], tuple[list[int], Faults]]) -> None:
     global _work_here
     _work_here = work
     _ignore_interrupts()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends the process
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot tell its processes, which would wait for work forever."""
+    parent = parent_process()
+    assert parent is not None, "in a process of the pool"
+    parent.join()
+    os._exit(1)
 
 
 def _ignore_interrupts(worker: int = 0) -> None:
