@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -104,6 +105,55 @@ def test_a_resumed_run_that_streams_its_images_ends_with_the_same_weights(every,
     monkeypatch.setattr(train_data, "cores", lambda: 1)
     check_interrupted_after_five_steps(options, tmp_path, monkeypatch)
     assert not multiprocessing.active_children(), "workers end with their run, whole or interrupted"
+
+
+def lose_a_worker(monkeypatch, signum, *here):
+    """While images are streamed, kill what decodes them, in the second epoch; then signal to this process, too."""
+    monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(train_data, "cores", lambda: 1)
+    original = Classifier.training_step
+
+    def step(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (1, 1):
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signum)
+            for number in here:  # later, as a scheduler that goes from process to process may be
+                threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", step)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGBUS], ids=["memory", "shared-memory"])
+def test_a_process_that_decodes_and_is_killed_ends_the_run_in_a_line(signum, tiny_data, tmp_path, monkeypatch):
+    lose_a_worker(monkeypatch, signum)
+    with pytest.raises(TrainingError, match="decodes images was killed, .*memory.*--shm-size") as caught:
+        train("fashion-xnor", out=tmp_path, overrides=TINY)
+    assert not isinstance(caught.value, StoppedError)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value), "the run folder is innocent"
+    assert not multiprocessing.active_children()
+
+
+def test_a_signal_that_reaches_a_process_that_decodes_first_ends_the_run_as_told(tiny_data, tmp_path, monkeypatch):
+    lose_a_worker(monkeypatch, signal.SIGTERM, signal.SIGTERM)
+    with pytest.raises(StoppedError, match="told to end; go on with --resume"):
+        train("fashion-xnor", out=tmp_path, overrides=TINY)
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(104, "Connection reset by peer"), EOFError(), BrokenPipeError(32, "Broken pipe")]
+)
+def test_a_batch_that_breaks_off_is_no_fault_of_the_run_folder(error, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_data, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(train_data, "cores", lambda: 1)
+
+    def breaks(*_):
+        raise error
+
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter._next_data", breaks)
+    with pytest.raises(TrainingError, match="decodes images was killed"):
+        train("fashion-xnor", out=tmp_path, overrides=TINY)
 
 
 def check_interrupted_after_five_steps(options, tmp_path, monkeypatch):

@@ -12,10 +12,12 @@ from typing import Any
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..errors import StoppedError
+from .loaders import LostProcess, lost_process
 
 __all__ = ["Ending"]
 
 ONE_PRESS = 1.0  # seconds within which SIGINT counts once: torchrun passes on what the terminal has sent already
+ON_ITS_WAY = 0.5  # seconds that a signal to all processes may take longer to this one than to those that decode
 
 
 class Ending:
@@ -44,6 +46,9 @@ class Ending:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        # The signal may have gone to the processes that decode as well, and first.
+        lost = error is not None and (isinstance(error, LostProcess) or lost_process(error) is not None)
+        told = self._told_soon() if lost else self.told
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         # Lightning makes a SystemExit of what comes before `listen` and of the second Ctrl-C.
@@ -53,7 +58,7 @@ class Ending:
             raise StoppedError(f"{self.folder}: told to end; go on with --resume") from None
         if isinstance(error, StoppedError) and self._signal == signal.SIGINT:
             raise KeyboardInterrupt(str(error)) from None
-        if isinstance(error, RuntimeError) and self.told:  # it went to the processes that decode as well
+        if told and isinstance(error, LostProcess | RuntimeError):
             raise StoppedError(f"{self.folder}: told to end; go on with --resume") from error
 
     def listen(self) -> None:
@@ -66,6 +71,13 @@ class Ending:
     def told(self) -> bool:
         """Whether this process has been told to end."""
         return self._signal is not None
+
+    def _told_soon(self) -> bool:
+        self.listen()  # Lightning has put back the handlers of before
+        until = time.monotonic() + ON_ITS_WAY
+        while not self.told and time.monotonic() < until:
+            time.sleep(0.02)
+        return self.told
 
     def stop(self, where: str) -> StoppedError:
         """The error to raise, in all processes, once all is saved. `where`: "in epoch 3"."""

@@ -28,7 +28,7 @@ from ..preprocess import ImageLike, Preprocess
 from .augment import Augmentation
 from .order import BatchOrder, Chosen, EvaluationOrder, uniforms
 
-__all__ = ["Batch", "MemoryLoader", "StreamLoader", "decode"]
+__all__ = ["Batch", "LostProcess", "MemoryLoader", "StreamLoader", "decode", "lost_process"]
 
 Batch = tuple[Tensor, Tensor]  # uint8 (N, H, W, C) and int64 (N,)
 Image = tuple[npt.NDArray[np.uint8], int]  # (H, W, C) and its label
@@ -39,6 +39,28 @@ _PIECE = 1024  # images that a process decodes at a time
 # whose libraries start threads of their own.
 _START = "fork" if sys.platform == "linux" else "spawn"
 _work_here: Callable[[range], tuple[list[int], Faults]] | None = None  # what a process of `decode` does
+
+
+class LostProcess(TrainingError):
+    """A process that decodes images has ended before its time."""
+
+
+def lost_process(error: BaseException, streaming: bool = False) -> LostProcess | None:
+    """What to say where an error is torch's way of saying that a process which decodes for it has ended.
+
+    Torch raises it where SIGCHLD finds the program, in a step of training too, or where it is asked for the next batch.
+
+    Args:
+        streaming: it was asked for a batch: then a connection that breaks is that to such a process.
+    """
+    dead = isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
+    broken = isinstance(error, ConnectionError | EOFError) and "in DataLoader worker process" not in str(error)
+    if not dead and not (streaming and broken):
+        return None
+    return LostProcess(
+        "a process that decodes images was killed, perhaps for lack of memory; give more memory, more shared memory "
+        "(--shm-size of a container) or a smaller batch_size, then go on with --resume"
+    )
 
 
 class MemoryLoader(Sized):
@@ -88,6 +110,9 @@ class StreamLoader(Sized):
         unreadable: collects the images that cannot be read. In training the next one that can be takes the place of
             such an image, so that batches stay full; in evaluation it is left out.
         workers: processes; 0: decode here.
+
+    Raises:
+        LostProcess: one of these has ended.
     """
 
     def __init__(
@@ -119,10 +144,15 @@ class StreamLoader(Sized):
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        for pixels, labels, faults in self._loader:
-            for index, reason in faults:
-                self.unreadable.add(index, reason)
-            yield pixels, labels
+        try:
+            for pixels, labels, faults in self._loader:
+                for index, reason in faults:
+                    self.unreadable.add(index, reason)
+                yield pixels, labels
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if lost := lost_process(error, streaming=self._loader.num_workers > 0):
+                raise lost from error
+            raise
 
     def close(self) -> None:
         """End the worker processes.
@@ -178,7 +208,7 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
 
     Raises:
         DataError: too many images cannot be read.
-        TrainingError: one of the processes was killed.
+        LostProcess: one of the processes was killed.
     """
     count, shape = len(split), preprocess.output_shape
     memory = mmap.mmap(-1, max(1, count * math.prod(shape)))  # shared with forked processes, and not bound by /dev/shm
@@ -205,7 +235,7 @@ def decode(split: Split, preprocess: Preprocess, unreadable: Unreadable, *, repl
         try:
             done = _decoded(some, pieces, processes, given_up)
         except BrokenProcessPool as error:
-            raise TrainingError(
+            raise LostProcess(
                 f"decoding {count:,} images: one of {processes} processes was killed, perhaps for lack of memory; give "
                 "more memory, fewer cores (taskset), a smaller image_size or limit_train"
             ) from error

@@ -37,6 +37,7 @@ from .data import ImageDataModule
 from .ending import Ending
 from .kept_memory import kept_memory
 from .layer_statistics import LayerStatistics
+from .loaders import lost_process
 from .lock import sole_trainer
 from .module import Classifier
 from .processes import is_first_process, process_counts, synchronise_batch_norms
@@ -332,6 +333,8 @@ def _refusals(recipe: Recipe) -> Iterator[None]:
                 f"{f' ({size[1]} more were needed)' if size else ''}; give a larger accumulate, a smaller batch_size, "
                 "image_size or model.width, or precision=bf16-mixed"
             ) from error
+        if lost := lost_process(error):
+            raise lost from error
         if _another_ended(error):
             raise TrainingError("another of the processes that train together ended, and says why") from error
         if recipe.compile and any(said in str(error) for said in WITHOUT_COMPILER):
