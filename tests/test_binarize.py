@@ -15,6 +15,7 @@ from xnornet import Model
 from xnornet.convert import lower
 from xnornet.nn import BinaryConv2d, BinaryLinear, Method, SteSign, binarize_, clip_weights_, method
 from xnornet.nn.quantizers import LearnedSign
+from xnornet.train import parameter_groups
 
 
 class Block(nn.Module):
@@ -81,7 +82,10 @@ def test_the_result_trains_packs_and_runs(make, shape, name, changed):
     layers = [m for m in network.modules() if isinstance(m, BinaryConv2d | BinaryLinear)]
     assert len(layers) == changed
     state = network.state_dict()
-    assert all(torch.equal(state[key], weights[key]) for key in weights)
+    named = network.named_modules(remove_duplicate=False)
+    scaled = {f"{path}.weight" for path, m in named if m in layers and m.weight_quantizer.adopted}
+    assert all(torch.equal(state[key], weights[key]) for key in weights.keys() - scaled)
+    assert bool(scaled) == name.startswith("kbit")
     assert all(p is held[key] for key, p in network.named_parameters() if key in held)  # the optimiser's still
     for _ in range(3):
         optimiser.zero_grad()
@@ -98,6 +102,50 @@ def test_the_result_trains_packs_and_runs(make, shape, name, changed):
         expected = network(x).numpy()
     close = np.abs(Model(packed).run(x.numpy()) - expected).max(axis=1) <= 1e-4 * np.abs(expected).max()
     assert close.mean() >= 0.9
+
+
+@pytest.mark.parametrize("name", ["bnn", "binaryconnect", "binaryconnect-stochastic", "kbit:4,4", "kbit:1,1"])
+def test_weights_of_a_float_layer_reach_the_range_that_the_method_is_made_for(name):
+    """Some hundredths beside latent weights of [-1, 1] are all next to 0, where a step turns a third of them."""
+    torch.manual_seed(0)
+    network = Net()
+    network.shared.weight.data[0] = 0.0  # a filter that nothing scales
+    network.shared.weight.data[1, 0, 0, 0] = -1.5
+    before = copy.deepcopy(network.state_dict())
+    report = binarize_(network, name)
+    assert [row.note for row in report.layers if row.changed] == ["each filter scaled to reach 1"] * 4
+    for layer in (network.shared, network.blocks[0].conv, network.wide[1]):
+        assert layer.weight.is_leaf
+    for key, weight in before.items():
+        assert torch.equal(network.state_dict()[key].sign(), weight.sign())
+    largest = network.shared.weight.flatten(1).abs().amax(1)
+    assert largest[:2].tolist() == [0.0, 1.5]
+    assert torch.equal(largest[2:], torch.ones(14))
+    weight, was = network.blocks[0].conv.weight, before["blocks.0.conv.weight"]
+    torch.testing.assert_close(weight, was / was.abs().amax((1, 2, 3), keepdim=True))
+    if name == "kbit:4,4":
+        assert len(network.blocks[0].conv.weight_quantizer.codes(weight)[0].unique()) == 16
+        assert len(network.blocks[0].conv.weight_quantizer.codes(was * 0.03 / was.abs().max())[0].unique()) == 2
+
+
+@pytest.mark.parametrize("name", ["bnn", "kbit:2,2"])
+def test_a_first_step_turns_few_signs_of_a_float_layer(name):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm2d(64), nn.Conv2d(64, 64, 3, bias=False), nn.BatchNorm2d(64))
+    binarize_(network, name, skip=())
+    before = network[1].weight.detach().clone()
+    optimiser = torch.optim.Adam(parameter_groups(network, lr=1e-3))
+    network(torch.randn(8, 64, 6, 6)).square().mul(torch.randn(64, 4, 4)).sum().backward()
+    optimiser.step()
+    assert (before.sign() != network[1].weight.sign()).float().mean() < 0.1
+
+
+@pytest.mark.parametrize("name", ["xnor", "quicknet", "reactnet", "dorefa:2,2", "irnet"])
+def test_methods_for_weights_of_any_size_leave_them(name):
+    network = Net()
+    weight = network.shared.weight.detach().clone()
+    assert not any(row.note for row in binarize_(network, name).layers if row.changed)
+    assert torch.equal(network.shared.weight, weight)
 
 
 def test_layers_keep_what_they_are():

@@ -409,6 +409,29 @@ def test_a_teacher_of_real_inputs_answers_in_16_bits(method, low, tiny_data, tmp
     assert seen == {low}
 
 
+@pytest.mark.parametrize("method", ["binaryconnect", "kbit:4,32"])
+def test_weights_taken_over_reach_the_range_that_the_method_is_made_for(method, tiny_data, tmp_path):
+    first = train("fashion-float", out=tmp_path / "first", overrides={**TINY, "epochs": 1})
+    network = create("small_convnet", method, width=8)
+    load_weights(network, first.checkpoint)
+    trained, _ = load_module(first.checkpoint)
+    quantized = {name: m for name, m in network.named_modules() if getattr(m, "weight_quantizer", None) is not None}
+    assert quantized
+    for name, layer in quantized.items():
+        weight = trained.get_parameter(f"{name}.weight")
+        assert weight.abs().max() < 1
+        assert torch.equal(layer.weight.sign(), weight.sign())
+        assert torch.equal(layer.weight.flatten(1).abs().amax(1), torch.ones(len(weight)))
+        if method == "kbit:4,32":
+            assert len(layer.weight_quantizer.codes(layer.weight)[0].unique()) > 8
+    # Those of the method itself stay, whose largest need not be 1.
+    second = train("fashion-xnor", method=method, out=tmp_path / "second", overrides={**TINY, "epochs": 1})
+    load_weights(network, second.checkpoint)
+    kept = weights(second.checkpoint)
+    assert all(torch.equal(layer.weight, kept[f"network.{name}.weight"]) for name, layer in quantized.items())
+    assert any((layer.weight.flatten(1).abs().amax(1) < 1).any() for layer in quantized.values())
+
+
 @pytest.mark.parametrize("method", ["bwn", "xnor"])
 def test_a_learned_scale_begins_at_that_of_the_weights_taken_over(method, tiny_data, tmp_path):
     name = f"{method}-learned"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .layers import BinaryConv2d, BinaryLinear
 from .methods import Method
 from .methods import method as method_named
-from .quantizers import InputQuantizer
+from .quantizers import InputQuantizer, WeightQuantizer
 
 __all__ = ["BinarizeReport", "LayerReport", "Skip", "binarize_"]
 
@@ -117,7 +117,8 @@ def binarize_(
     """Turn the convolutions and dense layers inside a module into quantized ones, in place.
 
     The layers stay the objects they are: weights, biases, geometry, device, dtype, mode, hooks, sharing and the
-    parameters that an optimiser holds are kept; a method that centres weights centres and clips them. Only plain
+    parameters that an optimiser holds are kept; a method that centres weights centres and clips them, one whose latent
+    weights are made for [-1, 1] (BinaryConnect, BinaryNet, kbit) scales each filter to reach 1. Only plain
     `torch.nn.Conv2d` and `torch.nn.Linear`, and the float convolutions of our networks, are changed; the report says
     what was and why not. After each optimiser step call `clip_weights_`, and keep weight decay off the latent weights.
 
@@ -170,6 +171,8 @@ def binarize_(
             adopted = BinaryConv2d if isinstance(layer, nn.Conv2d) else BinaryLinear
             adopted.adopt(layer, **its.quantizers())
         notes = ["first layer: its input stays real"] if its is not chosen else []
+        if isinstance(layer.weight_quantizer, WeightQuantizer) and layer.weight_quantizer.adopted:
+            notes.append(layer.weight_quantizer.adopted)
         traps += [f"{found.name}: {warning.message}" for warning in caught]
         traps += [f"{found.name}: {trap}" for trap in _traps(found, its, behind.get(found.names[0], (None, 0.0)))]
         rows.append(LayerReport(found.name, kind, weights, True, "; ".join(notes)))

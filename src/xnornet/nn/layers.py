@@ -78,7 +78,8 @@ class _BinaryLayer(nn.Module):
     @classmethod
     def adopt(cls, layer: nn.Module, **quantizers: Any) -> None:
         """Turn a torch layer into one of this class in place: its weights, hooks and owners stay what they are. Only
-        where the method centres weights are they centred and clipped, as fresh ones are.
+        where the method centres weights are they centred and clipped, as fresh ones are, and scaled to [-1, 1] where it
+        has fresh ones there (`WeightQuantizer.adopted`).
 
         Args:
             layer: one of `plain`: `torch.nn.Conv2d` itself, or a network's convolution of the method "float", for

@@ -170,29 +170,44 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
     """Take over the weights of a checkpoint's network wherever name and shape fit; say in a line what was.
 
     Latent weights are put where their method wants them. A scale that is learned here, and was not there, begins at
-    the closed form of the weights taken over.
+    the closed form of the weights taken over; weights that were not quantized so there are made what the method begins
+    with (`WeightQuantizer.adopt_`).
 
     Raises:
         FormatError: as `load_module`, or nothing fits.
     """
     path = checkpoint_of(path)
-    found = _load(path)[0].get("state_dict", {})
+    checkpoint, record = _load(path)
+    found = checkpoint.get("state_dict", {})
     found = {k.removeprefix(NETWORK_PREFIX): v for k, v in found.items() if k.startswith(NETWORK_PREFIX)}
     own = network.state_dict()
     fits = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
     if not fits:
         raise FormatError(f"{path}: none of its weights fits this network; begin with one of the same model")
     network.load_state_dict(fits, strict=False)
+    before = _quantizers(record)
     for name, layer in network.named_modules():
         quantizer = getattr(layer, "weight_quantizer", None)
         if quantizer is None or f"{name}.weight" not in fits:
             continue
         layer.clip_weights_()
-        if not any(f"{name}.weight_quantizer.{key}" in fits for key, _ in quantizer.named_parameters()):
+        # What has been trained so already has its codes and its scales, which are to stay.
+        learned = any(f"{name}.weight_quantizer.{key}" in fits for key, _ in quantizer.named_parameters())
+        if not learned and before.get(name) != repr(quantizer):
             quantizer.adopt_(layer.weight)
     fresh = [name for name in own if name not in fits]
     rest = f"; fresh: {', '.join(fresh)}" if fresh else ""
     return f"begins with {len(fits)} of {len(own)} tensors from {path}{rest}"
+
+
+def _quantizers(record: Record) -> dict[str, str]:
+    """By layer, the weight quantizers of a record's network as they print; none where that is not known here."""
+    try:
+        with torch.device("meta"):
+            network = build(record)
+    except (ValueError, TypeError):
+        return {}
+    return {name: repr(getattr(layer, "weight_quantizer", None)) for name, layer in network.named_modules()}
 
 
 def weights_checkpoint(network: nn.Module, record: Record) -> dict[str, Any]:

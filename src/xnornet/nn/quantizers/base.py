@@ -26,6 +26,7 @@ __all__ = [
     "WeightQuantizer",
     "check_bits",
     "check_positive",
+    "fill_range_",
     "glorot_lr_scale",
     "gradient_quantizer",
     "input_quantizer",
@@ -78,9 +79,14 @@ class WeightQuantizer(nn.Module):
     """Latent weight (out, ...) -> ``scale * codes`` of the same shape, with the quantizer's gradient.
 
     Codes are odd whole numbers in [-(2^bits - 1), 2^bits - 1]: -1 and +1 where `bits` is 1.
+
+    Attributes:
+        adopted: what `adopt_` makes of the weights that a float layer has learned, for the report of `binarize_`;
+            empty where it leaves them alone.
     """
 
     bits: int
+    adopted: str = ""
 
     def attach(self, weight: Tensor) -> None:
         """Called once by the layer that takes this quantizer, with its fresh latent weight."""
@@ -238,6 +244,19 @@ def magnitudes(weight: Tensor, mean: Tensor | None = None) -> Tensor:
     # Nearer to the mean, in proportion, where the largest would be above 1.
     room = ((1 - target) / (flat.amax(1, keepdim=True) - target).clamp(min=1e-12)).clamp(0, 1)
     return (target + (flat - target) * room).to(weight.dtype).view_as(weight)
+
+
+def fill_range_(weight: Tensor) -> None:
+    """Scale each filter whose largest |W| is below 1 so that this is 1; signs stay, and filters of zeros.
+
+    For quantizers made for latent weights that begin in U(-1, 1), and learn at the rate of these: a float layer's, of
+    some hundredths, would all have the codes next to 0, and a first step would turn a third of the signs. By filters,
+    not by layers, in which one large weight would leave all other filters small; a filter's factor is one in its scale
+    where it has one, and none in its signs.
+    """
+    largest = weight.abs().flatten(1).amax(1)
+    below = (largest < 1) & (largest > 0)
+    weight.div_(per_filter(torch.where(below, largest, 1.0), weight))
 
 
 def glorot_lr_scale(weight: Tensor) -> float:

@@ -20,6 +20,7 @@ from .base import (
     InputQuantizer,
     WeightQuantizer,
     check_bits,
+    fill_range_,
     glorot_lr_scale,
     per_filter,
 )
@@ -83,8 +84,10 @@ class KBitWeight(WeightQuantizer):
     For given codes B, ``|W - alpha B|^2`` is least at ``alpha = W.B / B.B``, of which eq. 6 is the case k = 1. Backward
     as "exact" of `ScaledSign`: ``dC/dW_i = B_i / B.B * sum_j g_j B_j + alpha * 1[|W_i| <= 1] * g_i``, alpha that of the
     values q_k. The latent weights begin in U(-1, 1), so that all levels are in use, and their learning rate has the
-    factor that goes with it.
+    factor that goes with it; those of a float layer are scaled to that range.
     """
+
+    adopted = "each filter scaled to reach 1"
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -131,6 +134,10 @@ class KBitWeight(WeightQuantizer):
 
     def initialise_(self, weight: Tensor) -> None:
         nn.init.uniform_(weight, -1.0, 1.0)
+
+    @torch.no_grad()
+    def adopt_(self, weight: Tensor) -> None:
+        fill_range_(weight)
 
     def lr_scale(self, weight: Tensor) -> float:
         return glorot_lr_scale(weight)

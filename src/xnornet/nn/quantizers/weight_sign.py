@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..functional import sign
-from .base import WEIGHT_QUANTIZERS, WeightQuantizer, check_positive, glorot_lr_scale
+from .base import WEIGHT_QUANTIZERS, WeightQuantizer, check_positive, fill_range_, glorot_lr_scale
 
 __all__ = ["ClippedSign", "SignWeight", "StochasticSign"]
 
@@ -15,10 +15,12 @@ class SignWeight(WeightQuantizer):
     r"""``W ~ sign(W)``, deterministic (BinaryConnect, Courbariaux et al. 2015; BinaryNet, Courbariaux et al. 2016).
 
     The gradient passes unchanged, ``dC/dW = dC/dsign(W)``: the clip of the latent weights to [-1, 1] after each step is
-    what keeps them in range. They begin in U(-1, 1), and their learning rate has a factor (`glorot_lr_scale`).
+    what keeps them in range. They begin in U(-1, 1), and their learning rate has a factor (`glorot_lr_scale`); those of
+    a float layer are scaled to that range.
     """
 
     bits = 1
+    adopted = "each filter scaled to reach 1"
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         return sign(weight.detach()), None
@@ -32,6 +34,10 @@ class SignWeight(WeightQuantizer):
 
     def initialise_(self, weight: Tensor) -> None:
         nn.init.uniform_(weight, -1.0, 1.0)
+
+    @torch.no_grad()
+    def adopt_(self, weight: Tensor) -> None:
+        fill_range_(weight)
 
     def lr_scale(self, weight: Tensor) -> float:
         return glorot_lr_scale(weight)
@@ -75,12 +81,17 @@ class ClippedSign(SignWeight):
         clip: above 0.
     """
 
+    adopted = ""
+
     def __init__(self, clip: float = 1.0) -> None:
         super().__init__()
         self.clip = check_positive("clip", clip)
 
     def initialise_(self, weight: Tensor) -> None:
         """Nothing: those that the layer, or its network, has drawn."""
+
+    def adopt_(self, weight: Tensor) -> None:
+        """Nothing, likewise."""
 
     def lr_scale(self, weight: Tensor) -> float:
         del weight
