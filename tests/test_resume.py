@@ -402,6 +402,10 @@ def test_files_that_a_run_builds_on_may_move(tiny_data, tmp_path, monkeypatch):
         ({"init_from": str(first)}, f"holds a run with teacher={first}, not"),
         ({"teacher": str(moved)}, f"holds a run with init_from={first}, not"),
         ({"teacher": str(whole.checkpoint), "init_from": str(first)}, "not the file that the run began with"),
+        (
+            {"teacher": str(moved), "init_from": str(whole.checkpoint)},
+            f"init_from={whole.checkpoint}: not the file that the run began with",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             resume(**wrong)
@@ -410,10 +414,15 @@ def test_files_that_a_run_builds_on_may_move(tiny_data, tmp_path, monkeypatch):
         patch.setattr("xnornet.train.run.open_dataset", lambda spec: fewer)
         with pytest.raises(UsageError, match="data=moved: 20 training images an epoch, not 60 as where the run began"):
             resume(teacher=str(moved), init_from=str(first))
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(Interruption):
+            resume(teacher=str(moved), init_from=str(moved))
     resumed = resume(teacher=str(moved), init_from=str(first))
     assert_same(weights(whole.checkpoint), weights(resumed.checkpoint))
     assert resumed.record.origins == whole.record.origins
-    assert (resumed.record.recipe["teacher"], resumed.record.recipe["data"]) == (str(moved), "moved")
+    recipe = resumed.record.recipe
+    assert (recipe["teacher"], recipe["data"], recipe["init_from"]) == (str(moved), "moved", str(first))
 
 
 def test_a_run_folder_is_not_overwritten_or_mixed(tiny_data, tmp_path):

@@ -162,7 +162,8 @@ def _run(
         record = _check_resumable(checkpoint, record, resume)
         if record.epoch >= chosen.epochs:
             return TrainingResult(checkpoint, record)
-        record = replace(record, recipe={**record.recipe, **{key: getattr(chosen, key) for key in MAY_MOVE}})
+        moved = {key: getattr(chosen, key) for key in MAY_MOVE - {"init_from"}}  # what it began with, it began with
+        record = replace(record, recipe={**record.recipe, **moved})
     else:
         if resume and is_first_process():
             report(f"no checkpoint in {folder}: beginning")
@@ -287,6 +288,10 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
         )
     if found.origins.get("teacher") != record.origins.get("teacher"):
         raise UsageError(f"teacher={record.recipe['teacher']}: not the file that the run began with")
+    init_from = record.recipe["init_from"]  # which may be gone
+    began = found.origins.get("init_from")
+    if began and Path(init_from).is_file() and fingerprint(init_from) != began:
+        raise UsageError(f"init_from={init_from}: not the file that the run began with")
     if found.labels != record.labels:
         raise FormatError(f"{checkpoint}: trained for other classes than those of '{record.recipe['data']}'")
     return found
