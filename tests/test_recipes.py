@@ -58,6 +58,8 @@ def test_overrides_are_typed():
     stepped = base.override({"schedule": "step", "lr_steps": "18:0.5,29:0.1"})
     assert stepped.lr_steps == ((18.0, 0.5), (29.0, 0.1))
     assert base == recipe("fashion-xnor"), "overriding changes a copy"
+    falling = base.override({"schedule": "exponential", "lr_end": "1e-5", "bop_gamma_end": "0"})
+    assert falling.override({"optimiser": "bop", "bop_gamma_end": "1e-6"}).bop_gamma_end == 1e-6
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,10 @@ def test_overrides_are_typed():
         ({"model.num_classes": "5"}, "model.num_classes=5: no option; the data's classes decide it"),
         ({"model.in_channels": "3"}, "model.in_channels=3: no option; the recipe's images decide it"),
         ({"schedule": "exponential"}, "needs lr_end above 0"),
+        (
+            {"schedule": "exponential", "lr_end": "1e-5", "optimiser": "bop", "bop_gamma_end": "0"},
+            "bop_gamma_end=0.0: schedule=exponential with optimiser=bop needs it above 0",
+        ),
         ({"optimiser": "bop", "latent_lr": "3"}, "latent_lr=3.0: optimiser=bop flips binary weights at bop_gamma"),
         ({"accumulate": "3"}, "accumulate=3: batch_size=100 is not a multiple of it"),
         ({"distillation": "2"}, "distillation=2.0: a share of the loss"),

@@ -212,6 +212,8 @@ class Recipe:
         for start, end in ends.items():
             if self.schedule not in ("constant", "step") and getattr(self, end) > getattr(self, start):
                 raise UsageError(f"{end}={getattr(self, end)}: at most {start}={getattr(self, start)}")
+        if self.optimiser == "bop" and self.schedule == "exponential" and not self.bop_gamma_end:
+            raise UsageError("bop_gamma_end=0.0: schedule=exponential with optimiser=bop needs it above 0")
         if self.optimiser == "bop" and self.bop_gamma > 1:
             raise UsageError(f"bop_gamma={self.bop_gamma}: at most 1")
 
