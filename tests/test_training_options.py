@@ -225,8 +225,23 @@ def test_layer_figures(tmp_path):
     expected = {"flip_ratio": 2 / 8, "clipped": 2 / 8, "alpha_mean": (0.75 + 0.2) / 2, "alpha_std": 0.275}
     expected |= {"alpha_min": 0.2, "alpha_max": 0.75, "sign_entropy": (entropy + 1) / 2}
     assert figures == pytest.approx(expected)
+    for name, share in (("clipped_sign:1.3", 2 / 8), ("sign", 3 / 8), ("dorefa:2", math.nan), ("libra_sign", math.nan)):
+        layer = BinaryConv2d(4, 2, 1, weight_quantizer=name)
+        with torch.no_grad():
+            layer.weight[:] = torch.tensor([[0.5, -1.3, 1.3, 0.5], [1.0, 0.2, 0.2, 0.2]]).view(2, 4, 1, 1)
+        layer.clip_weights_()
+        assert statistics(layer, None)[0]["clipped"] == pytest.approx(share, nan_ok=True)
     odd = torch.rand(3, 5) > 0.5
     assert torch.equal(_unpacked(*_packed(odd)), odd)
+
+
+def test_a_method_that_clips_nothing_has_no_share_of_clipped_weights(tiny_data, tmp_path):
+    options = {**TINY, "epochs": 2, "checkpoint_steps": 1}
+    train("fashion-xnor", method="dorefa:2,2", out=tmp_path, overrides=options)
+    with (tmp_path / "layers.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert all(row["clipped"] == "" and 0 <= float(row["flip_ratio"]) <= 1 for row in rows)
 
 
 def test_latent_weights_to_begin_with_are_clipped(tiny_data, tmp_path, monkeypatch):

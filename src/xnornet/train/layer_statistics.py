@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..files import replacing
+from ..nn import WeightQuantizer
 from .module import Classifier
 
 __all__ = ["LayerStatistics", "statistics"]
@@ -24,19 +26,22 @@ def statistics(layer: nn.Module, before: Tensor | None) -> tuple[dict[str, float
     """Figures on a layer with quantized weights, and its signs, to compare with next time.
 
     flip_ratio    share of weights whose code has another sign than in `before`; NaN where that is None
-    clipped       share of latent weights at or beyond -1 or +1, where the STE lets no gradient pass
+    clipped       share of latent weights at the limit to which they are clipped; NaN where they are not
     alpha_*       mean, deviation, least and largest of the filters' scales
     sign_entropy  mean over filters of the entropy of a weight's sign, in bits: 1 is balanced, 0 all the same
     """
     weight = layer.get_parameter("weight").detach()
-    codes, scale = layer.weight_quantizer.codes(weight)  # type: ignore[operator, union-attr]
+    quantizer = layer.weight_quantizer
+    assert isinstance(quantizer, WeightQuantizer)
+    codes, scale = quantizer.codes(weight)
+    at_limit = weight.new_tensor(math.nan) if quantizer.limit is None else (weight.abs() >= quantizer.limit).float()
     alpha = weight.new_ones(len(weight)) if scale is None else scale
     signs = codes > 0
     positive = signs.flatten(1).float().mean(1)
     shares = torch.stack([positive, 1 - positive])
     figures = torch.stack(
         [
-            (weight.abs() >= 1).float().mean(),
+            at_limit.mean(),
             alpha.mean(),
             alpha.std(correction=0),
             alpha.min(),
@@ -67,8 +72,10 @@ class LayerStatistics(L.Callback):
         found: dict[str, float] = {}
         for name, layer in self._layers(pl_module):
             figures, self._signs[name] = statistics(layer, self._signs[name])
-            self._rows.append({"epoch": epoch, "layer": name, **{k: round(v, 6) for k, v in figures.items()}})
-            found.update({f"{key}/{name}": value for key, value in figures.items()})
+            known = {key: value for key, value in figures.items() if not math.isnan(value)}
+            cells = {key: round(known[key], 6) if key in known else "" for key in COLUMNS}
+            self._rows.append({"epoch": epoch, "layer": name, **cells})
+            found.update({f"{key}/{name}": value for key, value in known.items()})
         if found and trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.log_metrics(found, step=epoch)

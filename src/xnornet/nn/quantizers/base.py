@@ -81,11 +81,13 @@ class WeightQuantizer(nn.Module):
     Codes are odd whole numbers in [-(2^bits - 1), 2^bits - 1]: -1 and +1 where `bits` is 1.
 
     Attributes:
+        limit: the |W| to which `constrain_` clips the latent weights; None: it leaves their size alone.
         adopted: what `adopt_` makes of the weights that a float layer has learned, for the report of `binarize_`;
             empty where it leaves them alone.
     """
 
     bits: int
+    limit: float | None = 1.0
     adopted: str = ""
 
     def attach(self, weight: Tensor) -> None:
@@ -116,8 +118,9 @@ class WeightQuantizer(nn.Module):
         """Make anew what was made of a fresh latent weight, of which this one, trained, has taken the place."""
 
     def constrain_(self, weight: Tensor) -> None:
-        """What is done to the latent weight after each optimiser step: by default, clip it to [-1, 1]."""
-        weight.clamp_(-1, 1)
+        """What is done to the latent weight after each optimiser step: by default, clip it to [-limit, limit]."""
+        if self.limit is not None:
+            weight.clamp_(-self.limit, self.limit)
 
     def lr_scale(self, weight: Tensor) -> float:
         """Factor on the learning rate of this weight."""

@@ -34,8 +34,10 @@ class DoReFaWeight(WeightQuantizer):
 
     One bit (eq. 8): ``W ~ mean|W| * sign(W)``, the mean over the layer taken as a constant; the gradient passes
     unchanged. More (eq. 9): ``W ~ 2 Q_k(tanh W / (2 max|tanh W|) + 1/2) - 1``, the gradient through all but the
-    rounding. The latent weights are not clipped.
+    rounding. The latent weights are not clipped: tanh bounds them.
     """
+
+    limit = None
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -78,9 +80,6 @@ class DoReFaWeight(WeightQuantizer):
         positions = self._positions(weight)
         rounded = round_half_up(positions.detach()) + (positions - positions.detach())
         return (2 * rounded - self._steps) / self._steps
-
-    def constrain_(self, weight: Tensor) -> None:
-        """Nothing: tanh bounds the weights."""
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"

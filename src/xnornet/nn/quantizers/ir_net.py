@@ -95,6 +95,7 @@ class LibraSign(_Sharpening, WeightQuantizer):
     """
 
     bits = 1
+    limit = None  # weights are scaled anew whenever they are taken
     center = True  # a sign is not that of the latent weight: nothing for Bop to turn
 
     def __init__(self, t_min: float = 1e-3, t_max: float = 10.0) -> None:
@@ -103,9 +104,6 @@ class LibraSign(_Sharpening, WeightQuantizer):
     def initialise_(self, weight: Tensor) -> None:
         """The weight is torch's own."""
         self.anneal(0.0)
-
-    def constrain_(self, weight: Tensor) -> None:
-        """Nothing: weights are scaled anew whenever they are taken."""
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         standard = _standard(weight.detach())

@@ -85,7 +85,7 @@ class ClippedSign(SignWeight):
 
     def __init__(self, clip: float = 1.0) -> None:
         super().__init__()
-        self.clip = check_positive("clip", clip)
+        self.clip = self.limit = check_positive("clip", clip)
 
     def initialise_(self, weight: Tensor) -> None:
         """Nothing: those that the layer, or its network, has drawn."""
@@ -96,9 +96,6 @@ class ClippedSign(SignWeight):
     def lr_scale(self, weight: Tensor) -> float:
         del weight
         return 1.0
-
-    def constrain_(self, weight: Tensor) -> None:
-        weight.clamp_(-self.clip, self.clip)
 
     def extra_repr(self) -> str:
         return f"clip={self.clip}"
