@@ -1,10 +1,12 @@
 """The registry, and the order of the layers. What holds for every architecture is in test_architectures.py."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
-from xnornet.models import create, register
+from xnornet.models import MODELS, catalogue, create, options, register, size_of
 from xnornet.nn import BinaryConv2d
 
 
@@ -82,3 +84,73 @@ def test_what_does_not_exist_is_refused():
         create("small_convnet", depth=3)
     with pytest.raises(ValueError, match="two models are named"):
         register("small_convnet")(nn.Identity)
+
+
+@pytest.fixture
+def own():
+    """What is registered is forgotten again."""
+    before = dict(MODELS)
+    yield
+    MODELS.clear()
+    MODELS.update(before)
+
+
+class Bare(nn.Module):
+    """No more than `create` needs."""
+
+    def __init__(self, method, num_classes):
+        super().__init__()
+        self.layer = method.last.conv2d(3, num_classes, 1)
+
+    def forward(self, x):
+        return self.layer(x).mean((2, 3))
+
+
+class Broken(Bare):
+    """A network that cannot be run on meta tensors, with a default that is no JSON."""
+
+    def __init__(self, method, num_classes=5, activation=nn.ReLU, **rest):
+        super().__init__(method, num_classes)
+
+    def forward(self, x):
+        raise RuntimeError(f"no forward\n{float(x.sum())}")
+
+
+def test_an_architecture_that_takes_only_what_it_must_is_listed(own):
+    register("bare", image_size=8)(Bare)
+    assert options("bare") == {}
+    assert size_of("bare").weights == 30
+    assert create("bare", num_classes=4)(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
+    (record,) = [record for record in catalogue()[1] if record["name"] == "bare"]
+    assert (record["what"], record["num_classes"], record["macs"]) == ("No more than `create` needs.", 10, 30 * 64)
+
+
+def test_an_architecture_that_fails_does_not_hide_the_others(own, caplog):
+    register("broken")(Broken)
+    table, records = catalogue()
+    assert [record["name"] for record in records] == list(MODELS)
+    *others, broken = records
+    assert all(record["macs"] for record in others)
+    assert (broken["num_classes"], broken["macs"]) == (5, None)
+    assert list(broken["options"]) == ["activation"]
+    assert json.loads(json.dumps(records))
+    assert table.row_count == len(records)
+    (line,) = caplog.messages
+    assert line.startswith("model 'broken' cannot be counted: ")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("architecture", "said"),
+    [
+        (lambda method: nn.Identity(), "unexpected keyword argument 'num_classes'"),
+        (lambda num_classes: nn.Identity(), "multiple values for argument 'num_classes'"),
+        (lambda method, num_classes, depth: nn.Identity(), "missing a required argument: 'depth'"),
+    ],
+)
+def test_an_architecture_that_cannot_be_called_is_refused_where_it_is_registered(own, architecture, said):
+    with pytest.raises(
+        ValueError, match=rf"model 'odd': .*cannot be called with \(method, num_classes=10\) \(.*{said}"
+    ):
+        register("odd")(architecture)
+    assert "odd" not in MODELS

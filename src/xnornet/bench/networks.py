@@ -132,7 +132,7 @@ def _packed(name: str, method: str) -> PackedModel:
 
     torch.manual_seed(0)
     module = models.create(name, method, num_classes=models.default_classes(name))
-    example = torch.randn(4, models.options(name)["in_channels"], *[models.image_size(name)] * 2)
+    example = torch.randn(4, models.options(name).get("in_channels", 3), *[models.image_size(name)] * 2)
     _settle_norms(module, example)
     return lower(module.eval(), example, provenance={"model": {"name": name}})
 

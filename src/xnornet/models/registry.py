@@ -16,6 +16,7 @@ __all__ = ["MODELS", "create", "default_classes", "image_size", "options", "regi
 
 Architecture = TypeVar("Architecture", bound=Callable[..., nn.Module])
 MODELS: dict[str, Callable[..., nn.Module]] = {}
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _IMAGE_SIZES: dict[str, int] = {}
 
 
@@ -25,11 +26,15 @@ def register(name: str, image_size: int = 224) -> Callable[[Architecture], Archi
     Args:
         name: for `create`.
         image_size: height and width in pixels of the images that it was made for.
+
+    Raises:
+        ValueError: the name is taken, or `create` could not call the architecture so.
     """
 
     def add(architecture: Architecture) -> Architecture:
         if name in MODELS:
             raise ValueError(f"two models are named '{name}'")
+        _check_signature(name, architecture)
         MODELS[name] = architecture
         _IMAGE_SIZES[name] = image_size
         return architecture
@@ -64,8 +69,8 @@ def options(name: str) -> dict[str, Any]:
 
 
 def default_classes(name: str) -> int:
-    """How many classes an architecture was made for. Raises ValueError for an unknown model."""
-    return int(_defaults(name)["num_classes"])
+    """How many classes an architecture was made for, or else 10. Raises ValueError for an unknown model."""
+    return int(_defaults(name).get("num_classes", 10))
 
 
 def image_size(name: str) -> int:
@@ -78,7 +83,20 @@ def _defaults(name: str) -> dict[str, Any]:
         raise ValueError(
             f"unknown model '{name}'; there are {', '.join(MODELS)}; one of your own needs --import MODULE"
         )
-    return {key: parameter.default for key, parameter in inspect.signature(MODELS[name]).parameters.items()}
+    parameters = inspect.signature(MODELS[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind not in _ANY and p.default is not p.empty}
+
+
+def _check_signature(name: str, architecture: Callable[..., nn.Module]) -> None:
+    """Raise ValueError unless ``architecture(method, num_classes=...)`` is a call of it."""
+    signature = inspect.signature(architecture)
+    try:
+        signature.bind(None, num_classes=10)
+    except TypeError as error:
+        raise ValueError(
+            f"model '{name}': what takes {signature} cannot be called with (method, num_classes=10) ({error}); have it "
+            "take these two, and give all others defaults"
+        ) from error
 
 
 def _check(name: str, key: str, value: Any, default: Any) -> None:

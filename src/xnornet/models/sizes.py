@@ -45,7 +45,7 @@ def size_of(name: str, method: str | Method = "xnor", num_classes: int | None = 
     """
     classes = default_classes(name) if num_classes is None else num_classes
     pixels = model_options.get("image_size", image_size(name))
-    channels = model_options.get("in_channels", options(name)["in_channels"])
+    channels = model_options.get("in_channels", options(name).get("in_channels", 3))
     with torch.device("meta"):
         network = create(name, method, classes, **model_options).eval()
         image = torch.zeros(1, channels, pixels, pixels)
