@@ -421,3 +421,13 @@ def test_images_beside_no_class_folders_are_no_classes(tmp_path):
         Image.new("RGB", (4, 4)).save(tmp_path / part / "a.png")
     with pytest.raises(DataError, match="test holds no class folders; put its images into test/CLASS/"):
         open_dataset(tmp_path)
+
+
+def test_a_class_may_be_named_as_a_split(tmp_path):
+    for part in ("bus", "car", "train"):
+        (tmp_path / part).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / part / "a.png")
+    found = open_dataset(tmp_path)
+    assert found.class_names == ("bus", "car", "train")
+    assert list(found.splits) == ["test"]
+    assert list(found.split("test").labels) == [0, 1, 2]

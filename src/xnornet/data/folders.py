@@ -73,8 +73,10 @@ def open_image_folder(folder: Path, name: str) -> ImageData:
     """
     splits = _splits(folder, name) or {"test": folder}
     classes = {split: tuple(_folders(path)) for split, path in splits.items()}
-    if splits == {"test": folder} and (flat := [part for part in classes["test"] if part.lower() in THEIR_NAMES]):
-        raise DataError(f"data '{name}': {flat[0]} holds no class folders; put its images into {flat[0]}/CLASS/")
+    parts = classes.get("test", ())
+    # Beside others a folder that is named as a split is a class: of trains, say.
+    if splits == {"test": folder} and parts and all(part.lower() in THEIR_NAMES for part in parts):
+        raise DataError(f"data '{name}': {parts[0]} holds no class folders; put its images into {parts[0]}/CLASS/")
     for split, path in splits.items():
         _check_names(classes[split], name)
         _check_places(path, classes[split])
