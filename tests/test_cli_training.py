@@ -134,7 +134,7 @@ def test_train_as_json_prints_nothing_else(
 
     data = shrink(open_dataset("fashion-mnist-mini"))
     monkeypatch.setattr("xnornet.train.run.open_dataset", lambda spec: replace(data, name=spec))
-    words = ["train", "fashion-xnor", "--epochs", "2", "batch_size=20", f"init_from={trained / 'last.ckpt'}"]
+    words = ["train", "fashion-xnor", "--epochs", "2", "batch_size=6", f"init_from={trained / 'last.ckpt'}"]
     status, out, err = run(*words, "--out", tmp_path / "run", "--json")
     assert status == 0
     assert json.loads(out)["epoch"] == 2

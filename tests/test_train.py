@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from xnornet.train import RECIPES
 from xnornet.train.board import Board
 from xnornet.train.checkpoint import load_module
 from xnornet.train.module import Classifier
-from xnornet.train.run import train
+from xnornet.train.run import _too_few_steps, train
 from xnornet.train.tally import Tally
 
 from .training import TINY, assert_same, weights
@@ -199,10 +200,40 @@ def test_half_precision_on_a_cpu_is_refused(tiny_data, tmp_path):
 
 def test_keys_that_change_nothing_are_told(tiny_data, tmp_path, caplog):
     train("fashion-xnor", out=tmp_path, overrides={**TINY, "momentum": 0.5, "lr": 0.01, "temperature": 4})
-    assert [r.message for r in caplog.records] == [
+    assert [r.message for r in caplog.records][:2] == [
         "momentum=0.5 changes nothing here: it needs optimiser=sgd",
         "temperature=4 changes nothing here: it needs teacher=CHECKPOINT",
     ]
+
+
+@pytest.mark.parametrize(
+    ("images", "changes", "said"),
+    [
+        (
+            80,
+            {"batch_size": 256},
+            "^data=.*: 80 .* make 1 step an epoch with batch_size=256, .*; give batch_size=8$",
+        ),
+        (1000, {"batch_size": 128}, "1,000 .* make 7 steps an epoch with batch_size=128, .*; give batch_size=64$"),
+        (1000, {"batch_size": 120, "accumulate": 12}, "make 8 steps .*; give batch_size=72$"),
+        (60, {"batch_size": 8}, "make 7 steps .*; give more images, or more epochs$"),
+        (60, {"batch_size": 6}, "^$"),
+        (1280, {"batch_size": 128}, "^$"),
+    ],
+)
+def test_few_steps_an_epoch_are_told(images, changes, said):
+    chosen = RECIPES["fashion-xnor"].override({**changes, "epochs": 3})
+    per_step = min(images, chosen.batch_size)
+    assert re.search(said, _too_few_steps(chosen, images, 3 * (images // per_step)))
+
+
+def test_few_steps_are_told_once_a_run(tiny_data, tmp_path, caplog):
+    train("fashion-float", out=tmp_path / "few", overrides=TINY)
+    (line,) = caplog.messages
+    assert line.startswith("data=fashion-mnist-mini: 61 training images make 3 steps an epoch with batch_size=20, ")
+    caplog.clear()
+    train("fashion-float", out=tmp_path / "enough", overrides={**TINY, "batch_size": 6, "epochs": 1})
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(("key", "value"), [("model", "resnet19"), ("method", "xnr")])
@@ -222,7 +253,7 @@ def test_curves(tiny_data, tmp_path):
 def test_curves_that_cannot_be_written_do_not_end_a_run(tiny_data, tmp_path, caplog):
     (tmp_path / "tensorboard").write_text("in the way")
     assert train("fashion-xnor", out=tmp_path, overrides=TINY).record.epoch == 3
-    assert [r.message for r in caplog.records] == [
+    assert [r.message for r in caplog.records][1:] == [
         f"{tmp_path}/tensorboard: cannot be written (File exists); the run goes on without"
     ]
 

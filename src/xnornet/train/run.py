@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import re
 import sys
@@ -54,6 +55,7 @@ DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSIN
 MAY_DIFFER = {"checkpoint_epochs", "checkpoint_minutes", "checkpoint_steps", "compile", "devices", "num_nodes"}
 MAY_MOVE = {"data", "teacher", "init_from"}  # known by more than their paths, or no longer needed
 WITHOUT_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "Failed to find C compiler")  # Triton's the last
+FEW_STEPS, LEAST_BATCH = 10, 8  # steps an epoch, images a step
 FULL_OR_FORBIDDEN = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")}
 
 
@@ -185,6 +187,9 @@ def _run(
             f"data={chosen.data}: {an_epoch:,} training images an epoch, not {record.history[0]['images_seen']:,} as "
             "where the run began; resume with the same data"
         )
+    advice = _too_few_steps(chosen, len(batches.data.split("train")), batches.steps)
+    if advice and (devices * num_nodes == 1 or is_first_process()):
+        log.warning(advice)
     ending = Ending(folder)
     kept = RunFolder(folder, record, ending, report)
     memory = contextlib.nullcontext() if torch.cuda.is_available() else kept_memory()
@@ -222,6 +227,21 @@ def _run(
     if kept.record.epoch < chosen.epochs:
         raise TrainingError(f"{folder}: stopped in epoch {kept.record.epoch + 1}; go on with --resume")
     return TrainingResult(checkpoint, kept.record)
+
+
+def _too_few_steps(recipe: Recipe, images: int, steps: int) -> str:
+    """What to say where an epoch has too few steps to learn much from; empty where it has enough."""
+    each = steps // recipe.epochs
+    if each >= FEW_STEPS:
+        return ""
+    # A power of two, with enough images for batch statistics, that the parts share.
+    smaller = max(2 ** int(math.log2(max(1, images // FEW_STEPS))), LEAST_BATCH)
+    smaller = -(-smaller // recipe.accumulate) * recipe.accumulate
+    remedy = f"give batch_size={smaller}" if smaller < recipe.batch_size else "give more images, or more epochs"
+    return (
+        f"data={recipe.data}: {images:,} training images make {each} step{'s' * (each != 1)} an epoch with "
+        f"batch_size={recipe.batch_size}, too few to learn much; {remedy}"
+    )
 
 
 def _origins(recipe: Recipe, *keys: str) -> dict[str, str]:
