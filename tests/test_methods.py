@@ -135,6 +135,12 @@ def test_methods_state_what_they_quantize():
         (lambda: Method("x", float_layers=("middle",)), "float_layers names 'first' and 'last', got 'middle'"),
         (lambda: method("dorefa:32,32,4"), "'dorefa:32,32,4': a gradient quantizer needs quantized weights or inputs"),
         (lambda: Method("x", "scaled_sign", "rsign", order="conv-first"), "'rsign' learns a number a channel"),
+        (
+            lambda: method("xnor-real-weights+first"),
+            r"'\+first' is for weights, and 'xnor-real-weights' quantizes none",
+        ),
+        (lambda: method("dorefa:32,2+first+last"), r"'\+first' is for weights, and 'dorefa:32,2' quantizes none"),
+        (lambda: method("float+last"), r"'float\+last': 'float' quantizes nothing that '\+last' could add to"),
         (lambda: BinaryConv2d(1, 1, 1, input_quantizer=None, weight_quantizer=None), "neither weights nor inputs"),
         (lambda: BinaryConv2d(1, 1, 1, input_quantizer="dorefa:1", padding_value=1), r"inputs of \+1 and -1"),
     ],
@@ -151,7 +157,8 @@ def test_a_quantizer_that_knows_its_channels_may_stand_behind_a_convolution():
 
 def test_a_first_layer_of_real_weights_stays_float():
     """Its inputs are, and so it has no gradient to quantize."""
-    assert type(method("dorefa:32,2,6+first").first.conv2d(1, 1, 1)) is FloatConv2d
+    real = dataclasses.replace(method("dorefa:32,2,6"), float_layers=())
+    assert type(real.first.conv2d(1, 1, 1)) is FloatConv2d
     assert method("dorefa:2,32,6+first").first.gradient_quantizer == "dorefa:6"
 
 
@@ -160,6 +167,7 @@ def test_a_name_may_take_first_and_last_layers_in():
     assert method("bnn+last").float_layers == ("first",)
     assert method("dorefa:1,2+first").float_layers == ("last",)
     assert method("bnn+last").name == "bnn+last"
+    assert method("xnor-real-weights+last").float_layers == ("first",)
     with pytest.raises(ValueError, match=r"method 'bnn\+middle': '\+middle' is not '\+first' or '\+last'"):
         method("bnn+middle")
 

@@ -178,12 +178,16 @@ def method(name: str, input_scale: InputScale = "none") -> Method:
     A name may end in "+first", "+last" or both: then the method has these layers too, which stay float otherwise.
 
     Raises:
-        ValueError: an unknown name, or K where no inputs are quantized.
+        ValueError: an unknown name, K where no inputs are quantized, or a layer that stays float all the same.
     """
     base, *too = name.split("+")
     found = METHODS[base] if base in METHODS else _of_bits(base)
     if unknown := set(too) - {"first", "last"}:
         raise ValueError(f"method '{name}': '+{min(unknown)}' is not '+first' or '+last'")
+    if "first" in too and not found.quantized_weights:  # its input is real in any method
+        raise ValueError(f"method '{name}': '+first' is for weights, and '{base}' quantizes none; leave it out")
+    if "last" in too and not found._is_quantized:
+        raise ValueError(f"method '{name}': '{base}' quantizes nothing that '+last' could add to; leave it out")
     if too:
         found = replace(found, name=name, float_layers=tuple(set(found.float_layers) - set(too)))
     return replace(found, input_scale=input_scale) if input_scale != "none" else found

@@ -299,6 +299,8 @@ def _parse(key: str, value: Any, kind: Any) -> Any:
         parts = [part.split(":") for part in value.split(",") if part] if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             raise UsageError(f"{key}={value}: needs several values, with commas between")
+        if any(not isinstance(part, list | tuple) or len(part) != len(get_args(get_args(kind)[0])) for part in parts):
+            raise UsageError(f"{key}={value}: needs pairs epochs:factor, with commas between (30:0.1,60:0.01)")
         return tuple(_parse(key, part, get_args(kind)[0]) for part in parts)
     if get_origin(kind) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
