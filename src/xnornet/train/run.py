@@ -33,7 +33,17 @@ from ..models import options as model_options_of
 from ..nn import method as method_named
 from .bar import Bar
 from .board import Board
-from .checkpoint import AtomicCheckpoints, Record, build, fingerprint, load_module, load_record, load_weights, plain
+from .checkpoint import (
+    AtomicCheckpoints,
+    Record,
+    build,
+    checkpoint_of,
+    fingerprint,
+    load_module,
+    load_record,
+    load_weights,
+    plain,
+)
 from .data import ImageDataModule
 from .ending import Ending
 from .kept_memory import kept_memory
@@ -310,7 +320,7 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
         raise UsageError(f"teacher={record.recipe['teacher']}: not the file that the run began with")
     init_from = record.recipe["init_from"]  # which may be gone
     began = found.origins.get("init_from")
-    if began and Path(init_from).is_file() and fingerprint(init_from) != began:
+    if began and checkpoint_of(init_from).is_file() and fingerprint(init_from) != began:
         raise UsageError(f"init_from={init_from}: not the file that the run began with")
     if found.labels != record.labels:
         raise FormatError(f"{checkpoint}: trained for other classes than those of '{record.recipe['data']}'")
