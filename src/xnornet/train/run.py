@@ -119,8 +119,8 @@ def train(
             run.
         DataError: the data cannot be read.
         FormatError: the checkpoint to go on from is damaged.
-        TrainingError: the loss is not a number, memory is not enough, the run folder cannot be written, or another
-            process trains in it.
+        TrainingError: the loss is not a number, memory is not enough, a process that decodes images was killed, the run
+            folder cannot be written, or another process trains in it.
         StoppedError: the process was told to end (SIGTERM); the run is saved, and can be resumed.
         KeyboardInterrupt: the same by Ctrl-C.
         SystemExit: in the other processes of several, where the first says that the loss is not a number.
