@@ -147,6 +147,7 @@ def test_what_is_not_rounded(isa: str) -> None:
     assert not any("qgemm" in record.kernel for record in Model(model, isa=isa).profile(x, repeat=1))
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
 @pytest.mark.parametrize("isa", BYTE_ISAS)
 def test_what_is_not_finite(isa: str) -> None:
     """Spoils its image alone: logits that are no numbers, as of floats, and not wrong ones."""

@@ -98,7 +98,7 @@ class Recipe:
         teacher: checkpoint of a trained network whose answers this one learns to give; empty: none.
         distillation, temperature: share of the teacher's loss in the whole, the labels' being the rest; and its
             temperature.
-        init_from: checkpoint, or its run folder, with the weights to begin with (two-stage training); empty: fresh ones.
+        init_from: checkpoint, or run folder, with the weights to begin with (two-stage training); empty: fresh ones.
         precision: "32-true", or "bf16-mixed", "16-mixed": convolutions in 16 bits; latent weights, norms and all
             testing stay in float32.
         compile: pass the network through `torch.compile`.
