@@ -138,7 +138,7 @@ def test_inputs_in_8_bits() -> None:
         return [float(rows[model, isa][key]) for key in ("ms_float", "ms_int8")]
 
     models = {"alexnet": "AlexNet", "resnet18": "ResNet-18", "cifar10-bwn": "`cifar10-bwn`"}
-    isas = ("amx", "avx512", "avx512bw", "avx2")
+    isas = ("amx", "avx512", "avx512bw", "avxvnni", "avx2")
     gains = []
     for model, name in models.items():
         both = [ms(model, isa) for isa in isas]
