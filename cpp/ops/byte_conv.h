@@ -8,7 +8,7 @@
 // The sums of w q, of all taps, are whole numbers: exact, in any order, so that all kernel sets yield the
 // same bits. Padding is 0 and so z, which keeps it exact: the last term is one number a filter, whatever lies
 // outside. src/xnornet/reference.py computes the same. A product costs a quarter of one of floats or less,
-// and an input an eighth of a percent of the image's largest at most.
+// and an input errs by half a step, a fifth of a percent of the image's range, at most.
 #pragma once
 
 #include "ops/padded_image.h"
