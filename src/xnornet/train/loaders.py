@@ -253,14 +253,14 @@ def _decoded(
 ) -> list[tuple[list[int], Faults]]:
     """What the work comes to, done by processes, which it reaches by the fork, not by pickling."""
     with ProcessPoolExecutor(processes, get_context("fork"), _begin, (work,)) as pool:
-        # The signal that ends a process is held back until `_begin`: one that is ended before it has begun, because
-        # another was killed, would give it to Lightning's handler, inherited, and be waited for forever.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
-            found = pool.map(_work, pieces)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        try:
+            # The signal that ends a process is held back until `_begin`: one that is ended before it has begun, because
+            # another was killed, would give it to Lightning's handler, inherited, and be waited for forever.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            try:
+                found = pool.map(_work, pieces)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return list(found)
         except BaseException:
             given_up[0] = 1
