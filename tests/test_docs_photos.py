@@ -262,3 +262,17 @@ def test_what_the_page_on_photos_says_of_training_on_a_gpu() -> None:
     assert all(row["busy_percent"] == "100" for row in log)
     assert f"XNOR-Net trained at {xnor:.2f} of float's pace, BWN at {bwn:.2f}" in page
     assert f"Bi-Real Net at {pace['birealnet18', 'bireal'] / pace['resnet18', 'float']:.2f} of the float" in page
+
+
+def test_what_is_said_of_ones_own_photos() -> None:
+    """docs/training.md: the recipe, and what came of it."""
+    (row,) = rows_of(RESULTS / "imagenette" / "narrow" / "resnet18.csv")
+    page = " ".join((ROOT / "docs" / "training.md").read_text().split())
+    given = row["command"].removeprefix(f"xnornet train {row['recipe']} ").split()
+    kept = [word for word in given if not word.startswith(("precision=", "test_epochs=", "seed="))]
+    assert f"xnornet train {row['recipe']} --data photos --out runs/photos {' '.join(kept)}" in page
+    told = (
+        f"names {100 * float(row['test_top1_engine']):.2f} % of {int(row['test_images']):,} others right, in a file of "
+        f"{int(row['packed_bytes']) / 1e6:.2f} MB"
+    )
+    assert told in page
