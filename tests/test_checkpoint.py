@@ -96,8 +96,14 @@ def change(path, edit):
         (lambda c: c["xnornet"].pop("labels"), "its record cannot be read"),
         (lambda c: c["xnornet"].update(preprocess=3), "its record cannot be read"),
         (lambda c: c["xnornet"]["preprocess"].update(mean=[1.0, 2.0]), "its record cannot be read"),
-        (lambda c: c["xnornet"].update(model="other"), r"last\.ckpt: unknown model 'other'; .* needs --import MODULE$"),
-        (lambda c: c["xnornet"].update(method="mine"), r"last\.ckpt: unknown method 'mine'; .* needs --import MODULE$"),
+        (
+            lambda c: c["xnornet"].update(model="nobodys"),
+            r"last\.ckpt: unknown model 'nobodys'; .* needs --import MODULE$",
+        ),
+        (
+            lambda c: c["xnornet"].update(method="nobodys"),
+            r"last\.ckpt: unknown method 'nobodys'; .* needs --import MODULE$",
+        ),
         (lambda c: c["xnornet"]["model_options"].update(width=5), "weights and record do not fit"),
         (lambda c: c["state_dict"].pop("network.classifier.bias"), "weights and record do not fit"),
         (lambda c: c.pop("state_dict"), "weights and record do not fit"),
