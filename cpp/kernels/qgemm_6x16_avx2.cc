@@ -3,45 +3,33 @@
 //
 // VPMADDUBSW multiplies 32 bytes and adds neighbours. A sum of two products is 510 at most, so that 64 of
 // them fit 16 bits: 32 multiply-accumulates for two instructions, where VFMADD does 8 of floats.
-#include <immintrin.h>
-
 #include "kernels/avx2.h"
 #include "kernels/byte_rounding.h"
-#include "kernels/qgemm.h"
+#include "kernels/qgemm_avx2.h"
 
 namespace xnornet {
 namespace {
 
-struct Simd {
-  using V = __m256i;
-  static constexpr int kLanes = 8;
+struct Simd : BytesAvx2 {
   static constexpr size_t kMostSteps = 64;
 
-  static V zero() { return _mm256_setzero_si256(); }
-  static V load(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-  static V spread(int32_t four) { return _mm256_set1_epi32(four); }
   // In assembly, as GCC 12 does all products of a step before it adds them, and spills most of the sums.
   static void add_products(V& sum, V x, V w) {
     V products;
     asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(x), "x"(w));
   }
   static void add(const int32_t* from, V sum, int32_t* to) {
-    const V wide = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
-    const V before = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_add_epi32(before, wide));
+    add_wide(from, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)), to);
   }
 };
 
-constexpr int kBlockChannels = 16;
 constexpr size_t kLanes = 8;
 
 }  // namespace
 
 void qgemm_6x16_avx2(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights,
                      size_t depth, int channels, const int32_t* starts, int32_t* sums) {
-  for (int c = 0; c < channels; c += kBlockChannels)
-    q_pixels<Simd, 6, 2>(rows, row_bytes, pixels, weights + c * depth, depth, starts ? starts + c : nullptr,
-                         sums + c);
+  q_gemm<Simd>(rows, row_bytes, pixels, weights, depth, channels, starts, sums);
 }
 
 void qexpand_32_avx2(const uint8_t* bits, size_t count, int8_t* weights) {
