@@ -65,18 +65,8 @@ void BitConv::pack(const Conv& conv) {
 }
 
 void BitConv::run(const Run& run) const {
-  const size_t pixels = run.batch * pixels_, panels = panels_.size();
-  const size_t tile = kernels_.bits.tile;
-  // Threads share the pixels, or where these are few (small maps, dense layers), the filters.
-  const bool by_pixels = !panels_are_separate_ || pixels >= 16 * tile * run.threads() ||
-                         panels < static_cast<size_t>(run.threads());
-  run.parallel([&](int t, int threads) {
-    if (by_pixels) {
-      work(run, t, part_of(pixels, tile, t, threads), {0, panels});
-    } else {
-      work(run, t, {0, pixels}, part_of(panels, 1, t, threads));
-    }
-  });
+  run.divide(run.batch * pixels_, kernels_.bits.tile, 16, panels_.size(), panels_are_separate_,
+             [&](int t, Part pixels, Part panels) { work(run, t, pixels, panels); });
 }
 
 void BitConv::work(const Run& run, int thread, Part pixels, Part panels) const {

@@ -110,15 +110,8 @@ void ByteConv::pack(const Conv& conv) {
 void ByteConv::run(const Run& run) const {
   find_ranges(run);
   round(run);
-  const size_t pixels = run.batch * pixels_, tile = gemm_.tile, threads = run.threads();
-  const bool by_pixels = pixels >= 4 * tile * threads || panels() < threads;
-  run.parallel([&](int t, int n) {
-    if (by_pixels) {
-      work(run, t, part_of(pixels, tile, t, n), {0, panels()});
-    } else {
-      work(run, t, {0, pixels}, part_of(panels(), 1, t, n));
-    }
-  });
+  run.divide(run.batch * pixels_, gemm_.tile, 4, panels(), true,
+             [&](int t, Part pixels, Part panels) { work(run, t, pixels, panels); });
 }
 
 // An image's scale, which the chain takes from the first of its slot; then all zeros, and all factors.

@@ -95,15 +95,8 @@ void DigitConv::pack(const PixelWeights& weights) {
 void DigitConv::run(const Run& run) const {
   if (!run.input.is_pixels) return floats_->run(run);
   prepare(run);
-  const size_t pixels = run.batch * out_.pixels(), tile = kernels_.digits.tile, threads = run.threads();
-  const bool by_pixels = pixels >= 4 * tile * threads || panels_.size() < threads;
-  run.parallel([&](int t, int n) {
-    if (by_pixels) {
-      work(run, t, part_of(pixels, tile, t, n), {0, panels_.size()});
-    } else {
-      work(run, t, {0, pixels}, part_of(panels_.size(), 1, t, n));
-    }
-  });
+  run.divide(run.batch * out_.pixels(), kernels_.digits.tile, 4, panels_.size(), true,
+             [&](int t, Part pixels, Part panels) { work(run, t, pixels, panels); });
 }
 
 void DigitConv::prepare(const Run& run) const {

@@ -155,16 +155,8 @@ void FloatConv::pack(const Conv& conv) {
 
 void FloatConv::run(const Run& run) const {
   prepare(run);
-  const size_t pixels = run.batch * pixels_, panels = this->panels();
-  const size_t tile = panel_.tile, threads = run.threads();
-  const bool by_pixels = !panels_are_separate_ || pixels >= 8 * tile * threads || panels < threads;
-  run.parallel([&](int t, int n) {
-    if (by_pixels) {
-      compute(run, t, part_of(pixels, tile, t, n), {0, panels});
-    } else {
-      compute(run, t, {0, pixels}, part_of(panels, 1, t, n));
-    }
-  });
+  run.divide(run.batch * pixels_, panel_.tile, 8, panels(), panels_are_separate_,
+             [&](int t, Part pixels, Part panels) { compute(run, t, pixels, panels); });
 }
 
 void FloatConv::compute(const Run& run, int thread, Part pixels, Part panels) const {

@@ -60,16 +60,8 @@ void PixelConv::pack(const Conv& conv, const PixelWeights& weights) {
 void PixelConv::run(const Run& run) const {
   if (!run.input.is_pixels) return floats_->run(run);
   prepare(run);
-  const size_t pixels = run.batch * out_.pixels(), panels = this->panels();
-  const size_t tile = kernels_.pixels.tile, threads = run.threads();
-  const bool by_pixels = pixels >= 8 * tile * threads || panels < threads;
-  run.parallel([&](int t, int n) {
-    if (by_pixels) {
-      work(run, t, part_of(pixels, tile, t, n), {0, panels});
-    } else {
-      work(run, t, {0, pixels}, part_of(panels, 1, t, n));
-    }
-  });
+  run.divide(run.batch * out_.pixels(), kernels_.pixels.tile, 8, panels(), true,
+             [&](int t, Part pixels, Part panels) { work(run, t, pixels, panels); });
 }
 
 void PixelConv::prepare(const Run& run) const {
