@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import xnornet
 from xnornet import format
 from xnornet.summary import summarise
 from xnornet.terminal import PlainConsole, visible
@@ -164,6 +166,24 @@ def test_classify_goes_on_after_bad_images(run: Run, packed: Path, photo: Path, 
     assert records[1]["classes"]
     many = run("classify", packed, *[folder / "b.png"] * 70, folder / "a.png", "--top", "1")
     assert (many[0], len(many[1].splitlines())) == (1, 70)
+
+
+def test_many_images_keep_their_order(run: Run, packed: Path, tmp_path: Path) -> None:
+    """A batch is decoded while another runs; each image gets its own classes."""
+    noise = np.random.default_rng(0).integers(0, 256, (75, 12, 12, 3), np.uint8)
+    for i, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{i:02}.png")
+    for i in (0, 31, 40):
+        (tmp_path / f"{i:02}.png").write_bytes(b"no image")
+    status, out, _ = run("classify", packed, tmp_path, "--json")
+    records = json.loads(out)
+    assert (status, [Path(record["image"]).name for record in records]) == (1, [f"{i:02}.png" for i in range(75)])
+    assert [i for i, record in enumerate(records) if "error" in record] == [0, 31, 40]
+    read = [record for record in records if "error" not in record]
+    model = xnornet.load(packed)
+    alone = [model.classify(record["image"])[0] for record in read]
+    assert [dict(record["classes"]) for record in read] == [pytest.approx(dict(classes)) for classes in alone]
+    assert len({str(record["classes"]) for record in read}) > 60
 
 
 def test_classify_goes_on_after_folders_that_cannot_be_read(

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -56,11 +56,18 @@ def classify(model: Model, names: Iterable[str], top: int) -> Iterator[Classifie
     """
     images = _images(names)
     with ThreadPoolExecutor(cores()) as pool:  # Pillow decodes outside Python's lock
-        while batch := list(islice(images, _BATCH)):
-            found = list(pool.map(lambda image: image[1] or _pixels(model, image[0]), batch))
-            pixels = [item for item in found if not isinstance(item, str)]
+
+        def begin() -> list[tuple[str, Future[npt.NDArray[np.uint8] | str]]]:
+            batch = list(islice(images, _BATCH))
+            return [(name, pool.submit(_pixels, model, name, why)) for name, why in batch]
+
+        waiting = begin()
+        while waiting:
+            batch, waiting = waiting, begin()  # the next one is decoded while this one runs
+            found = [(name, decoded.result()) for name, decoded in batch]
+            pixels = [item for _, item in found if not isinstance(item, str)]
             classes = iter(model.top_classes(np.stack(pixels), top) if pixels else ())
-            for (name, _), item in zip(batch, found, strict=True):
+            for name, item in found:
                 yield Classified(name, None, item) if isinstance(item, str) else Classified(name, next(classes))
 
 
@@ -76,8 +83,10 @@ def _images(names: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield from faults if below or faults else [(name, f"{name}: a folder without images")]
 
 
-def _pixels(model: Model, name: str) -> npt.NDArray[np.uint8] | str:
-    """Those of an image, or why there are none."""
+def _pixels(model: Model, name: str, fault: str) -> npt.NDArray[np.uint8] | str:
+    """Those of an image, or why there are none: a fault that is known already, or one found in decoding it."""
+    if fault:
+        return fault
     image: ImageLike = name
     try:
         if name == STANDARD_INPUT:
