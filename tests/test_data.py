@@ -370,8 +370,26 @@ def test_a_name_the_hub_cannot_have(own_cache):
     with pytest.raises(DataError, match="data 'hf:!!' cannot be read") as caught:
         open_dataset("hf:!!")
     assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match="data 'hf:' names no data set of the hub; give hf:NAME"):
-        open_dataset("hf:")
+    for name in ("hf:", "hf:a:", "hf::b", "hf:a:b:c"):
+        with pytest.raises(
+            DataError, match=f"data '{name}' names no data set of the hub; give hf:NAME or hf:NAME:CONF"
+        ):
+            open_dataset(name)
+
+
+def test_a_data_set_of_the_hub_may_have_configurations(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    asked = []
+
+    def load(*names, **how):
+        asked.append((names, how))
+        raise ValueError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    for name in ("hf:user/set", "hf:user/set:160px"):
+        with pytest.raises(DataError, match=f"data '{name}' cannot be read: no network; connect to the network"):
+            open_dataset(name)
+    assert asked == [(("user/set",), {}), (("user/set", "160px"), {})]
 
 
 def test_without_the_datasets_library(tmp_path, monkeypatch):

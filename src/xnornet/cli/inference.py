@@ -157,17 +157,33 @@ def javascript(
 def data_(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As --data of train.")],
     check: Annotated[bool, typer.Option("--check", help="Decode every image, and name those that cannot be.")] = False,
+    share: Annotated[
+        float | None, typer.Option("--hold-out", metavar="SHARE", help="Of each class's images, to test on; with -o.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to make, of train/CLASS/ and val/CLASS/.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Show what a data set holds: splits, classes, images. With --check the status is 1 where an image is unreadable.
+    With --hold-out make a data set with a test split of one that has none.
 
-    Example: `xnornet data ~/imagenet --check`
+    Example: `xnornet data photos --hold-out 0.2 -o split`
     """
     from ..data import open_dataset
     from ..data.check import check as look
     from ..data.describe import describe
+    from ..data.holdout import hold_out
 
+    if (share is None) != (output is None):
+        raise UsageError(
+            "--hold-out SHARE and --output FOLDER go together: the images held out are put into the folder"
+        )
     source = open_dataset(data)
+    if share is not None and output is not None:
+        with progress_bar("held out") as progress:
+            hold_out(source, share, output, progress)
+        source = open_dataset(output)
     splits: dict[str, Any] = {}
     faults = 0
     for which, split in source.splits.items():

@@ -90,10 +90,11 @@ def open_parquet_folder(folder: Path, name: str) -> ImageData:
 
 
 def open_hub(name: str) -> ImageData:
-    """`hf:NAME`: downloaded at the first use, then read from the cache."""
-    if name == "hf:":
-        raise DataError(f"data '{name}' names no data set of the hub; give hf:NAME")
-    return _open(name, name.removeprefix("hf:"))
+    """`hf:NAME` or `hf:NAME:CONFIGURATION`: downloaded at the first use, then read from the cache."""
+    names = name.removeprefix("hf:").split(":")
+    if not all(names) or len(names) > 2:
+        raise DataError(f"data '{name}' names no data set of the hub; give hf:NAME or hf:NAME:CONFIGURATION")
+    return _open(name, *names)
 
 
 def _check_same_classes(files: dict[str, list[str]], name: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from .class_names import read_class_names
 from .splits import ImageData, Split
 
 __all__ = ["ArraySplit", "is_idx_folder", "open_idx_folder", "read_idx"]
@@ -94,16 +95,7 @@ def _class_names(folder: Path, highest_label: int) -> tuple[str, ...]:
     path = folder / "classes.txt"
     if not path.is_file():
         return tuple(str(label) for label in range(highest_label + 1))
-    try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().split("\n"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); write the class names as UTF-8, one a line") from error
-    if "" in names:
-        raise DataError(f"{path}: line {names.index('') + 1} is empty; give a class name a line")
-    lines: dict[str, int] = {}
-    for line, name in enumerate(names, 1):
-        if lines.setdefault(name, line) != line:
-            raise DataError(f"{path}: lines {lines[name]} and {line} are both '{name}'; give every class its own name")
+    names = read_class_names(path)
     if highest_label >= len(names):
         raise DataError(f"{path}: {len(names)} class names, but the labels go up to {highest_label}")
     return names

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import DataError
+from .cifar import is_cifar_folder, open_cifar_folder
 from .folders import list_images, open_image_folder
 from .idx import is_idx_folder, open_idx_folder
 from .shards import parquet_files, split_of
@@ -16,7 +17,8 @@ __all__ = ["BUNDLED", "open_dataset"]
 BUNDLED = ("fashion-mnist-mini",)
 
 _FORMS = (
-    f"a bundled name ({', '.join(BUNDLED)}), a folder of class folders, of Parquet shards or of idx files, or hf:NAME"
+    f"a bundled name ({', '.join(BUNDLED)}), a folder of class folders, of Parquet shards, of idx files or of CIFAR's "
+    "binary version, or hf:NAME"
 )
 
 
@@ -25,11 +27,12 @@ def open_dataset(spec: str | Path) -> ImageData:
 
     * a bundled name: `fashion-mnist-mini`;
     * a folder of idx files (MNIST's layout, gzipped or not), with class names in `classes.txt`;
+    * the folder of CIFAR-10's or CIFAR-100's binary version, as their authors publish it;
     * a folder of class folders (ImageNet's layout): `train/CLASS/*.jpg` and `val/CLASS/*.jpg` (or `test`, ...), or
       class folders straight away, which are then the test split;
     * a folder of Parquet shards in Hugging Face's image layout: `train-*.parquet` and `test-*.parquet` (or
       `validation-*`), column `image` = {bytes, path}, `label` with the class names in the schema's metadata;
-    * `hf:NAME`, a data set of the Hugging Face hub.
+    * `hf:NAME`, a data set of the Hugging Face hub, or `hf:NAME:CONFIGURATION` where it has several.
 
     The last two go through Hugging Face `datasets`, whose cache lies where `HF_HOME` says.
 
@@ -56,6 +59,8 @@ def open_dataset(spec: str | Path) -> ImageData:
         raise DataError(f"data '{name}' is a file; give {_FORMS}")
     if is_idx_folder(folder):
         return open_idx_folder(folder, name)
+    if is_cifar_folder(folder):
+        return open_cifar_folder(folder, name)
     parquet = parquet_files(folder)
     # Tables of something else may lie among images.
     if any(map(split_of, parquet)) or (parquet and not any(list_images(below)[0] for below in _subfolders(folder))):

@@ -49,7 +49,8 @@ class ImageData:
         if which not in self.splits:
             raise DataError(
                 f"data '{self.name}' has no {which} split, only {', '.join(self.splits)}; "
-                "give a folder of train/CLASS/ and val/CLASS/ (docs/data.md)"
+                "give a folder of train/CLASS/ and val/CLASS/; "
+                f"`xnornet data {self.name} --hold-out 0.2 -o FOLDER` makes one of it"
             )
         return self.splits[which]
 
