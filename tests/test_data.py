@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import xnornet.data
-from xnornet.data import open_dataset
+from xnornet.data import ImageData, open_dataset
 from xnornet.data.folders import list_images
-from xnornet.data.idx import read_idx
+from xnornet.data.idx import ArraySplit, read_idx
 from xnornet.errors import DataError, UnsupportedError
 from xnornet.preprocess import Preprocess
 
@@ -337,6 +337,22 @@ def test_cifar10(own_cache):
     image, label = data.split("test")[0]
     assert image.size == (32, 32)
     assert label == data.split("test").labels[0]
+
+
+# --- images of one's own ---
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2], r"data 'mine', train: a label of 2; the classes are 0 to 1"),
+        ([0, -1, 1], r"data 'mine', train: a label of -1; the classes are 0 to 1"),
+        ([0, 1], r"data 'mine', train: 3 images, but 2 labels"),
+    ],
+)
+def test_labels_of_ones_own_are_checked(labels, message):
+    with pytest.raises(DataError, match=message):
+        ImageData("mine", ("ant", "bee"), {"train": ArraySplit(np.zeros((3, 8, 8), np.uint8), labels)})
 
 
 # --- what cannot be opened ---

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xnornet.train.checkpoint import load_record
+
 from .results import README, RESULTS, ROOT, rows_of
 
 
@@ -203,6 +205,16 @@ def test_the_code_about_inference_runs(tmp_path: Path) -> None:
     assert read.startswith("a.jpg [('")
     assert missing == "missing.jpg: no such file"
     assert below.startswith("photos/c.jpg [('")
+
+
+def test_the_code_about_data_runs(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL)
+    for path in (tmp_path / which / f"{i % 2}-{i}.png" for which in ("train", "test") for i in range(16)):
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((30, 20), 100 + 100 * int(path.name[0]), np.uint8)).save(path)
+    short = block.replace('out="runs/own"', 'out="runs/own", epochs=1')
+    subprocess.run([sys.executable, "-c", short], cwd=tmp_path, check=True, capture_output=True)
+    assert load_record(tmp_path / "runs" / "own" / "last.ckpt").labels == ("shoe", "bag")
 
 
 def test_what_the_page_on_training_says_of_16_bits() -> None:

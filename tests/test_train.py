@@ -107,6 +107,16 @@ def test_the_data_and_method_of_a_run_can_be_replaced(tiny_data, tmp_path):
     assert (result.record.recipe["data"], result.record.method, result.record.epoch) == ("elsewhere", "bwn", 1)
 
 
+def test_images_of_ones_own(tiny_data, tmp_path):
+    """An object does for a name; the record has its name, which a packed file passes on."""
+    named = train("fashion-xnor", out=tmp_path / "named", overrides=TINY)
+    own = train("fashion-xnor", data=replace(tiny_data, name="my own"), out=tmp_path / "own", overrides=TINY)
+    assert_same(weights(named.checkpoint), weights(own.checkpoint))
+    assert own.record.recipe["data"] == "my own"
+    again = train("fashion-xnor", data=tiny_data, out=tmp_path / "own", overrides=TINY, resume=True)
+    assert again.record.epoch == own.record.epoch
+
+
 def test_a_run_with_the_input_scale_of_the_paper(tiny_data, tmp_path):
     result = train("fashion-xnor", out=tmp_path, overrides={**TINY, "epochs": 1, "input_scale": "k"})
     network, record = load_module(result.checkpoint)

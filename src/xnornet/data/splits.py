@@ -38,11 +38,23 @@ class ImageData:
         name: as the user gave it.
         class_names: the label `i` means ``class_names[i]``.
         splits: "train", "test", or both.
+
+    Raises:
+        DataError: a split has labels for other images than it holds, or of no class.
     """
 
     name: str
     class_names: tuple[str, ...]
     splits: Mapping[str, Split]
+
+    def __post_init__(self) -> None:
+        for which, split in self.splits.items():
+            labels, last = split.labels, len(self.class_names) - 1
+            if len(labels) != len(split):
+                raise DataError(f"data '{self.name}', {which}: {len(split)} images, but {len(labels)} labels")
+            for label in (min(labels), max(labels)) if len(labels) else ():
+                if not 0 <= label <= last:
+                    raise DataError(f"data '{self.name}', {which}: a label of {label}; the classes are 0 to {last}")
 
     def split(self, which: str) -> Split:
         """The split "train" or "test". Raises DataError where this data set lacks it."""

@@ -91,7 +91,7 @@ class TrainingResult:
 def train(
     recipe: str | Recipe,
     *,
-    data: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | ImageData | None = None,
     method: str | None = None,
     epochs: int | None = None,
     out: str | Path | None = None,
@@ -106,7 +106,9 @@ def train(
 
     Args:
         recipe: its name, or the recipe itself.
-        data, method, epochs: replace the recipe's.
+        data: replaces the recipe's: what `xnornet.data.open_dataset` opens, or images of one's own, of which the record
+            keeps the name. Processes that decode them get copies, so they must pickle.
+        method, epochs: replace the recipe's.
         out: the run folder; None: `runs/RECIPE`.
         resume: go on from the last checkpoint in the run folder, within an epoch too; where there is none, say so and
             begin. A resumed run ends with the weights of one that was never interrupted, bit for bit on the same CPU
@@ -126,7 +128,8 @@ def train(
         SystemExit: in the other processes of several, where the first says that the loss is not a number.
     """
     chosen = recipe_named(recipe) if isinstance(recipe, str) else recipe
-    given = {"data": data, "method": method, "epochs": epochs}
+    own = data if isinstance(data, ImageData) else None
+    given = {"data": data if own is None else own.name, "method": method, "epochs": epochs}
     changes = {**(overrides or {}), **{k: v for k, v in given.items() if v is not None}}
     chosen = chosen.override(changes)
     folder = Path(out) if out is not None else Path("runs") / chosen.name
@@ -136,7 +139,7 @@ def train(
     except ValueError as error:
         raise UsageError(str(error)) from error
     torch.manual_seed(chosen.seed)
-    images = open_dataset(chosen.data)
+    images = open_dataset(chosen.data) if own is None else own
     for which in ("train", "test"):
         if not len(images.split(which)):
             raise DataError(f"data '{images.name}': its {which} split has no images")
