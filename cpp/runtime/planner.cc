@@ -14,6 +14,7 @@
 #include "ops/pool.h"
 #include "ops/pooled_conv.h"
 #include "runtime/fusion.h"
+#include "runtime/layout.h"
 
 namespace xnornet {
 namespace {
@@ -28,20 +29,19 @@ class Planner {
         kernels_(kernels),
         reader_(std::move(reader)),
         numbers_(numbers),
-        threads_(threads),
-        slot_(f_.values.size(), -1) {}
+        pooled_(find_pooled(threads)),
+        layout_(f_, pooled_, arena_) {}
 
   Schedule run() {
-    place_values();
     Schedule schedule;
     for (int d = 0; d < static_cast<int>(f_.drafts.size()); ++d) {
-      if (is_pooled(d)) continue;  // by the step before
-      schedule.steps.push_back(is_pooled(d + 1) ? build_pooled(d) : build(d));
+      if (pooled_[d]) continue;  // by the step before
+      schedule.steps.push_back(pooled_[d + 1] ? build_pooled(d) : build(d));
       describe(d, *schedule.steps.back());
     }
     schedule.arena_bytes = arena_.lay_out();
     schedule.slots = arena_.slots();
-    schedule.output_slot = slot_of(f_.output);
+    schedule.output_slot = layout_.slot_of(f_.output);
     for (const Op& op : f_.ops)
       for (int value : op.inputs) schedule.output_is_read |= f_.root[value] == f_.root[f_.output];
     schedule.input = f_.values[0];
@@ -50,12 +50,16 @@ class Planner {
   }
 
  private:
-  int slot_of(int value) const { return slot_[f_.root[value]]; }
+  // Which drafts take maxima of what the network's first convolution, the draft before, yields, and nobody
+  // else reads: one step does both. In later layers reading the weights again for each band of rows would
+  // cost more. With one more at the end, which is none.
+  std::vector<bool> find_pooled(int threads) const {
+    std::vector<bool> pooled(f_.drafts.size() + 1);
+    for (size_t d = 1; d < f_.drafts.size(); ++d) pooled[d] = is_pooled(d, threads);
+    return pooled;
+  }
 
-  // Whether a draft takes maxima of what the network's first convolution yields, and nobody else reads that:
-  // one step does both. In later layers reading the weights again for each band of rows would cost more.
-  bool is_pooled(int d) const {
-    if (d < 1 || d >= static_cast<int>(f_.drafts.size())) return false;
+  bool is_pooled(size_t d, int threads) const {
     const Draft &pool = f_.drafts[d], &conv = f_.drafts[d - 1];
     if (pool.source != Draft::Source::kOp || !std::holds_alternative<MaxPool>(f_.ops[pool.op].data))
       return false;
@@ -64,7 +68,7 @@ class Planner {
     const Op& op = f_.ops[conv.op];
     const Window& window = std::get<MaxPool>(f_.ops[pool.op].data).window;
     if (FloatDepthwise::suits(std::get<Conv>(op.data)) ||
-        !PooledConv::suits(window, f_.values[between], f_.values[pool.value], threads_))
+        !PooledConv::suits(window, f_.values[between], f_.values[pool.value], threads))
       return false;
     int readers = 0;
     for (const Op& other : f_.ops)
@@ -83,124 +87,19 @@ class Planner {
     return std::holds_alternative<Conv>(op.data) && f_.root[op.inputs[0]] == 0;
   }
 
-  // Which concatenations hold their inputs from the first, and need not copy them. Inputs and result must be
-  // in memory, each input be written through a chain, which knows of gaps between pixels, and be read by
-  // concatenations alone, which do too. All inputs or none: a chain reads 64 channels though a part has
-  // fewer, and those of the next pixel must not be written by another thread meanwhile. So what a
-  // concatenation writes while it reads parts is hosted by none, but its own result where that is nothing but
-  // its parts.
-  void find_hosts() {
-    host_.assign(f_.values.size(), {});
-    const std::vector<bool> may = values_that_may_be_parts();
-    std::vector<int> times(f_.values.size());  // that a value is an input of this one
-    for (int i = 0; i < static_cast<int>(f_.ops.size()); ++i) {
-      if (!std::holds_alternative<Concat>(f_.ops[i].data)) continue;
-      const std::vector<int>& inputs = f_.ops[i].inputs;
-      for (int v : inputs) ++times[v];
-      const bool suits =
-          f_.stored[i + 1] && f_.root[f_.output] != i + 1 &&
-          std::all_of(inputs.begin(), inputs.end(), [&](int v) {
-            return may[v] && times[v] == 1 && host_[v].value < 0 && (!is_joined(v) || in_place(v));
-          });
-      int channel = 0;
-      for (int v : inputs) {
-        if (suits) host_[v] = {i + 1, channel};
-        channel += f_.values[v].channels;
-        times[v] = 0;
-      }
-    }
-  }
-
-  std::vector<bool> values_that_may_be_parts() const {
-    std::vector<bool> may(f_.values.size());
-    for (int v = 1; v < static_cast<int>(may.size()); ++v)
-      may[v] = f_.root[v] == v && v != f_.root[f_.output] &&
-               !std::holds_alternative<InputScale>(f_.ops[v - 1].data);
-    for (const Draft& draft : f_.drafts)
-      if (draft.source == Draft::Source::kLoad) may[draft.value] = false;
-    for (size_t i = 0; i < f_.ops.size(); ++i) {
-      for (size_t k = 0; k < f_.ops[i].inputs.size(); ++k) {
-        const int read = f_.ops[i].inputs[k];
-        const bool from_memory = f_.in_registers[i] != static_cast<int>(k);
-        if (read != f_.root[read] || (from_memory && !std::holds_alternative<Concat>(f_.ops[i].data)))
-          may[f_.root[read]] = false;
-      }
-    }
-    return may;
-  }
-
-  // Whether a value is written by a concatenation's step.
-  bool is_joined(int value) const {
-    const Draft& draft = f_.drafts[f_.step_of[value]];
-    return draft.source == Draft::Source::kOp && std::holds_alternative<Concat>(f_.ops[draft.op].data);
-  }
-
-  // Whether a value is a concatenation whose inputs are there from the first.
-  bool in_place(int value) const {
-    const Op& op = f_.ops[value - 1];
-    return std::holds_alternative<Concat>(op.data) && is_within(op.inputs[0], value);
-  }
-
-  // The value in whose memory another lies, which may be the value itself, and its first channel there.
-  std::pair<int, size_t> place_of(int value) const {
-    size_t channel = 0;
-    for (; host_[value].value >= 0; value = host_[value].value) channel += host_[value].channel;
-    return {value, channel};
-  }
-
-  // A buffer for every stored value, alive from the step that writes it to the last that reads it.
-  void place_values() {
-    find_hosts();
-    const auto places = [&](bool within) {
-      for (int v = 0; v < static_cast<int>(f_.values.size()); ++v) {
-        if (!f_.stored[v] || f_.root[v] != v || (host_[v].value >= 0) != within) continue;
-        slot_[v] = within ? add_slot_within(v) : add_slot(v);
-      }
-    };
-    places(false);
-    places(true);
-    const auto reads = [&](int value, int step) {
-      if (slot_of(value) >= 0) arena_.extend(slot_of(value), step);
-    };
-    for (int d = 0; d < static_cast<int>(f_.drafts.size()); ++d) {
-      const Draft& draft = f_.drafts[d];
-      if (draft.source == Draft::Source::kLoad) reads(draft.value, d);
-      if (draft.source == Draft::Source::kOp)
-        for (int value : f_.ops[draft.op].inputs) reads(value, d);
-      for (int i : draft.chain)
-        for (int value : f_.ops[i].inputs) reads(value, d);
-    }
-    reads(f_.output, static_cast<int>(f_.drafts.size()));
-  }
-
-  int add_slot(int value) {
-    const int d = f_.step_of[value];
-    const bool between = is_pooled(d + 1) && value == f_.drafts[d].tail;
-    const int first = is_pooled(d) ? d - 1 : d;
-    return arena_.add(between ? 0 : f_.values[value].bytes(), first, d);
-  }
-
-  int add_slot_within(int value) {
-    const int d = f_.step_of[value];
-    const auto [host, channel] = place_of(value);
-    const int slot = arena_.add_within(slot_[host], channel * sizeof(float));
-    arena_.extend(slot, is_pooled(d) ? d - 1 : d);
-    return slot;
-  }
-
   std::unique_ptr<Step> build(int d) {
     const Draft& draft = f_.drafts[d];
     if (draft.source == Draft::Source::kInput)
-      return std::make_unique<ReadInput>(f_.values[0], slot_of(0), reader_);
+      return std::make_unique<ReadInput>(f_.values[0], layout_.slot_of(0), reader_);
     if (draft.source == Draft::Source::kLoad) {
       const Value& value = f_.values[draft.value];
-      auto step = std::make_unique<Elementwise>(value, slot_of(draft.value), kernels_.chain);
+      auto step = std::make_unique<Elementwise>(value, layout_.slot_of(draft.value), kernels_.chain);
       fill(draft, value.dtype == DType::kI32 ? Holds::kI32 : Holds::kF32, nullptr, nullptr, step->chain);
       return step;
     }
     const Op& op = f_.ops[draft.op];
     const Value &in = f_.values[op.inputs[0]], &out = f_.values[draft.value];
-    const int in_slot = slot_of(op.inputs[0]), out_slot = slot_of(draft.value);
+    const int in_slot = layout_.slot_of(op.inputs[0]), out_slot = layout_.slot_of(draft.value);
     if (const auto* conv = std::get_if<Conv>(&op.data)) return build_conv(d, *conv, op.inputs[0]);
     if (const auto* pool = std::get_if<MaxPool>(&op.data)) {
       if (in.dtype == DType::kBits) return std::make_unique<BitPool>(*pool, in, out, in_slot, out_slot);
@@ -215,9 +114,9 @@ class Planner {
     if (std::holds_alternative<Concat>(op.data)) {
       std::vector<Concatenation::Part> parts;
       const auto add = [&](int value) {
-        parts.push_back({slot_of(value), f_.values[value].channels, stride_of(value)});
+        parts.push_back({layout_.slot_of(value), f_.values[value].channels, layout_.stride_of(value)});
       };
-      const bool there = in_place(draft.value);
+      const bool there = layout_.in_place(draft.value);
       if (there) {
         add(draft.value);
       } else {
@@ -242,19 +141,19 @@ class Planner {
     const Value &in = f_.values[input], &out = f_.values[draft.value];
     const bool real = in.dtype == DType::kF32;
     auto step = std::make_unique<Pool>(real ? Pool::Mode::kMaxF32 : Pool::Mode::kMaxI32, pool.window, false,
-                                       in, out, slot_of(input), kernels_);
+                                       in, out, layout_.slot_of(input), kernels_);
     fill(draft, real ? Holds::kF32 : Holds::kI32, nullptr, nullptr, step->chain);
     return step;
   }
 
-  // Drafts d and d + 1: see is_pooled.
+  // Drafts d and d + 1: see find_pooled.
   std::unique_ptr<Step> build_pooled(int d) {
     const Draft& draft = f_.drafts[d];
     const auto& pool = std::get<MaxPool>(f_.ops[f_.drafts[d + 1].op].data);
     const auto& conv = std::get<Conv>(f_.ops[draft.op].data);
     return std::make_unique<PooledConv>(build_real_conv(d, conv, f_.ops[draft.op].inputs[0]),
                                         build_max_pool(d + 1, pool), pool.window, f_.values[draft.tail],
-                                        f_.values[f_.drafts[d + 1].value], slot_of(draft.tail));
+                                        f_.values[f_.drafts[d + 1].value], layout_.slot_of(draft.tail));
   }
 
   std::unique_ptr<Step> build_conv(int d, const Conv& conv, int input) {
@@ -266,7 +165,7 @@ class Planner {
         fill(draft, Holds::kPopcounts, &borders, nullptr, step->chain);
         return step;
       };
-      const int slot = slot_of(input);
+      const int slot = layout_.slot_of(input);
       const std::vector<uint32_t>& classes = borders.classes.of_pixel;
       if (BitDepthwise::suits(conv))
         return filled(std::make_unique<BitDepthwise>(conv, in, out, slot, kernels_, classes));
@@ -276,8 +175,9 @@ class Planner {
     if (rounded && ByteConv::suits(conv, out, kernels_)) return build_byte_conv(d, conv, input);
     if (!FloatDepthwise::suits(conv)) return build_real_conv(d, conv, input);
     const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
-    auto step = std::make_unique<FloatDepthwise>(conv, in, out, slot_of(input), padded_slot(d, conv, in),
-                                                 kernels_, reads_raw_input(draft) ? reader_ : nullptr);
+    auto step =
+        std::make_unique<FloatDepthwise>(conv, in, out, layout_.slot_of(input), padded_slot(d, conv, in),
+                                         kernels_, reads_raw_input(draft) ? reader_ : nullptr);
     fill(draft, Holds::kF32, nullptr, bias, step->chain);
     return step;
   }
@@ -288,7 +188,7 @@ class Planner {
     const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
     const int padded = arena_.add(ByteConv::padded_bytes(conv, in), d, d);
     const int range = arena_.add(ByteConv::kRangeBytes, d, d);
-    auto step = std::make_unique<ByteConv>(conv, in, out, slot_of(input), padded, range, kernels_);
+    auto step = std::make_unique<ByteConv>(conv, in, out, layout_.slot_of(input), padded, range, kernels_);
     fill(draft, Holds::kF32, nullptr, bias, step->chain);
     return step;
   }
@@ -306,7 +206,8 @@ class Planner {
     const int padded_slot = this->padded_slot(d, conv, in);
     const auto reader = raw ? reader_ : nullptr;
     const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
-    auto step = std::make_unique<FloatConv>(conv, in, out, slot_of(input), padded_slot, kernels_, reader);
+    auto step =
+        std::make_unique<FloatConv>(conv, in, out, layout_.slot_of(input), padded_slot, kernels_, reader);
     fill(draft, Holds::kF32, nullptr, bias, step->chain);
     if (!raw) return step;
     const auto filled = [&](auto pixels) -> std::unique_ptr<PixelwiseStep> {
@@ -366,13 +267,8 @@ class Planner {
   }
 
   Stage writes(StageKind kind, int value) const {
-    return {.kind = kind, .slot = slot_of(value), .stride = stride_of(value)};
+    return {.kind = kind, .slot = layout_.slot_of(value), .stride = layout_.stride_of(value)};
   }
-
-  // What a pixel of a value is from the next.
-  size_t stride_of(int value) const { return f_.values[place_of(value).first].pixel_stride(); }
-
-  bool is_within(int value, int concatenation) const { return host_[value].value == concatenation; }
 
   void add_leaf(int i, Holds holds, const Borders* borders, Chain& chain) const {
     const auto* op = std::get_if<Threshold>(&f_.ops[i].data);
@@ -434,7 +330,7 @@ class Planner {
     const Draft& draft = f_.drafts[d];
     std::vector<int> members = draft.chain;
     if (draft.op >= 0) members.insert(members.begin(), draft.op);
-    const int unseen = is_pooled(d + 1) ? draft.tail : -1;  // never in memory
+    const int unseen = pooled_[d + 1] ? draft.tail : -1;  // never in memory
     if (unseen >= 0) {
       const Draft& pool = f_.drafts[d + 1];
       members.push_back(pool.op);
@@ -460,7 +356,8 @@ class Planner {
           step.bytes += f_.values[op.inputs[k]].bytes();
       if (f_.stored[i + 1] && i + 1 != unseen) step.bytes += f_.values[i + 1].bytes();
       for (int value : op.inputs)  // a part in its place is not written again, nor read where nothing follows
-        if (is_within(value, i + 1)) step.bytes -= (draft.chain.empty() ? 2 : 1) * f_.values[value].bytes();
+        if (layout_.is_within(value, i + 1))
+          step.bytes -= (draft.chain.empty() ? 2 : 1) * f_.values[value].bytes();
     }
     if (draft.source == Draft::Source::kInput) step.bytes += f_.values[0].bytes();
   }
@@ -469,13 +366,9 @@ class Planner {
   const KernelSet& kernels_;
   const std::shared_ptr<const InputReader> reader_;
   const Numbers numbers_;
-  const int threads_;
-  struct Host {
-    int value = -1, channel = 0;  // the concatenation, and where in it
-  };
-  std::vector<Host> host_;  // by value
-  std::vector<int> slot_;   // by value
+  const std::vector<bool> pooled_;  // by draft
   Arena arena_;
+  const Layout layout_;
 };
 
 }  // namespace
