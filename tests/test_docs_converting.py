@@ -35,6 +35,13 @@ def test_every_operator_is_listed_and_no_other() -> None:
     assert set(re.findall(r"\w+", listed.removeprefix("of ONNX: "))) | {"BipolarQuant"} == set(OPERATORS)
 
 
+def test_every_module_is_listed_and_no_other() -> None:
+    pytest.importorskip("torch")
+    from xnornet.convert.foreign.torch7_file import _MODULES
+
+    assert PAGE.strip().endswith(f"Of Torch7's nn and cudnn:\n{', '.join(_MODULES)}.")
+
+
 def test_the_table() -> None:
     rows = rows_of(RESULTS / "foreign.csv")
     for row, name in zip(rows, ("CIFAR-10 | CIFAR-10", "ImageNet | photos of ten of its 1000 classes"), strict=True):

@@ -129,7 +129,8 @@ def _tell(output: Path, summary: Summary, as_json: bool) -> None:
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="ONNX's .onnx, or BMXNet's .params beside its -symbol.json.")
+        Path,
+        typer.Argument(metavar="FILE", help="ONNX's .onnx, BMXNet's .params beside its -symbol.json, or Torch7's .t7."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The packed file to write.")] = Path(
         "model.safetensors"
@@ -141,16 +142,37 @@ def convert(
         int | None,
         typer.Option(min=1, help="Scale the shorter side to this, and cut the centre out; default: neither."),
     ] = None,
-    mean: Annotated[str, typer.Option(metavar="R,G,B", help="Of pixels; one number, or one a channel.")] = "0",
-    std: Annotated[str, typer.Option(metavar="R,G,B", help="What they are divided by, less the mean.")] = "1",
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B", help="Of pixels; one number, or one a channel; default: what the files say, or 0."
+        ),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B", help="What they are divided by, less the mean; default: what the files say, or 1."
+        ),
+    ] = None,
     raw_pixels: Annotated[
         bool, typer.Option("--raw-pixels", help="Pixels, mean and std are of 0 to 255; default: of 0 to 1.")
     ] = False,
-    labels: Annotated[Path | None, typer.Option(help="A text file, a class name a line; default: numbers.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A text file, a class name a line; default: what the files say, or numbers.")
+    ] = None,
+    binary_weights: Annotated[
+        bool | None,
+        typer.Option(
+            "--binary-weights/--real-weights",
+            help="Of a .t7: its weights stand for signs, but for the first and the last layer's; default: where it has "
+            "binary inputs.",
+        ),
+    ] = None,
     float16: Annotated[bool, typer.Option("--float16", help="As for pack.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a binary network that was trained elsewhere into a packed model: Larq's or Brevitas's by ONNX, BMXNet's.
+    """Turn a binary network that was trained elsewhere into a packed model: Larq's or Brevitas's by ONNX, BMXNet's, or
+    the XNOR-Net authors' own.
 
     Example: `xnornet convert larq.onnx -o model.safetensors --mean 0.5 --std 0.5 --labels names.txt`
     """
@@ -164,10 +186,11 @@ def convert(
         output,
         size=_pixels(size) if size else None,
         resize=resize,
-        mean=_numbers("--mean", mean),
-        std=_numbers("--std", std),
+        mean=_numbers("--mean", mean) if mean is not None else None,
+        std=_numbers("--std", std) if std is not None else None,
         raw_pixels=raw_pixels,
         labels=labels,
+        binary_weights=binary_weights,
         float16=float16,
     )
     _tell(output, summarise(packed), as_json)

@@ -10,12 +10,12 @@ from ..errors import UnsupportedError, UsageError
 from ..graph import PackedModel
 from ..preprocess import Preprocess
 from ..target import refuse_checkpoint, refuse_source
-from .foreign import from_bmxnet, from_onnx
+from .foreign import from_bmxnet, from_onnx, from_torch7
 from .from_torch import pack
 
 __all__ = ["READERS", "pack_foreign"]
 
-READERS = {".onnx": (from_onnx, "ONNX"), ".params": (from_bmxnet, "BMXNet")}
+READERS = {".onnx": (from_onnx, "ONNX"), ".params": (from_bmxnet, "BMXNet"), ".t7": (from_torch7, "Torch7")}
 
 
 def pack_foreign(
@@ -24,22 +24,26 @@ def pack_foreign(
     *,
     size: tuple[int, int] | None = None,
     resize: int | None = None,
-    mean: tuple[float, ...] = (0.0,),
-    std: tuple[float, ...] = (1.0,),
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
     raw_pixels: bool = False,
     labels: str | Path | None = None,
+    binary_weights: bool | None = None,
     float16: bool = False,
 ) -> PackedModel:
     """Pack a network of another framework, with the preprocessing that it was trained with.
 
     Args:
-        source: PREFIX.onnx (`foreign.from_onnx`), or PREFIX-EPOCH.params of BMXNet (`foreign.from_bmxnet`).
+        source: PREFIX.onnx (`foreign.from_onnx`), PREFIX-EPOCH.params of BMXNet (`foreign.from_bmxnet`), or NAME.t7
+            of Torch7 (`foreign.from_torch7`).
         path: of the packed file.
         size: (height, width) of the images; None: what the file says.
         resize: as in `Preprocess`.
-        mean, std: of the pixels, one number or one a channel: the network takes ``(pixel - mean) / std``.
+        mean, std: of the pixels, one number or one a channel: the network takes ``(pixel - mean) / std``; None: what
+            the files say, else 0 and 1.
         raw_pixels: whether pixels, mean and std are of 0 to 255, not of 0 to 1.
-        labels: a text file with a class name a line; None: numbers.
+        labels: a text file with a class name a line; None: what the files say, else numbers.
+        binary_weights: as `foreign.from_torch7`, for its files alone.
         float16: as in `pack`.
 
     Returns:
@@ -58,7 +62,12 @@ def pack_foreign(
     refuse_source(path, source, "file to convert", "packed file")
     refuse_checkpoint(path, "packed file")
     read, kind = READERS[source.suffix]
-    network = read(source)
+    if binary_weights is None:
+        network = read(source)
+    elif source.suffix == ".t7":
+        network = from_torch7(source, binary_weights=binary_weights)
+    else:
+        raise UsageError(f"{source}: --binary-weights and --real-weights are for Torch7's .t7; {kind} says it itself")
     height, width, channels = network.image
     said = (height, width)
     if size is None:
@@ -70,7 +79,10 @@ def pack_foreign(
     if not raw_pixels:
         _refuse_raw("--mean", mean)
         _refuse_raw("--std", std)
+    elif network.mean is not None:
+        raise UsageError(f"--raw-pixels: the files beside {source} say that its pixels are of 0 to 1")
     whole = 255.0 if raw_pixels else 1.0
+    mean, std = mean or network.mean or (0.0,), std or network.std or (1.0,)
     try:
         preprocess = Preprocess(
             mode="RGB" if channels == 3 else "L",
@@ -81,7 +93,7 @@ def pack_foreign(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    names = _names(labels) if labels is not None else None
+    names = _names(labels) if labels is not None else network.labels
     asked = f"; is --size {size[0]},{size[1]} what it was trained on?" if None in said else ""
     try:
         return pack(
@@ -101,9 +113,9 @@ def _each(numbers: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return numbers * channels if len(numbers) == 1 else numbers
 
 
-def _refuse_raw(option: str, numbers: tuple[float, ...]) -> None:
+def _refuse_raw(option: str, numbers: tuple[float, ...] | None) -> None:
     """Raises UsageError of numbers that are meant for pixels of 0 to 255: a network would see one grey."""
-    if max(numbers) > 1:
+    if numbers is not None and max(numbers) > 1:
         given = ",".join(f"{n:g}" for n in numbers)
         raise UsageError(f"{option} {given}: pixels are of 0 to 1; give --raw-pixels as well, or divide it by 255")
 

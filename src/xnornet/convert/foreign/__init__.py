@@ -2,5 +2,6 @@
 
 from .bmxnet_file import from_bmxnet
 from .onnx_file import from_onnx
+from .torch7_file import from_torch7
 
-__all__ = ["from_bmxnet", "from_onnx"]
+__all__ = ["from_bmxnet", "from_onnx", "from_torch7"]

@@ -21,6 +21,7 @@ class ForeignNetwork(nn.Module):
 
     Attributes:
         image: (height, width, channels) of the images; height and width may be None where the file leaves them open.
+        mean, std: of pixels of 0 to 1, one a channel, and labels: the class names; None where no file says.
 
     Shape: (N, C, H, W) float32 -> (N, classes) logits.
     """
@@ -29,6 +30,9 @@ class ForeignNetwork(nn.Module):
         super().__init__()
         _check(graph)
         self.image = graph.image
+        self.mean: tuple[float, ...] | None = None
+        self.std: tuple[float, ...] | None = None
+        self.labels: list[str] | None = None
         self._input_axes = (0, 2, 3, 1) if graph.channels_last else (0, 1, 2, 3)
         self._input, self._output = graph.input, graph.output
         names: set[str] = set()

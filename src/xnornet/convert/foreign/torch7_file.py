@@ -1,0 +1,329 @@
+"""Networks of Torch7: modules of nn and cudnn, and the XNOR-Net authors' `nn.BinActiveZ`, as in their AlexNets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import FormatError, UnsupportedError
+from .graph import Array, Graph, Node
+from .network import ForeignNetwork
+from .torch7_objects import TorchObject, read_torch7
+
+__all__ = ["from_torch7"]
+
+Values = str | list[str]  # names; a list where a table of tensors goes from module to module
+
+_CONVOLUTIONS = ("SpatialConvolution", "SpatialConvolutionMM")
+_SHORT = {"BatchNormalization": "norm", "BipolarQuant": "sign"}
+
+
+def from_torch7(path: str | Path, *, binary_weights: bool | None = None) -> ForeignNetwork:
+    """A network that `torch.save` wrote as a torch module, to be packed or evaluated; it cannot be trained.
+
+    It is what their main.lua tests: in evaluation mode, where `nn.SpatialDropout` multiplies by 1 - p, and with weights
+    of one bit, sign times mean absolute value, in all convolutions but the first and the last. Their sign of 0 is 0,
+    here it is +1. What their training cached beside the file, or in the folder `cache` there, is read too: mean and
+    standard deviation of pixels in `meanstdCache.t7`, the order of the classes in `trainCache.t7`.
+
+    Args:
+        path: of the file, NAME.t7.
+        binary_weights: whether it was trained with their `-binaryWeight`, so that files hold real weights whose signs
+            count; None: where it has binary inputs. Weights that are of one bit already stay what they are.
+
+    Returns:
+        A module in evaluation mode: (N, C, H, W) float32, of pixels as it was trained on -> (N, classes) logits.
+
+    Raises:
+        FormatError: the file is missing, damaged or foreign.
+        UnsupportedError: it holds a module that is not known, or real weights of which it is not told what they are.
+    """
+    path = Path(path)
+    found = read_torch7(path)
+    if not isinstance(found, TorchObject) or "modules" not in found.fields:
+        raise FormatError(f"{path}: holds no network of Torch7's, but {_described(found)}")
+    try:
+        network = ForeignNetwork(_Walk(found, binary_weights).graph())
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{path}: {error}") from error
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise FormatError(f"{path}: a module lacks what it needs ({type(error).__name__}: {error})") from error
+    if (cache := _beside(path, "meanstdCache.t7")) is not None:
+        network.mean, network.std = (_numbers(cache, name) for name in ("mean", "std"))
+    if (cache := _beside(path, "trainCache.t7")) is not None:
+        network.labels = _classes(cache)
+    return network.eval()
+
+
+def _beside(path: Path, name: str) -> Path | None:
+    return next((p for p in (path.with_name(name), path.parent / "cache" / name) if p.is_file()), None)
+
+
+def _numbers(cache: Path, name: str) -> tuple[float, ...]:
+    """One a channel."""
+    try:
+        table = read_torch7(cache)[name]
+        return tuple(float(table[i]) for i in range(1, len(table) + 1))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{cache}: holds no {name} of each channel") from error
+
+
+def _classes(cache: Path) -> list[str]:
+    """Folders in the order in which a disk listed them."""
+    try:
+        names = read_torch7(cache)["classes"]
+        return [str(names[i]) for i in range(1, len(names) + 1)]
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{cache}: holds no table of classes") from error
+
+
+def _described(found: Any) -> str:
+    return f"a {found.type}" if isinstance(found, TorchObject) else f"a {type(found).__name__}"
+
+
+def _kind(module: TorchObject) -> str:
+    """The name of its class, without whether cuDNN computes it."""
+    package, _, name = module.type.partition(".")
+    return name if package in ("nn", "cudnn") else module.type
+
+
+def _children(module: TorchObject) -> list[TorchObject]:
+    """The modules of a container, in order."""
+    modules = module.get("modules")
+    return [modules[i] for i in range(1, len(modules) + 1)] if isinstance(modules, dict) else []
+
+
+class _Walk:
+    """Collects nodes from a network's modules; a method a kind, from the names of its inputs to that of its output."""
+
+    def __init__(self, network: TorchObject, binary_weights: bool | None) -> None:
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Array] = {}
+        self._network = network
+        everything = list(_all(network))
+        self._convolutions = [module for module in everything if _kind(module) in _CONVOLUTIONS]
+        signs = any(_kind(module) == "BinActiveZ" for module in everything)
+        self._binary = signs if binary_weights is None else binary_weights
+        inner = self._convolutions[1:-1]
+        if binary_weights is None and not signs and inner and not all(map(_of_one_bit, map(_weight, inner))):
+            raise UnsupportedError(
+                "its weights are real, and no BinActiveZ says that they stand for signs; give --binary-weights where "
+                "it was trained with -binaryWeight, else --real-weights"
+            )
+
+    def graph(self) -> Graph:
+        """The whole network."""
+        if not self._convolutions:
+            raise UnsupportedError("it holds no convolution; only networks of images can be packed")
+        output = self.module(self._network, "images", "")
+        channels = _weight(self._convolutions[0]).shape[1] * _groups(self._convolutions[0])
+        return Graph(self.nodes, self.constants, "images", self.one(output), (None, None, int(channels)))
+
+    def module(self, module: TorchObject, x: Values, name: str) -> Values:
+        """Append the nodes of a module, whose name is its path of numbers from 1, as Lua counts."""
+        kind = _kind(module)
+        if kind not in _MODULES:
+            raise UnsupportedError(f"module {name} is a {module.type}, which is not known; there are {_known()}")
+        return _MODULES[kind](self, module, x, name)
+
+    def one(self, x: Values) -> str:
+        """A value that is no table."""
+        if not isinstance(x, str):
+            raise UnsupportedError(f"a table of {len(x)} values where one is taken")
+        return x
+
+    def add(self, operator: str, name: str, inputs: list[str], **attributes: Any) -> str:
+        """Append a node; its value has its name."""
+        kind = _SHORT.get(operator, operator.lower())
+        output = f"{kind}_{name.replace('.', '_')}"
+        self.nodes.append(Node(operator, output, tuple(inputs), output, attributes))
+        return output
+
+    def constant(self, name: str, array: Any) -> str:
+        self.constants[name] = np.ascontiguousarray(array, np.float32)
+        return name
+
+    # --- containers ---
+
+    def _each(self, module: TorchObject, x: Values, name: str) -> list[Values]:
+        prefix = f"{name}." if name else ""
+        return [self.module(child, x, f"{prefix}{i}") for i, child in enumerate(_children(module), 1)]
+
+    def sequential(self, module: TorchObject, x: Values, name: str) -> Values:
+        prefix = f"{name}." if name else ""
+        for i, child in enumerate(_children(module), 1):
+            x = self.module(child, x, f"{prefix}{i}")
+        return x
+
+    def replicas(self, module: TorchObject, x: Values, name: str) -> Values:
+        return self.module(_children(module)[0], x, f"{name}.1" if name else "1")
+
+    def branches(self, module: TorchObject, x: Values, name: str) -> Values:
+        return [self.one(branch) for branch in self._each(module, x, name)]
+
+    def concat(self, module: TorchObject, x: Values, name: str) -> Values:
+        if int(module["dimension"]) != 2:
+            raise UnsupportedError(
+                f"module {name} joins axis {int(module['dimension'])}; only channels, axis 2, are known"
+            )
+        return self.add("Concat", name, [self.one(branch) for branch in self._each(module, x, name)], axis=1)
+
+    def join(self, module: TorchObject, x: Values, name: str) -> Values:
+        if int(module["dimension"]) != (1 if module.get("nInputDims") == 3 else 2):
+            raise UnsupportedError(f"module {name} joins axis {int(module['dimension'])}; only channels are known")
+        return self.add("Concat", name, list(x), axis=1)
+
+    def sum(self, module: TorchObject, x: Values, name: str) -> Values:
+        total, *others = list(x)
+        for i, other in enumerate(others):
+            total = self.add("Add", f"{name}.{i}" if i else name, [total, other])
+        return total
+
+    # --- layers ---
+
+    def convolution(self, module: TorchObject, x: Values, name: str) -> Values:
+        weight = _weight(module)
+        if self._binary and any(module is inner for inner in self._convolutions[1:-1]):
+            alpha = np.abs(weight).mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
+            weight = np.where(weight >= 0, alpha, -alpha)
+        inputs = [self.one(x), self.constant(f"{name}.weight", weight)]
+        if (bias := module.get("bias")) is not None:
+            inputs.append(self.constant(f"{name}.bias", bias))
+        return self.add("Conv", name, inputs, group=_groups(module), **_window(module))
+
+    def dense(self, module: TorchObject, x: Values, name: str) -> Values:
+        inputs = [self.one(x), self.constant(f"{name}.weight", module["weight"])]
+        if (bias := module.get("bias")) is not None:
+            inputs.append(self.constant(f"{name}.bias", bias))
+        return self.add("Gemm", name, inputs, transB=1)
+
+    def norm(self, module: TorchObject, x: Values, name: str) -> Values:
+        eps, mean, variance = float(module["eps"]), module["running_mean"], module.get("running_var")
+        if variance is None:  # of an older version: 1 / sqrt(variance + eps)
+            variance = module["running_std"].astype(np.float64) ** -2 - eps
+        weight, bias = module.get("weight"), module.get("bias")
+        weight = np.ones_like(mean) if weight is None else weight
+        bias = np.zeros_like(mean) if bias is None else bias
+        arrays = {"gamma": weight, "beta": bias, "mean": mean, "variance": variance}
+        constants = [self.constant(f"{name}.{what}", array) for what, array in arrays.items()]
+        return self.add("BatchNormalization", name, [self.one(x), *constants], epsilon=eps)
+
+    def max_pool(self, module: TorchObject, x: Values, name: str) -> Values:
+        return self.add("MaxPool", name, [self.one(x)], ceil_mode=int(bool(module.get("ceil_mode"))), **_window(module))
+
+    def mean_pool(self, module: TorchObject, x: Values, name: str) -> Values:
+        counted = int(module.get("count_include_pad", True) is not False)
+        ceil = int(bool(module.get("ceil_mode")))
+        window = _window(module)
+        mean = self.add("AveragePool", name, [self.one(x)], ceil_mode=ceil, count_include_pad=counted, **window)
+        if module.get("divide", not module.type.startswith("nn.")):
+            return mean
+        pixels = self.constant(f"{name}.pixels", np.prod(window["kernel_shape"]))
+        return self.add("Mul", name, [mean, pixels])  # as nn did at first: the sum
+
+    def dropout(self, module: TorchObject, x: Values, name: str) -> Values:
+        return x if module.get("v2") else self.spatial_dropout(module, x, name)
+
+    def spatial_dropout(self, module: TorchObject, x: Values, name: str) -> Values:
+        return self.add("Mul", name, [self.one(x), self.constant(f"{name}.kept", 1 - float(module["p"]))])
+
+    def flatten(self, module: TorchObject, x: Values, name: str) -> Values:
+        return self.add("Flatten", name, [self.one(x)], axis=1)
+
+    def threshold(self, module: TorchObject, x: Values, name: str) -> Values:
+        if module["threshold"] or module["val"]:
+            raise UnsupportedError(
+                f"module {name} is a Threshold at {module['threshold']:g}; only ReLU, at 0, is known"
+            )
+        return self.add("Relu", name, [self.one(x)])
+
+    def hard_tanh(self, module: TorchObject, x: Values, name: str) -> Values:
+        bounds = [
+            self.constant(f"{name}.{end}", module.get(end, limit)) for end, limit in (("min_val", -1), ("max_val", 1))
+        ]
+        return self.add("Clip", name, [self.one(x), *bounds])
+
+    def nothing(self, module: TorchObject, x: Values, name: str) -> Values:
+        return x
+
+
+def _of(operator: str) -> Callable[[_Walk, TorchObject, Values, str], Values]:
+    """A module that is one operator without attributes."""
+    return lambda walk, module, x, name: walk.add(operator, name, [walk.one(x)])
+
+
+_MODULES: dict[str, Callable[[_Walk, TorchObject, Values, str], Values]] = {
+    "BatchNormalization": _Walk.norm,
+    "BinActiveZ": _of("BipolarQuant"),
+    "CAddTable": _Walk.sum,
+    "Concat": _Walk.concat,
+    "ConcatTable": _Walk.branches,
+    "Contiguous": _Walk.nothing,
+    "Copy": _Walk.nothing,
+    "DataParallelTable": _Walk.replicas,
+    "Dropout": _Walk.dropout,
+    "HardTanh": _Walk.hard_tanh,
+    "Identity": _Walk.nothing,
+    "JoinTable": _Walk.join,
+    "Linear": _Walk.dense,
+    "LogSoftMax": _Walk.nothing,  # ends a network, which ends in logits here
+    "ReLU": _of("Relu"),
+    "Reshape": _Walk.flatten,
+    "Sequential": _Walk.sequential,
+    "Sigmoid": _of("Sigmoid"),
+    "SoftMax": _Walk.nothing,
+    "SpatialAveragePooling": _Walk.mean_pool,
+    "SpatialBatchNormalization": _Walk.norm,
+    "SpatialConvolution": _Walk.convolution,
+    "SpatialConvolutionMM": _Walk.convolution,
+    "SpatialDropout": _Walk.spatial_dropout,
+    "SpatialMaxPooling": _Walk.max_pool,
+    "Tanh": _of("Tanh"),
+    "Threshold": _Walk.threshold,
+    "View": _Walk.flatten,
+}
+
+
+def _known() -> str:
+    return ", ".join(_MODULES)
+
+
+def _all(module: TorchObject) -> list[TorchObject]:
+    """A module and those in it, of replicas the first, in the order of nn's findModules."""
+    children = _children(module)
+    if _kind(module) == "DataParallelTable":
+        children = children[:1]
+    return [module, *(inner for child in children for inner in _all(child))]
+
+
+def _weight(convolution: TorchObject) -> Array:
+    """(out, in / groups, height, width) float32."""
+    height, width = int(convolution["kH"]), int(convolution["kW"])
+    inputs = int(convolution["nInputPlane"]) // _groups(convolution)
+    shape = (int(convolution["nOutputPlane"]), inputs, height, width)
+    weight: Array = np.ascontiguousarray(convolution["weight"], np.float32).reshape(shape)
+    return weight
+
+
+def _groups(convolution: TorchObject) -> int:
+    return int(convolution.get("groups") or 1)
+
+
+def _of_one_bit(weight: Array) -> bool:
+    """Whether each filter's weights are +a and -a."""
+    size = np.abs(weight.reshape(len(weight), -1))
+    return bool((size == size[:, :1]).all())
+
+
+def _window(module: TorchObject) -> dict[str, Any]:
+    """Kernel, stride and padding, by ONNX's names."""
+    pad = module.get("padding", 0)  # of older files, of both axes
+    pads = [int(module.get(name, pad) or 0) for name in ("padH", "padW")]
+    return {
+        "kernel_shape": [int(module["kH"]), int(module["kW"])],
+        "strides": [int(module.get(name) or 1) for name in ("dH", "dW")],
+        "pads": pads * 2,
+    }
