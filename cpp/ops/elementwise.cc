@@ -89,6 +89,7 @@ ScaleMap::ScaleMap(const InputScale& op, const Value& in, const Value& out, int 
       out_slot_(out_slot),
       means_slot_(means_slot) {
   kernel = "scale_map";
+  scratch_bytes = static_cast<size_t>(out.width) * groups_ * sizeof(double);
 }
 
 // First the mean over channels of every pixel, once; then the window's mean of those (paper, section 3.2).
@@ -107,32 +108,53 @@ void ScaleMap::run(const Run& run) const {
       size_t c = 0;
       for (; c + kLanes <= channels; c += kLanes)
         for (size_t l = 0; l < kLanes; ++l) lanes[l] += std::fabs(x[c + l]);
-      double sum = 0;
+      // In halves, each added at once: one after the other they would wait for each other.
+      double sums[kLanes / 2];
+      for (size_t l = 0; l < kLanes / 2; ++l) sums[l] = double{lanes[l]} + double{lanes[l + kLanes / 2]};
+      for (size_t half = kLanes / 4; half; half /= 2)
+        for (size_t l = 0; l < half; ++l) sums[l] += sums[l + half];
+      double sum = sums[0];
       for (; c < channels; ++c) sum += std::fabs(x[c]);
-      for (float lane : lanes) sum += lane;
       means[at] = sum / static_cast<double>(channels);
     }
   });
+  // A row at a time, tap by tap, so that neighbours are added together.
   run.parallel([&](int t, int threads) {
-    const Part part = part_of(run.batch * out_.pixels(), 1, t, threads);
-    for (size_t at = part.begin; at < part.end; ++at) {
-      const double* image = means + at / out_.pixels() * in_.pixels() * groups;
-      const int y0 = static_cast<int>(at % out_.pixels() / out_.width) * window_.stride_h - window_.top;
-      const int x0 = static_cast<int>(at % out_.width) * window_.stride_w - window_.left;
-      for (size_t g = 0; g < groups; ++g) {
-        double sum = 0;
-        for (int i = 0; i < window_.kernel_h; ++i) {
-          const int y = y0 + i * window_.dilation_h;
-          if (y < 0 || y >= in_.height) continue;
-          for (int j = 0; j < window_.kernel_w; ++j) {
-            const int x = x0 + j * window_.dilation_w;
-            if (x >= 0 && x < in_.width) sum += image[(static_cast<size_t>(y) * in_.width + x) * groups + g];
-          }
-        }
-        output[at * groups + g] = static_cast<float>(sum / window_.taps());
+    auto* sums = reinterpret_cast<double*>(run.scratch[t]);
+    const Part part = part_of(run.batch * out_.height, 1, t, threads);
+    for (size_t row = part.begin; row < part.end; ++row) {
+      const double* image = means + row / out_.height * in_.pixels() * groups;
+      const int y0 = static_cast<int>(row % out_.height) * window_.stride_h - window_.top;
+      std::fill_n(sums, out_.width * groups, 0.0);
+      for (int i = 0; i < window_.kernel_h; ++i) {
+        const int y = y0 + i * window_.dilation_h;
+        if (y < 0 || y >= in_.height) continue;
+        for (int j = 0; j < window_.kernel_w; ++j)
+          add_tap(image + static_cast<size_t>(y) * in_.width * groups, j * window_.dilation_w - window_.left,
+                  sums);
       }
+      float* out = output + row * out_.width * groups;
+      for (size_t k = 0; k < out_.width * groups; ++k)
+        out[k] = static_cast<float>(sums[k] / static_cast<double>(window_.taps()));
     }
   });
+}
+
+// To the sums of a row, from the pixels of the input's row that lie `shift` from where their windows begin.
+void ScaleMap::add_tap(const double* row, int shift, double* sums) const {
+  const int stride = window_.stride_w;
+  const int begin = shift < 0 ? (-shift + stride - 1) / stride : 0;
+  const int end = std::min(out_.width, in_.width > shift ? (in_.width - shift - 1) / stride + 1 : 0);
+  if (begin >= end) return;
+  const size_t groups = groups_;
+  const double* from = row + (begin * stride + shift) * static_cast<ptrdiff_t>(groups_);
+  double* to = sums + begin * groups;
+  if (stride == 1) {
+    for (size_t k = 0; k < (end - begin) * groups; ++k) to[k] += from[k];
+    return;
+  }
+  for (int x = begin; x < end; ++x, to += groups, from += stride * groups)
+    for (size_t g = 0; g < groups; ++g) to[g] += from[g];
 }
 
 FlattenBits::FlattenBits(const Value& in, const Value& out, int in_slot, int out_slot)

@@ -46,6 +46,8 @@ class ScaleMap : public Step {
   static size_t means_bytes(const Value& in, int groups) { return in.pixels() * groups * sizeof(double); }
 
  private:
+  void add_tap(const double* row, int shift, double* sums) const;
+
   Window window_;
   int groups_;
   Value in_, out_;

@@ -239,6 +239,7 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 3:  # one image, as torch takes it
             return self.forward(x[None])[0]
+        k = self._k_map(x)
         top, bottom, left, right = self.explicit_padding
         uneven = (top, left) != (bottom, right)  # odd "same" padding, which the product does not know
         codes, weight, scale, operands = self._operands(x, padded=uneven or self.padding_value != 0)
@@ -251,11 +252,17 @@ class BinaryConv2d(_BinaryLayer, nn.Conv2d):
         out = self._backward_through(out)
         if scale is not None:
             out = out * scale.view(-1, 1, 1)
-        if self.input_scale != "none":
-            source = self._scale_source(x)
-            k = B.input_scale(source, self.kernel_size, self.stride, self.explicit_padding, self.dilation, self.groups)
-            out = out * (k if self.groups == 1 else k.repeat_interleave(self.out_channels // self.groups, dim=1))
+        if k is not None:
+            out = out * k
         return out if self.bias is None else out + self.bias.view(-1, 1, 1)
+
+    def _k_map(self, x: Tensor) -> Tensor | None:
+        """(N, 1 or out, H, W). It comes before the product, so that the engine scales the sums while it has them."""
+        if self.input_scale == "none":
+            return None
+        source = self._scale_source(x)
+        k = B.input_scale(source, self.kernel_size, self.stride, self.explicit_padding, self.dilation, self.groups)
+        return k if self.groups == 1 else k.repeat_interleave(self.out_channels // self.groups, dim=1)
 
     def extra_repr(self) -> str:
         padding = f", padding_value={self.padding_value}" if self.padding_value else ""
@@ -289,13 +296,14 @@ class BinaryLinear(_BinaryLayer, nn.Linear):
         if x.dim() != 2:  # quantizers take the second axis for the channels
             out = self.forward(x.reshape(-1, x.shape[-1]))
             return out.reshape(*x.shape[:-1], out.shape[-1])
+        k = None if self.input_scale == "none" else B.feature_scale(self._scale_source(x))  # as in convolutions
         codes, weight, scale, operands = self._operands(x, padded=False)
         out = products.linear(codes, weight, operands)
         out = self._backward_through(out)
         if scale is not None:
             out = out * scale
-        if self.input_scale != "none":
-            out = out * B.feature_scale(self._scale_source(x))
+        if k is not None:
+            out = out * k
         return out if self.bias is None else out + self.bias
 
     def extra_repr(self) -> str:
