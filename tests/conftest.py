@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -44,6 +45,15 @@ def tiny_data(monkeypatch):
     torch.set_num_threads(1)
     yield data
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def own_log():
+    """What a test's command logs to is that test's: its standard error is closed when the next one logs."""
+    log = logging.getLogger("xnornet")
+    before = list(log.handlers)
+    yield
+    log.handlers[:] = before
 
 
 @pytest.fixture
