@@ -193,6 +193,6 @@ def test_convert(run: Run, tmp_path: Path) -> None:
     assert "is not one of .onnx, .params, .t7; `xnornet pack` packs checkpoints" in err
     names.write_text("cat\n")
     status, _, err = run(*words)
-    assert status == 1
-    assert "labels" in err
+    assert status == 2
+    assert f"--labels {names}: 1 names for 3 classes; give --labels with a name for each" in err
     assert made.read_bytes() == before

@@ -407,6 +407,13 @@ def test_a_data_set_of_the_hub_may_have_configurations(monkeypatch):
             open_dataset(name)
     assert asked == [(("user/set",), {}), (("user/set", "160px"), {})]
 
+    def choose(*_):
+        raise ValueError("Config name is missing.\nPlease pick one among the available configs: ['full', '160px']")
+
+    monkeypatch.setattr(datasets, "load_dataset", choose)
+    with pytest.raises(DataError, match=r"among the available configs: .*; give --data hf:user/set:CONFIGURATION$"):
+        open_dataset("hf:user/set")
+
 
 def test_without_the_datasets_library(tmp_path, monkeypatch):
     class_folders(tmp_path / "images", ".")

@@ -3,6 +3,8 @@
 import io
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,7 @@ def test_copies_fall_on_one_side(tmp_path: Path, share: float) -> None:
         for i in range(12):
             picture(i % 4).save(tmp_path / "photos" / name / f"{i}.png")
     if share > 0.75:
-        with pytest.raises(DataError, match="'ant' has 12 images, too few that differ to hold out 0.95 of them"):
+        with pytest.raises(DataError, match="'ant' has too few images that differ to hold out 0.95 of its 12"):
             hold_out(open_dataset(tmp_path / "photos"), share, tmp_path / "split")
         assert not (tmp_path / "split").exists()
         return
@@ -147,6 +149,48 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path: Path, own_cache: Path
     unreadable = hold_out(open_dataset(tmp_path / "set"), 0.4, tmp_path / "split")
     assert list(unreadable.found) == [3]
     assert len(contents(tmp_path / "split")) == 9
+
+
+def test_files_that_are_no_images_are_left_out(photos: Path, tmp_path: Path) -> None:
+    (photos / "bee" / "1.png").write_bytes(b"no image")
+    unreadable = hold_out(open_dataset(photos), 0.2, tmp_path / "split")
+    assert unreadable.reasons == [f"{photos / 'bee' / '1.png'}: not an image that Pillow can read"]
+    assert len(contents(tmp_path / "split")) == sum(SIZES.values()) - 1
+
+
+def test_what_can_be_told_is_told_before_an_image_is_read(run: Run, photos: Path, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (photos / name).mkdir()
+        picture(1).save(photos / name / "only.png")
+    (tmp_path / "file").write_text("")
+    seen: list[int] = []
+    with pytest.raises(DataError, match=r"classes of fewer than two images \(cat, dog\); add some, or leave them out"):
+        hold_out(open_dataset(photos), 0.2, tmp_path / "split", lambda done, _: seen.append(done))
+    assert not seen
+    for name in ("cat", "dog"):
+        shutil.rmtree(photos / name)
+    status, _, err = run("data", photos, "--hold-out", "0.2", "-o", tmp_path / "file" / "split")
+    assert (status, err) == (1, f"xnornet: {tmp_path / 'file' / 'split'}: Not a directory\n")
+    before = contents(photos)
+    (tmp_path / "link").symlink_to(photos)
+    for inside in (photos / "split", photos / "ant" / "split", tmp_path / "link" / "split"):
+        status, _, err = run("data", photos, "--hold-out", "0.2", "-o", inside)
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"{inside}: lies in {photos}, whose images would be there twice; give a folder elsewhere" in err
+    assert contents(photos) == before
+
+
+def test_a_killed_process_leaves_nothing(photos: Path, tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from xnornet.data import open_dataset
+from xnornet.data.holdout import hold_out
+kill = lambda done, total: os.kill(os.getpid(), signal.SIGTERM) if done == total - 3 else None
+hold_out(open_dataset({str(photos)!r}), 0.2, Path({str(tmp_path / "split")!r}), kill)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 143
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
 def test_an_interrupted_folder_is_not_there(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,10 @@ def test_blocks_with_shortcuts_and_branches(tmp_path: Path) -> None:
     y = torch.cat([y, y.relu()], 1)
     y = conv(y, parts(parts(network)[5])[0], signs=False).clamp(-2, 0.5).mean(dim=(2, 3))
     expected = F.linear(y, torch.from_numpy(last["weight"]), torch.from_numpy(last["bias"]))
-    check(from_torch7(save(tmp_path / "net.t7", replicas), binary_weights=False), x, expected, 0)
+    for how in ({}, {"where": "Cuda", "replicas": 3}):
+        check(from_torch7(save(tmp_path / "net.t7", replicas, **how), binary_weights=False), x, expected, 0)
+    ended = module("nn.Sequential", replicas, module("nn.SoftMax"))
+    check(from_torch7(save(tmp_path / "net.t7", ended, replicas=2), binary_weights=False), x, expected, 0)
 
 
 def test_what_older_versions_saved(tmp_path: Path) -> None:
@@ -259,8 +262,21 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("inspect", made, "--json")[1])["labels"] == list("gfedcba")
     assert run(*words, "--mean", "0.5")[0] == 0
     assert format.read(made).preprocess.mean == (0.5,) * 3
-    status, _, err = run(*words, "--raw-pixels")
-    assert (status, err) == (2, f"xnornet: --raw-pixels: the files beside {source} say that its pixels are of 0 to 1\n")
+    said = f"the mean cached beside {source} 0.48,0.46,0.41: its pixels are of 0 to 1; leave --raw-pixels out, or give"
+    assert run(*words, "--raw-pixels")[::2] == (2, f"xnornet: {said} --mean\n")
+    assert run(*words, "--raw-pixels", "--mean", "122", "--std", "60")[0] == 0
+    assert format.read(made).preprocess.std == (60 / 255,) * 3
+    save(tmp_path / "meanstdCache.t7", {"mean": np.array([123.0, 117, 104]), "std": {1: 58.0, 2: 57.0, 3: 57.0}})
+    said = f"the mean cached beside {source} 123,117,104: pixels are of 0 to 1; give --raw-pixels as well"
+    assert run(*words)[::2] == (2, f"xnornet: {said}\n")
+    assert run(*words, "--raw-pixels")[0] == 0
+    assert format.read(made).preprocess.mean == (123 / 255, 117 / 255, 104 / 255)
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    said = f"--labels {tmp_path / 'names.txt'}: 2 names for 7 classes; give --labels with a name for each"
+    assert run(*words, "--raw-pixels", "--labels", tmp_path / "names.txt")[::2] == (2, f"xnornet: {said}\n")
+    save(tmp_path / "trainCache.t7", {"classes": {1: "a"}})
+    said = f"the classes cached beside {source}: 1 names for 7 classes; give --labels with a name for each"
+    assert run(*words, "--raw-pixels")[::2] == (2, f"xnornet: {said}\n")
     (tmp_path / "net.onnx").write_bytes(b"")
     status, _, err = run("convert", tmp_path / "net.onnx", "--binary-weights")
     assert (status, err.count("\n")) == (2, 1)
@@ -288,26 +304,52 @@ def test_what_is_not_known_is_named(tmp_path: Path) -> None:
     for modules, said in (
         ([conv, module("nn.Sequential", relu(), module("nn.SpatialUpSamplingNearest"))],
          r"module 2.2 is a nn.SpatialUpSamplingNearest, which is not known; there are BatchNormalization, BinActiveZ"),
-        ([conv, module("nn.Threshold", threshold=1e-6, val=0)], "module 2 is a Threshold at 1e-06; only ReLU, at 0"),
+        ([conv, module("nn.Threshold", threshold=0, val=1e-6)],
+         "module 2 is a Threshold that makes 1e-06 of all that is not above 0; only ReLU's, 0 and 0, is known"),
+        ([conv, module("nn.SoftMax"), relu()], "a SoftMax within it is not known, only one behind the logits"),
+        ([conv, module("nn.SoftMax"), module("nn.LogSoftMax")], "module 3 is a second LogSoftMax; only one, behind"),
+        ([conv, module("nn.CAddTable")], "module 2 has one value where it takes a table of them"),
         ([conv, module("nn.Concat", relu(), relu(), dimension=3)], "module 2 joins axis 3; only channels, axis 2"),
-        ([conv, module("nn.ConcatTable", relu(), relu())], "a table of 2 values where one is taken"),
+        ([conv, module("nn.ConcatTable", relu(), relu())], "the network has a table of 2 values where only"),
         ([relu()], "it holds no convolution; only networks of images can be packed"),
     ):  # fmt: skip
         with pytest.raises(UnsupportedError, match=f"net.t7: {said}"):
             from_torch7(save(tmp_path / "net.t7", module("nn.Sequential", *modules)))
+    with pytest.raises(UnsupportedError, match="net.t7: the network is a nn.gModule, which is not known; there are"):
+        from_torch7(save(tmp_path / "net.t7", module("nn.gModule", conv)))
+
+
+def test_views(tmp_path: Path) -> None:
+    """One number is a vector of features, three are a map, and what else cannot be packed is refused."""
+    net = Modules()
+    conv, last = net.conv(3, 8, 4), net.conv(8, 5, 1)
+    view = module("nn.View", size=Storage(np.array([8, 1, 1])))
+    network = module("nn.Sequential", conv, module("nn.Reshape", size=Storage(np.array([8]))), view, last, *end(5))
+    x = torch.from_numpy(net.normal(2, 3, 4, 4))
+    expected = F.conv2d(F.conv2d(x, *weights_of(conv)), *weights_of(last)).flatten(1)
+    check(from_torch7(save(tmp_path / "net.t7", network), binary_weights=False), x, expected, 0)
+    view.fields["size"] = Storage(np.array([2, 4]))
+    with pytest.raises(UnsupportedError, match="node 'reshape_3' .*: from .2, 8. to .2, 2, 4."):
+        from_torch7(save(tmp_path / "net.t7", network), binary_weights=False)(x)
+
+
+def weights_of(of: TorchObject) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(of["weight"]), torch.from_numpy(of["bias"])
 
 
 def test_caches_of_something_else(tmp_path: Path) -> None:
     path = save(tmp_path / "net.t7", alexnet_xnor(Modules()))
     for name, said in (
-        ("meanstdCache.t7", "holds no mean of each channel"),
-        ("trainCache.t7", "holds no table of classes"),
+        ("meanstdCache.t7", "holds no mean of each channel; move it away, and give --mean"),
+        ("trainCache.t7", "holds no table of classes; move it away, and give --labels"),
     ):
-        for value in ({}, 3, {"mean": 1, "classes": 2}):
-            save(tmp_path / name, value)
+        for held in ({}, 3, {"mean": 1, "classes": 2}, {"mean": "grey", "classes": "cats"}, np.arange(3.0)):
+            save(tmp_path / name, held)
             with pytest.raises(FormatError, match=f"{name}: {said}"):
                 from_torch7(path)
         (tmp_path / name).unlink()
+    save(tmp_path / "meanstdCache.t7", {"mean": np.array([0.25, 0.5, 0.75]), "std": np.ones(3)})
+    assert from_torch7(path).mean == (0.25, 0.5, 0.75)
 
 
 def test_files_that_are_cut_short(tmp_path: Path) -> None:
@@ -317,9 +359,21 @@ def test_files_that_are_cut_short(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(FormatError, match="net.t7: is damaged, or no file of Torch7's in its binary form"):
             read_torch7(path)
+    for damaged in (whole + b"\0", whole.replace(b"torch.DoubleStorage", b"torch.StrangeStorag")):
+        path.write_bytes(damaged)
+        with pytest.raises(FormatError, match="net.t7: is damaged"):
+            read_torch7(path)
     path.unlink()
     with pytest.raises(FormatError, match="net.t7: no such file"):
         read_torch7(path)
+
+
+def test_objects_that_are_nested_too_deep(tmp_path: Path) -> None:
+    value = relu()
+    for _ in range(300):
+        value = module("nn.Sequential", value)
+    with pytest.raises(FormatError, match="net.t7: its objects are nested too deep to be read"):
+        from_torch7(save(tmp_path / "net.t7", value))
 
 
 @settings(max_examples=300, deadline=None)

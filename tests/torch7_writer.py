@@ -34,9 +34,15 @@ class Storage:
 
 
 class Writer:
-    def __init__(self, where: str = "", version: bool = True) -> None:
+    """Args:
+    where: "Cuda" for tensors as on a GPU.
+    version: whether objects have the version of their class, as the oldest files have not.
+    replicas: version of `nn.DataParallelTable`; since 2 it writes the GPUs before its table.
+    """
+
+    def __init__(self, where: str = "", version: bool = True, replicas: int = 1) -> None:
         self.out = bytearray()
-        self.where, self.version = where, version  # "Cuda": tensors as on a GPU
+        self.where, self.version, self.replicas = where, version, replicas
         self.indices: dict[int, int] = {}
         self.alive: list[Any] = []
 
@@ -63,7 +69,10 @@ class Writer:
                 self.write({1: {"name": "opt", "value": {"cropSize": 224}}})
         elif isinstance(value, TorchObject):
             if self.begin(4, value):
-                self.name(value.type)
+                parallel = value.type == "nn.DataParallelTable"
+                self.name(value.type, self.replicas if parallel else 1)
+                if parallel and self.replicas > 1:
+                    self.write({1: 1, 2: 2})
                 self.write(value.fields)
         elif isinstance(value, Storage):
             if self.begin(4, value):
@@ -92,9 +101,9 @@ class Writer:
         kind = KINDS[array.dtype.str[1:]]
         return f"torch.{self.where}{'' if self.where and kind == 'Float' else kind}{what}"
 
-    def name(self, name: str) -> None:
+    def name(self, name: str, version: int = 1) -> None:
         if self.version:
-            self.text("V 1")
+            self.text(f"V {version}")
         self.text(name)
 
     def text(self, text: str) -> None:

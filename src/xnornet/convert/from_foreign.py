@@ -76,13 +76,9 @@ def pack_foreign(
         size = (height, width)
     elif any(known not in (None, given) for known, given in zip(said, size, strict=True)):
         raise UsageError(f"--size {size[0]},{size[1]}: {source} takes images of {height} x {width} pixels alone")
-    if not raw_pixels:
-        _refuse_raw("--mean", mean)
-        _refuse_raw("--std", std)
-    elif network.mean is not None:
-        raise UsageError(f"--raw-pixels: the files beside {source} say that its pixels are of 0 to 1")
+    mean = _numbers("mean", mean, network.mean, source, raw_pixels) or (0.0,)
+    std = _numbers("std", std, network.std, source, raw_pixels) or (1.0,)
     whole = 255.0 if raw_pixels else 1.0
-    mean, std = mean or network.mean or (0.0,), std or network.std or (1.0,)
     try:
         preprocess = Preprocess(
             mode="RGB" if channels == 3 else "L",
@@ -95,10 +91,16 @@ def pack_foreign(
         raise UsageError(str(error)) from error
     names = _names(labels) if labels is not None else network.labels
     asked = f"; is --size {size[0]},{size[1]} what it was trained on?" if None in said else ""
+    example = torch.zeros(1, channels, *size)
     try:
+        with torch.no_grad():
+            classes = network(example).shape[1]
+        if names is not None and len(names) != classes:
+            whose = f"--labels {labels}" if labels is not None else f"the classes cached beside {source}"
+            raise UsageError(f"{whose}: {len(names)} names for {classes} classes; give --labels with a name for each")
         return pack(
             network,
-            torch.zeros(1, channels, *size),
+            example,
             path,
             preprocess=preprocess,
             labels=names,
@@ -113,11 +115,21 @@ def _each(numbers: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return numbers * channels if len(numbers) == 1 else numbers
 
 
-def _refuse_raw(option: str, numbers: tuple[float, ...] | None) -> None:
-    """Raises UsageError of numbers that are meant for pixels of 0 to 255: a network would see one grey."""
-    if numbers is not None and max(numbers) > 1:
-        given = ",".join(f"{n:g}" for n in numbers)
-        raise UsageError(f"{option} {given}: pixels are of 0 to 1; give --raw-pixels as well, or divide it by 255")
+def _numbers(
+    option: str, given: tuple[float, ...] | None, said: tuple[float, ...] | None, source: Path, raw_pixels: bool
+) -> tuple[float, ...] | None:
+    """What the user gives, else what the files say. Raises UsageError where that is of other pixels than those told: a
+    network would see one grey."""
+    numbers, whose = (given, f"--{option}") if given is not None else (said, f"the {option} cached beside {source}")
+    if numbers is None:
+        return None
+    shown = ",".join(f"{n:g}" for n in numbers)
+    if not raw_pixels and max(numbers) > 1:
+        remedy = "give --raw-pixels as well" + (", or divide it by 255" if given is not None else "")
+        raise UsageError(f"{whose} {shown}: pixels are of 0 to 1; {remedy}")
+    if raw_pixels and given is None and max(numbers) <= 1:
+        raise UsageError(f"{whose} {shown}: its pixels are of 0 to 1; leave --raw-pixels out, or give --{option}")
+    return numbers
 
 
 def _names(path: str | Path) -> list[str]:

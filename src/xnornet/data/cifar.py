@@ -29,6 +29,7 @@ class _Version:
     names: str  # the file of class names
     labels: int  # of a record; the last one is the class, before it stands the superclass
     pickles: tuple[str, ...]  # what the version for Python has instead
+    hub: str  # its name there
 
 
 _VERSIONS = (
@@ -38,8 +39,9 @@ _VERSIONS = (
         "batches.meta.txt",
         1,
         ("data_batch_1", "test_batch", "batches.meta"),
+        "cifar10",
     ),
-    _Version(("train.bin",), "test.bin", "fine_label_names.txt", 2, ("train", "test", "meta")),
+    _Version(("train.bin",), "test.bin", "fine_label_names.txt", 2, ("train", "test", "meta"), "cifar100"),
 )
 
 
@@ -56,9 +58,10 @@ def open_cifar_folder(folder: Path, name: str) -> ImageData:
     """
     version = next((version for version in _VERSIONS if _is_binary(folder, version)), None)
     if version is None:
+        hub = next(version.hub for version in _VERSIONS if _is_pickled(folder, version))
         raise DataError(
             f"data '{name}' is CIFAR's version for Python: pickles, which can run any code and so are not read; take "
-            "the binary version of https://www.cs.toronto.edu/~kriz/cifar.html, or hf:cifar10"
+            f"the binary version of https://www.cs.toronto.edu/~kriz/cifar.html, or hf:{hub}"
         )
     class_names = read_class_names(folder / version.names)
     splits = {

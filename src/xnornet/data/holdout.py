@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ..errors import DataError, UsageError
-from ..preprocess import ImageLike, open_image
+from ..preprocess import ImageLike, open_image, open_named
+from ..termination import exit_on_sigterm
 from .folders import FolderSplit
 from .splits import ImageData, Split
 from .unreadable import Unreadable
@@ -31,43 +32,62 @@ def hold_out(data: ImageData, share: float, folder: Path, progress: Progress | N
     within a class fall on one side. The folder is there whole or not at all.
 
     Args:
-        data: with images of two classes or more.
+        data: as `open_dataset` gives it.
         share: of each class's images that are held out, 0..1; one image at least, and not all.
         folder: to make.
         progress: hears of images done and of images in all, of which each comes twice.
 
     Returns:
-        Those that cannot be read, which are left out.
+        Those whose first bytes are no image's, which are left out.
 
     Raises:
-        UsageError: the data has both splits, the share is none, or the folder is there already.
+        UsageError: the data has both splits, the share is none, or the folder is there already or lies in the data.
         DataError: a class has no two images that differ, a name that no folder can have, or too many images cannot be
             read.
+        OSError: the folder cannot be made.
     """
+    _check(data, share, folder)
+    (split,) = data.splits.values()
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    with exit_on_sigterm():
+        try:
+            partial.mkdir(parents=True)  # before all is read
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        try:
+            unreadable = Unreadable(len(split))
+            places = _places(data, split, share, unreadable, progress)
+            for index, (place, label) in enumerate(zip(places, split.labels, strict=True)):
+                if place:
+                    _put(split, index, partial / place, data.class_names[label])
+                if progress is not None:
+                    progress(len(split) + index + 1, 2 * len(split))
+            os.rename(partial, folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    return unreadable
+
+
+def _check(data: ImageData, share: float, folder: Path) -> None:
+    """Raises what can be told before an image is read."""
     if len(data.splits) > 1:
         raise UsageError(f"data '{data.name}' has a train and a test split already: give it as --data")
     if not 0 < share < 1:
         raise UsageError(f"--hold-out {share:g} is no share of the images; give one between 0 and 1, as 0.2")
     if folder.exists():
         raise UsageError(f"{folder}: there already; give the new folder another name")
+    source = Path(data.name).expanduser()
+    if source.is_dir() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(source)):
+        raise UsageError(f"{folder}: lies in {source}, whose images would be there twice; give a folder elsewhere")
+    (split,) = data.splits.values()
+    counts = np.bincount(split.labels, minlength=len(data.class_names))
+    if few := [name for name, count in zip(data.class_names, counts, strict=True) if count < 2]:
+        shown = ", ".join(few[:5]) + ", ..." * (len(few) > 5)
+        raise DataError(f"data '{data.name}': classes of fewer than two images ({shown}); add some, or leave them out")
     for class_name in data.class_names:
         if not class_name or class_name.startswith(".") or {"/", "\\"} & set(class_name):
             raise DataError(f"data '{data.name}': class '{class_name}' has a name that no folder of images can have")
-    (split,) = data.splits.values()
-    unreadable = Unreadable(len(split))
-    places = _places(data, split, share, unreadable, progress)
-    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
-    try:
-        for index, (place, label) in enumerate(zip(places, split.labels, strict=True)):
-            if place:
-                _put(split, index, partial / place, data.class_names[label])
-            if progress is not None:
-                progress(len(split) + index + 1, 2 * len(split))
-        os.rename(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return unreadable
 
 
 def _places(
@@ -90,8 +110,8 @@ def _places(
             held += 1  # copies of the last one
         if held >= len(found):
             raise DataError(
-                f"data '{data.name}': class '{class_name}' has {len(found)} images, too few that differ to hold out "
-                f"{share:g} of them; add some, or leave the class out"
+                f"data '{data.name}': class '{class_name}' has too few images that differ to hold out {share:g} of its "
+                f"{len(found):,}; add some, or leave the class out"
             )
         for rank, (_, index) in enumerate(found):
             places[index] = "val" if rank < held else "train"
@@ -99,12 +119,10 @@ def _places(
 
 
 def _encoded(image: ImageLike) -> bytes:
-    """The bytes of the file that an image is in, or of its pixels."""
+    """The bytes of the file that an image is in, or its pixels. Raises DataError where they do not begin as one's."""
     if isinstance(image, str | os.PathLike):
-        try:
-            return Path(image).read_bytes()
-        except OSError as error:
-            raise DataError(f"{os.fspath(image)}: cannot be read ({error.strerror})") from error
+        with open_named(image, os.fspath(image)) as picture:
+            return _encoded(picture)
     if isinstance(image, ImageFile.ImageFile) and image.fp is not None:
         image.fp.seek(0)
         return image.fp.read()

@@ -131,6 +131,8 @@ def _open(name: str, *what: str, **how: Any) -> ImageData:
     except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         remedy = "; connect to the network, or give --data FOLDER (docs/data.md)" if name.startswith("hf:") else ""
+        if "config name is missing" in reason.lower():
+            remedy = f"; give --data {name}:CONFIGURATION"
         raise DataError(f"data '{name}' cannot be read: {reason[:300]}{remedy}") from error
     features = next(iter(found.values())).features
     image = next((column for column, kind in features.items() if isinstance(kind, datasets.Image)), None)

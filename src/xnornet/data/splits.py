@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -59,11 +61,10 @@ class ImageData:
     def split(self, which: str) -> Split:
         """The split "train" or "test". Raises DataError where this data set lacks it."""
         if which not in self.splits:
-            raise DataError(
-                f"data '{self.name}' has no {which} split, only {', '.join(self.splits)}; "
-                "give a folder of train/CLASS/ and val/CLASS/; "
-                f"`xnornet data {self.name} --hold-out 0.2 -o FOLDER` makes one of it"
-            )
+            remedy = "give a folder of train/CLASS/ and val/CLASS/"
+            if self.name.startswith("hf:") or os.path.exists(self.name):
+                remedy += f"; `xnornet data {shlex.quote(self.name)} --hold-out 0.2 -o FOLDER` makes one of it"
+            raise DataError(f"data '{self.name}' has no {which} split, only {', '.join(self.splits)}; {remedy}")
         return self.splits[which]
 
 

@@ -63,21 +63,27 @@ def _beside(path: Path, name: str) -> Path | None:
 
 
 def _numbers(cache: Path, name: str) -> tuple[float, ...]:
-    """One a channel."""
+    """One a channel, of a table or a tensor."""
     try:
-        table = read_torch7(cache)[name]
-        return tuple(float(table[i]) for i in range(1, len(table) + 1))
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{cache}: holds no {name} of each channel") from error
+        found = read_torch7(cache)[name]
+        return tuple(float(number) for number in (found if isinstance(found, np.ndarray) else _items(found)))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise FormatError(f"{cache}: holds no {name} of each channel; move it away, and give --{name}") from error
 
 
 def _classes(cache: Path) -> list[str]:
     """Folders in the order in which a disk listed them."""
     try:
-        names = read_torch7(cache)["classes"]
-        return [str(names[i]) for i in range(1, len(names) + 1)]
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"{cache}: holds no table of classes") from error
+        return [str(name) for name in _items(read_torch7(cache)["classes"])]
+    except (KeyError, IndexError, TypeError) as error:
+        raise FormatError(f"{cache}: holds no table of classes; move it away, and give --labels") from error
+
+
+def _items(table: Any) -> list[Any]:
+    """What a table holds at 1, 2, ..."""
+    if not isinstance(table, dict):
+        raise TypeError("no table")
+    return [table[i] for i in range(1, len(table) + 1)]
 
 
 def _described(found: Any) -> str:
@@ -92,8 +98,7 @@ def _kind(module: TorchObject) -> str:
 
 def _children(module: TorchObject) -> list[TorchObject]:
     """The modules of a container, in order."""
-    modules = module.get("modules")
-    return [modules[i] for i in range(1, len(modules) + 1)] if isinstance(modules, dict) else []
+    return _items(module.get("modules", {}))
 
 
 class _Walk:
@@ -105,6 +110,7 @@ class _Walk:
         self._network = network
         everything = list(_all(network))
         self._convolutions = [module for module in everything if _kind(module) in _CONVOLUTIONS]
+        self._logits = ""  # the value behind which a softmax ended the network
         signs = any(_kind(module) == "BinActiveZ" for module in everything)
         self._binary = signs if binary_weights is None else binary_weights
         inner = self._convolutions[1:-1]
@@ -118,21 +124,30 @@ class _Walk:
         """The whole network."""
         if not self._convolutions:
             raise UnsupportedError("it holds no convolution; only networks of images can be packed")
-        output = self.module(self._network, "images", "")
+        output = self.one(self.module(self._network, "images", ""), "the network")
+        if self._logits and self._logits != output:
+            raise UnsupportedError("a SoftMax within it is not known, only one behind the logits")
         channels = _weight(self._convolutions[0]).shape[1] * _groups(self._convolutions[0])
-        return Graph(self.nodes, self.constants, "images", self.one(output), (None, None, int(channels)))
+        return Graph(self.nodes, self.constants, "images", output, (None, None, int(channels)))
 
     def module(self, module: TorchObject, x: Values, name: str) -> Values:
         """Append the nodes of a module, whose name is its path of numbers from 1, as Lua counts."""
         kind = _kind(module)
         if kind not in _MODULES:
-            raise UnsupportedError(f"module {name} is a {module.type}, which is not known; there are {_known()}")
+            where = f"module {name}" if name else "the network"
+            raise UnsupportedError(f"{where} is a {module.type}, which is not known; there are {', '.join(_MODULES)}")
         return _MODULES[kind](self, module, x, name)
 
-    def one(self, x: Values) -> str:
+    def one(self, x: Values, where: str) -> str:
         """A value that is no table."""
         if not isinstance(x, str):
-            raise UnsupportedError(f"a table of {len(x)} values where one is taken")
+            raise UnsupportedError(f"{where} has a table of {len(x)} values where only one is known")
+        return x
+
+    def several(self, x: Values, where: str) -> list[str]:
+        """Values of a table."""
+        if isinstance(x, str):
+            raise UnsupportedError(f"{where} has one value where it takes a table of them")
         return x
 
     def add(self, operator: str, name: str, inputs: list[str], **attributes: Any) -> str:
@@ -159,25 +174,27 @@ class _Walk:
         return x
 
     def replicas(self, module: TorchObject, x: Values, name: str) -> Values:
-        return self.module(_children(module)[0], x, f"{name}.1" if name else "1")
+        return self.module(module["modules"][1], x, f"{name}.1" if name else "1")
 
     def branches(self, module: TorchObject, x: Values, name: str) -> Values:
-        return [self.one(branch) for branch in self._each(module, x, name)]
+        return [self.one(branch, f"module {name}") for branch in self._each(module, x, name)]
 
     def concat(self, module: TorchObject, x: Values, name: str) -> Values:
         if int(module["dimension"]) != 2:
             raise UnsupportedError(
                 f"module {name} joins axis {int(module['dimension'])}; only channels, axis 2, are known"
             )
-        return self.add("Concat", name, [self.one(branch) for branch in self._each(module, x, name)], axis=1)
+        return self.add(
+            "Concat", name, [self.one(branch, f"module {name}") for branch in self._each(module, x, name)], axis=1
+        )
 
     def join(self, module: TorchObject, x: Values, name: str) -> Values:
-        if int(module["dimension"]) != (1 if module.get("nInputDims") == 3 else 2):
+        if int(module["dimension"]) != 2 - bool(module.get("nInputDims")):
             raise UnsupportedError(f"module {name} joins axis {int(module['dimension'])}; only channels are known")
-        return self.add("Concat", name, list(x), axis=1)
+        return self.add("Concat", name, self.several(x, f"module {name}"), axis=1)
 
     def sum(self, module: TorchObject, x: Values, name: str) -> Values:
-        total, *others = list(x)
+        total, *others = self.several(x, f"module {name}")
         for i, other in enumerate(others):
             total = self.add("Add", f"{name}.{i}" if i else name, [total, other])
         return total
@@ -189,13 +206,13 @@ class _Walk:
         if self._binary and any(module is inner for inner in self._convolutions[1:-1]):
             alpha = np.abs(weight).mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
             weight = np.where(weight >= 0, alpha, -alpha)
-        inputs = [self.one(x), self.constant(f"{name}.weight", weight)]
+        inputs = [self.one(x, f"module {name}"), self.constant(f"{name}.weight", weight)]
         if (bias := module.get("bias")) is not None:
             inputs.append(self.constant(f"{name}.bias", bias))
         return self.add("Conv", name, inputs, group=_groups(module), **_window(module))
 
     def dense(self, module: TorchObject, x: Values, name: str) -> Values:
-        inputs = [self.one(x), self.constant(f"{name}.weight", module["weight"])]
+        inputs = [self.one(x, f"module {name}"), self.constant(f"{name}.weight", module["weight"])]
         if (bias := module.get("bias")) is not None:
             inputs.append(self.constant(f"{name}.bias", bias))
         return self.add("Gemm", name, inputs, transB=1)
@@ -209,16 +226,24 @@ class _Walk:
         bias = np.zeros_like(mean) if bias is None else bias
         arrays = {"gamma": weight, "beta": bias, "mean": mean, "variance": variance}
         constants = [self.constant(f"{name}.{what}", array) for what, array in arrays.items()]
-        return self.add("BatchNormalization", name, [self.one(x), *constants], epsilon=eps)
+        return self.add("BatchNormalization", name, [self.one(x, f"module {name}"), *constants], epsilon=eps)
 
     def max_pool(self, module: TorchObject, x: Values, name: str) -> Values:
-        return self.add("MaxPool", name, [self.one(x)], ceil_mode=int(bool(module.get("ceil_mode"))), **_window(module))
+        return self.add(
+            "MaxPool",
+            name,
+            [self.one(x, f"module {name}")],
+            ceil_mode=int(bool(module.get("ceil_mode"))),
+            **_window(module),
+        )
 
     def mean_pool(self, module: TorchObject, x: Values, name: str) -> Values:
         counted = int(module.get("count_include_pad", True) is not False)
         ceil = int(bool(module.get("ceil_mode")))
         window = _window(module)
-        mean = self.add("AveragePool", name, [self.one(x)], ceil_mode=ceil, count_include_pad=counted, **window)
+        mean = self.add(
+            "AveragePool", name, [self.one(x, f"module {name}")], ceil_mode=ceil, count_include_pad=counted, **window
+        )
         if module.get("divide", not module.type.startswith("nn.")):
             return mean
         pixels = self.constant(f"{name}.pixels", np.prod(window["kernel_shape"]))
@@ -228,31 +253,43 @@ class _Walk:
         return x if module.get("v2") else self.spatial_dropout(module, x, name)
 
     def spatial_dropout(self, module: TorchObject, x: Values, name: str) -> Values:
-        return self.add("Mul", name, [self.one(x), self.constant(f"{name}.kept", 1 - float(module["p"]))])
+        return self.add(
+            "Mul", name, [self.one(x, f"module {name}"), self.constant(f"{name}.kept", 1 - float(module["p"]))]
+        )
 
     def flatten(self, module: TorchObject, x: Values, name: str) -> Values:
-        return self.add("Flatten", name, [self.one(x)], axis=1)
+        sizes = [int(n) for n in module.get("size", ())]
+        if len(sizes) < 2:
+            return self.add("Flatten", name, [self.one(x, f"module {name}")], axis=1)
+        self.constants[f"{name}.size"] = np.array([0, *sizes])  # 0: as many images as there are
+        return self.add("Reshape", name, [self.one(x, f"module {name}"), f"{name}.size"])
 
     def threshold(self, module: TorchObject, x: Values, name: str) -> Values:
         if module["threshold"] or module["val"]:
-            raise UnsupportedError(
-                f"module {name} is a Threshold at {module['threshold']:g}; only ReLU, at 0, is known"
-            )
-        return self.add("Relu", name, [self.one(x)])
+            what = f"{module['val']:g} of all that is not above {module['threshold']:g}"
+            raise UnsupportedError(f"module {name} is a Threshold that makes {what}; only ReLU's, 0 and 0, is known")
+        return self.add("Relu", name, [self.one(x, f"module {name}")])
 
     def hard_tanh(self, module: TorchObject, x: Values, name: str) -> Values:
         bounds = [
             self.constant(f"{name}.{end}", module.get(end, limit)) for end, limit in (("min_val", -1), ("max_val", 1))
         ]
-        return self.add("Clip", name, [self.one(x), *bounds])
+        return self.add("Clip", name, [self.one(x, f"module {name}"), *bounds])
 
     def nothing(self, module: TorchObject, x: Values, name: str) -> Values:
+        return x
+
+    def softmax(self, module: TorchObject, x: Values, name: str) -> Values:
+        """Left out at the end: a packed network ends in logits."""
+        if self._logits:
+            raise UnsupportedError(f"module {name} is a second {_kind(module)}; only one, behind the logits, is known")
+        self._logits = self.one(x, f"module {name}")
         return x
 
 
 def _of(operator: str) -> Callable[[_Walk, TorchObject, Values, str], Values]:
     """A module that is one operator without attributes."""
-    return lambda walk, module, x, name: walk.add(operator, name, [walk.one(x)])
+    return lambda walk, module, x, name: walk.add(operator, name, [walk.one(x, f"module {name}")])
 
 
 _MODULES: dict[str, Callable[[_Walk, TorchObject, Values, str], Values]] = {
@@ -269,12 +306,12 @@ _MODULES: dict[str, Callable[[_Walk, TorchObject, Values, str], Values]] = {
     "Identity": _Walk.nothing,
     "JoinTable": _Walk.join,
     "Linear": _Walk.dense,
-    "LogSoftMax": _Walk.nothing,  # ends a network, which ends in logits here
+    "LogSoftMax": _Walk.softmax,
     "ReLU": _of("Relu"),
     "Reshape": _Walk.flatten,
     "Sequential": _Walk.sequential,
     "Sigmoid": _of("Sigmoid"),
-    "SoftMax": _Walk.nothing,
+    "SoftMax": _Walk.softmax,
     "SpatialAveragePooling": _Walk.mean_pool,
     "SpatialBatchNormalization": _Walk.norm,
     "SpatialConvolution": _Walk.convolution,
@@ -285,10 +322,6 @@ _MODULES: dict[str, Callable[[_Walk, TorchObject, Values, str], Values]] = {
     "Threshold": _Walk.threshold,
     "View": _Walk.flatten,
 }
-
-
-def _known() -> str:
-    return ", ".join(_MODULES)
 
 
 def _all(module: TorchObject) -> list[TorchObject]:

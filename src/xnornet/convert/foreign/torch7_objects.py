@@ -61,14 +61,20 @@ def read_torch7(path: Path) -> Any:
     views of the file, and `TorchObject`s.
 
     Raises:
-        FormatError: it is missing, truncated, or of no such kind.
+        FormatError: it is missing, truncated, nested too deep, or of no such kind.
     """
     try:
         with path.open("rb") as file:
-            return _Reader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).read()  # arrays keep it open
+            reader = _Reader(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # arrays keep it open
+        value = reader.read()
+        if reader.rest:
+            raise ValueError(f"{reader.rest} bytes more")
+        return value
     except FileNotFoundError as error:
         raise FormatError(f"{path}: no such file") from error
-    except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except RecursionError as error:
+        raise FormatError(f"{path}: its objects are nested too deep to be read") from error
+    except (struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
         raise FormatError(f"{path}: is damaged, or no file of Torch7's in its binary form") from error
 
 
@@ -77,6 +83,11 @@ class _Reader:
         self._data = data
         self._at = 0
         self._known: dict[int, Any] = {}
+
+    @property
+    def rest(self) -> int:
+        """Bytes that are not read yet."""
+        return len(self._data) - self._at
 
     def read(self) -> Any:
         """The next value."""
@@ -102,15 +113,17 @@ class _Reader:
         if kind == _TABLE:
             self._table(self._known.setdefault(index, {}))
         elif kind == _OBJECT:
-            name = self._text()
-            if name.startswith("V "):  # of the format; the oldest files have none
-                name = self._text()
+            name, version = self._text(), 0
+            if name.startswith("V "):  # of the class; the oldest files have none
+                name, version = self._text(), int(name.removeprefix("V "))
             if name in _STORAGES:
                 self._known[index] = self._storage(np.dtype(_TYPES[_STORAGES[name]]))
             elif name in _TENSORS:
                 self._known[index] = self._tensor(np.dtype(_TYPES[_TENSORS[name]]))
             else:
                 found = self._known.setdefault(index, TorchObject(name))
+                if name == "nn.DataParallelTable" and version >= 2:
+                    self.read()  # which GPU has which replica
                 found.fields = self.read()
                 if not isinstance(found.fields, dict):
                     raise ValueError(f"a {name} without a table")
@@ -137,6 +150,8 @@ class _Reader:
         storage = self.read()
         if storage is None or not axes:
             return np.empty(0, dtype)
+        if not isinstance(storage, np.ndarray):
+            raise ValueError("a tensor without a storage")
         last = first + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if min(shape) <= 0 or min(strides) < 0 or first < 0 or last >= len(storage) or storage.dtype != dtype:
             raise ValueError("a tensor outside of its storage")
