@@ -264,8 +264,8 @@ def test_forced_isa(isa: str) -> None:
     done = in_process(code, XNORNET_ISA=isa)
     assert done.stdout.split()[0] == isa, done.stderr
     first, second = done.stdout.split()[1:3]
-    # Of this network the first layer alone has kernels for AMX, and none those that are AVX-VNNI's own.
-    assert isa.replace("avxvnni", "avx2") in (first if isa == "amx" else second)
+    # Of this network the first layer alone has kernels for AMX and ARM's dot products, and none AVX-VNNI's own.
+    assert isa.replace("avxvnni", "avx2") in (first if isa in ("amx", "neondot") else second)
 
 
 def test_model_prints_what_it_is() -> None:

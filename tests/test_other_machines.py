@@ -102,7 +102,7 @@ def test_aarch64(tmp_path: Path) -> None:
     site = site_of_wheel("aarch64", tmp_path)
     file, *isas = engine_file(python, site).split()
     assert file.startswith(str(site)), f"{EMULATOR} {PROCESSOR}"
-    assert isas == ["neon", "portable"]
+    assert isas == ["neondot", "neon", "portable"]
     # Which counts threads, and the emulator has some of its own.
     run_engine_tests(python, site, "--deselect", "tests/test_engine_runtime.py::test_fork")
 

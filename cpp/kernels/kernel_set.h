@@ -120,6 +120,7 @@ struct DigitPanel {
 struct DigitGemm {
   const char* name;  // null: there is none, and the other members are empty
   int tile;          // pixels a call takes at most
+  int shift;         // what a pixel is less than it says; the caller makes up for it in the starts
 
   // Asks the system for what the kernel needs beside instructions, for the whole process; whether it may run.
   // To be called before it. Null: there is nothing to ask for.
@@ -141,8 +142,8 @@ struct ByteGemm {
 
   // Bits become what `gemm` reads, a byte a weight, in the same order, `count` bytes of bits (a multiple of
   // 64) at a time: [64 / lanes][depth / inputs][lanes][inputs] for 64 filters. `excess`: how much too large a
-  // sum is for each weight of -1, which the caller takes off.
-  int lanes, inputs, excess;
+  // sum is for each weight of -1, which the caller takes off. `shift`: as of DigitGemm.
+  int lanes, inputs, excess, shift;
   void (*expand)(const uint8_t* bits, size_t count, int8_t* weights);
 
   // sums[pixel][64], of `channels` filters and up to a multiple of `lanes`, for `pixels` rows of `depth`
@@ -203,6 +204,7 @@ extern const KernelSet kAvx512bw;
 extern const KernelSet kAvx512;
 extern const KernelSet kAmx;
 #elif defined(__aarch64__)
+extern const KernelSet kNeonDot;
 extern const KernelSet kNeon;
 #elif defined(__wasm_simd128__)
 extern const KernelSet kSimd128;

@@ -35,4 +35,41 @@ void qgather_neon(const uint8_t* window, const int64_t* offsets, size_t runs, si
 void qrange_neon(const float* x, size_t count, float* low_high);
 void qround_neon(const float* x, size_t count, float factor, float zero, uint8_t* out);
 
+void qgemm_4x16_neondot(const uint8_t* rows, size_t row_bytes, size_t pixels, const int8_t* weights,
+                        size_t depth, int channels, const int32_t* starts, int32_t* sums);
+void qexpand_16_neondot(const uint8_t* bits, size_t count, int8_t* weights);
+void ugemm_4x8_neondot(const uint8_t* rows, size_t row_bytes, int pixels, const DigitPanel& panel,
+                       int32_t* sums, void* out);
+
+// What all of its kernel sets share.
+inline constexpr BitGemm kBitsNeon = {.name = "bgemm_4x64_neon",
+                                      .word_bytes = 1,
+                                      .lanes = 16,
+                                      .tile = 4,
+                                      .row_expansion = 2,
+                                      .prepare = bprepare_2_neon,
+                                      .panel_expansion = 2,
+                                      .expand = bexpand_64_neon,
+                                      .gemm = bgemm_4x64_neon,
+                                      .gemv_name = "bgemv_1x64_neon",
+                                      .gemv = bgemv_1x64_neon};
+inline constexpr FloatGemm kFloatsNeon = {
+    .wide = {.name = "sgemm_8x8_neon", .tile = 8, .channels = 8, .gemm = sgemm_8x8_neon},
+    .narrow = {},
+    .hgemm_name = "hgemm_8x8_neon",
+    .hgemm = hgemm_8x8_neon,
+    .word_inputs = 32,
+    .expand = wexpand_8_neon,
+    .wgemm_name = "wgemv_1x16_neon",
+    .wgemm_tile = 1,
+    .wgemm_words = SIZE_MAX,
+    .word_floats = 32,
+    .tabulate = nullptr,
+    .wgemm = wgemv_1x16_neon,
+    .wgemm_filters = INT32_MAX};
+inline constexpr Depthwise kDepthwiseNeon = {.name = "sdepthwise_1x64_neon",
+                                             .sums = sdepthwise_1x64_neon,
+                                             .bits_name = "bdepthwise_1x64_neon",
+                                             .differences = bdepthwise_1x64_neon};
+
 }  // namespace xnornet

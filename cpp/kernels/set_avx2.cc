@@ -18,6 +18,7 @@ const KernelSet kAvx2 = {
               .lanes = 8,
               .inputs = 4,
               .excess = 0,
+              .shift = 0,
               .expand = qexpand_32_avx2,
               .gemm = qgemm_6x16_avx2,
               .gather = qgather_avx2,

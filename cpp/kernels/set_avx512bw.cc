@@ -30,6 +30,7 @@ const KernelSet kAvx512bw = {
               .lanes = 16,
               .inputs = 4,
               .excess = 0,
+              .shift = 0,
               .expand = qexpand_64_avx512bw,
               .gemm = qgemm_6x64_avx512bw,
               .gather = qgather_avx512bw,

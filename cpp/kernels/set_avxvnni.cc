@@ -19,6 +19,7 @@ const KernelSet kAvxVnni = {
               .lanes = 8,
               .inputs = 4,
               .excess = 0,
+              .shift = 0,
               .expand = qexpand_32_avx2,
               .gemm = qgemm_6x16_avxvnni,
               .gather = qgather_avx2,

@@ -30,6 +30,7 @@ const KernelSet kSimd128 = {
               .lanes = 4,
               .inputs = 4,
               .excess = 255,
+              .shift = 0,
               .expand = qexpand_16_simd128,
               .gemm = qgemm_2x16_simd128,
               .gather = qgather_simd128,

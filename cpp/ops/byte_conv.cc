@@ -166,12 +166,12 @@ void ByteConv::round(const Run& run) const {
       [&](size_t image) { return static_cast<uint8_t>(zeros[image]); });
 }
 
-// A row a window; what lies past its inputs is 0.
+// A row a window; what lies past its inputs counts as 0.
 void ByteConv::gather(const uint8_t* image, size_t begin, size_t count, uint8_t* rows) const {
   image_.for_windows(begin, count, [&](size_t i, size_t element) {
     uint8_t* to = rows + i * row_bytes_;
     gemm_.gather(image + element, run_offset_.data(), run_offset_.size(), run_bytes_, to);
-    std::memset(to + fan_in_, 0, row_bytes_ - fan_in_);
+    std::memset(to + fan_in_, gemm_.shift, row_bytes_ - fan_in_);
   });
 }
 
@@ -202,7 +202,8 @@ void ByteConv::work(const Run& run, int thread, Part pixels, Part panels) const 
             end = std::min(count, ((begin + end) / pixels_ + 1) * pixels_ - begin);
           int32_t starts[kPanel];
           for (int c = 0; c < kPanel; ++c)
-            starts[c] = -static_cast<int32_t>(zero) * total_[channel + c] - excess_[channel + c];
+            starts[c] =
+                (gemm_.shift - static_cast<int32_t>(zero)) * total_[channel + c] - excess_[channel + c];
           gemm_.gemm(rows + i * row_bytes_, row_bytes_, end - i, expanded, depth, channels, starts,
                      sums + i * kPanel);
         }

@@ -85,7 +85,7 @@ void DigitConv::pack(const PixelWeights& weights) {
           const int column = d * panel.width + lane;
           weights_.data()[panel.weights + column / kColumns * kColumns * row_bytes_ + k / 4 * kColumns * 4 +
                           column % kColumns * 4 + k % 4] = static_cast<char>(digit);
-          starts[column] -= digit * outside_;
+          starts[column] += digit * (kernels_.digits.shift - outside_);
         }
       }
     }

@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(_WIN32)
+#include <windows.h>
 #endif
 
 namespace xnornet {
@@ -58,6 +62,23 @@ bool has(const Feature& feature) {
   return parts[feature.part] >> feature.bit & 1;
 }
 
+#elif defined(__aarch64__)
+
+// Dot products of bytes, as the system tells of them.
+bool has_dotprod() {
+#if defined(__linux__)
+  constexpr unsigned long kDotprod = 1ul << 20;  // HWCAP_ASIMDDP, which older headers lack
+  return getauxval(AT_HWCAP) & kDotprod;
+#elif defined(__APPLE__)
+  return true;  // every Mac of this architecture has them
+#elif defined(_WIN32)
+  constexpr DWORD kDotprod = 43;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
+  return IsProcessorFeaturePresent(kDotprod);
+#else
+  return false;
+#endif
+}
+
 #endif
 
 }  // namespace
@@ -69,6 +90,7 @@ bool cpu_has(const char* feature) {
   }
 #elif defined(__aarch64__)
   if (std::strcmp(feature, "neon") == 0) return true;  // part of the architecture
+  if (std::strcmp(feature, "dotprod") == 0) return has_dotprod();
 #elif defined(__wasm_simd128__)
   if (std::strcmp(feature, "simd128") == 0) return true;  // or the module would not have been let in
 #endif

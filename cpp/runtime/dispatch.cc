@@ -18,7 +18,7 @@ const std::vector<const KernelSet*>& kernel_sets() {
 #endif
       &kAvx2,
 #elif defined(__aarch64__)
-      &kNeon,
+      &kNeonDot, &kNeon,
 #elif defined(__wasm_simd128__)
       &kSimd128,
 #endif

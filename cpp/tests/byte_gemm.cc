@@ -32,7 +32,7 @@ void compare(const ByteGemm& k, size_t depth, int channels, size_t pixels, bool 
       for (size_t i = 0; i < depth; ++i) {
         const size_t step = c / k.lanes * (depth / k.inputs) + i / k.inputs;
         const size_t bit = (step * k.lanes + c % k.lanes) * k.inputs + i % k.inputs;
-        const int x = row[p * row_bytes + i];
+        const int x = row[p * row_bytes + i] - k.shift;
         expected += bits[bit / 8] >> (bit % 8) & 1 ? k.excess - x : x;
       }
       report.check(sum[p * kPanel + c] == expected,

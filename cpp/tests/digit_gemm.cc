@@ -38,7 +38,8 @@ void compare(const KernelSet& set, int digits, int inputs, int channels, int pix
       for (int d = 0; d < digits; ++d) {
         const int column = d * channels + c;
         sum[d] = start[column];
-        for (int i = 0; i < inputs; ++i) sum[d] += pixel[p * row_bytes + i] * digit[column * inputs + i];
+        for (int i = 0; i < inputs; ++i)
+          sum[d] += (pixel[p * row_bytes + i] - k.shift) * digit[column * inputs + i];
       }
       const int at = p * kPanel + c;
       const char* form = "%s: %d digits of %d inputs, pixel %d of %d, channel %d of %d: %.9g, expected %.9g";
