@@ -104,7 +104,7 @@ sanitize: install
 	  build/sanitize/$$which/cpp/tests/xnornet_tests build/sanitize/golden || exit 1; \
 	done
 	$(BIN)/cmake --install build/sanitize/address,undefined --prefix build/sanitize/c > /dev/null
-	XNORNET_TEST_C=build/sanitize/c $(SANITIZER) $(BIN)/pytest -q tests/test_c.py tests/test_c_images.py
+	XNORNET_TEST_C=build/sanitize/c $(SANITIZER) $(BIN)/pytest -q tests/test_c.py tests/test_c_*.py
 
 # What a release uploads, in dist/: the sources, and wheels for Linux on x86-64 and ARM, for Windows and for macOS, for
 # each Python that is on the PATH of 3.10, 3.11 and 3.12 (the last one's is for all later ones too).

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from xnornet import ops
 from xnornet.bits import BitArray
+from xnornet.codes import CodeArray
 from xnornet.graph import PackedModel
 from xnornet.ops import Window
 from xnornet.preprocess import Preprocess
@@ -54,6 +57,62 @@ def tiny_model(seed: int = 0) -> PackedModel:
         labels=("cat", "dog", "größe"),
         provenance={"recipe": "by hand", "seed": seed, "nested": {"a": [1, 2.5, None, True]}},
     )
+
+
+def every_op() -> PackedModel:
+    """What `tiny_model` lacks: a K map, codes, shortcuts, concatenation, multi-bit inputs, dense binary layers, weights
+    of 16 bits."""
+    rng = np.random.default_rng(1)
+
+    def floats(*shape: int) -> npt.NDArray[np.float32]:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    same = ops.Window((3, 3), padding=(1, 1, 1, 1))
+    bits = BitArray.from_signs
+    codes = CodeArray.from_values(2 * rng.integers(-4, 4, (4, 3, 3, 6)) + 1)
+    dense = CodeArray.from_values(2 * rng.integers(-16, 16, (5, 8)) + 1)
+    return PackedModel(
+        ops=(
+            ops.Quantize(name="q", inputs=("input",), bits=2, signed=True),
+            ops.BinaryWeightConv2d(name="bw", inputs=("q",), window=same, weight=bits(floats(6, 3, 3, 3))),
+            ops.InputScale(name="k", inputs=("bw",), window=same, groups=1),
+            ops.Sign(name="s", inputs=("bw",)),
+            ops.BinaryConv2d(name="b", inputs=("s",), window=same, weight=bits(floats(4, 3, 3, 6))),
+            ops.Multiply(name="m", inputs=("b", "k")),
+            ops.QuantizedConv2d(name="qc", inputs=("bw",), window=same, weight=codes),
+            ops.MaxPool2d(name="mp", inputs=("qc",), window=ops.Window((4, 5))),
+            ops.Sigmoid(name="g", inputs=("mp",)),
+            ops.Multiply(name="gm", inputs=("m", "g")),
+            ops.Add(name="gp", inputs=("gm", "g")),
+            ops.Add(name="a", inputs=("gp", "qc")),
+            ops.Conv2d(name="hc", inputs=("a",), window=same, weight=floats(4, 3, 3, 4).astype(np.float16)),
+            ops.Concat(name="c", inputs=("hc", "m")),
+            ops.AvgPool2d(
+                name="p",
+                inputs=("c",),
+                window=ops.Window((5, 7), (5, 7), (1, 0, 1, 1)),
+                count_padding=False,
+            ),
+            ops.Flatten(name="f", inputs=("p",)),
+            ops.Clamp(name="h", inputs=("f",), minimum=-1.5, maximum=0.25),
+            ops.QuantizedLinear(name="ql", inputs=("h",), weight=dense),
+            ops.Linear(name="hl", inputs=("ql",), weight=floats(5, 5).astype(np.float16), bias=floats(5)),
+            ops.Sign(name="s2", inputs=("hl",)),
+            ops.BinaryLinear(name="bl", inputs=("s2",), weight=bits(floats(4, 5))),
+            ops.Affine(name="logits", inputs=("bl",), bias=floats(4)),
+        ),
+        preprocess=Preprocess(mode="RGB", size=(4, 5), mean=(0.1, 0.2, 1 / 3), std=(0.3, 1, 1e-3)),
+        labels=("a", "b", "c", "d"),
+    )
+
+
+def tiny_float16() -> PackedModel:
+    """With 16 bits even where `to_float16` keeps 32: in front of a sign."""
+
+    def rounded(op: ops.Op) -> ops.Op:
+        return replace(op, weight=op.weight.astype(np.float16)) if isinstance(op, ops.Conv2d | ops.Linear) else op
+
+    return replace(tiny_model(), ops=tuple(map(rounded, tiny_model().ops)))
 
 
 def overflowing() -> PackedModel:

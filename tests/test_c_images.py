@@ -17,7 +17,7 @@ from xnornet import format, ops
 from xnornet.graph import PackedModel
 from xnornet.preprocess import Preprocess
 
-from .test_c import Library, Model, installed, library
+from .c_library import Library, Model, installed, library
 
 __all__ = ["installed", "library"]  # fixtures
 

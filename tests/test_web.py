@@ -30,8 +30,7 @@ from xnornet.zoo import entries, locate
 
 from .documents import CHANGES, odd_files, with_document
 from .engine_cases import model_of
-from .networks import tiny_model
-from .test_c import every_op, tiny_float16
+from .networks import every_op, tiny_float16, tiny_model
 from .test_c_images import as_format, as_pillow
 from .test_engine_graphs import random_network
 
