@@ -21,7 +21,7 @@ from xnornet.errors import DataError
 from xnornet.preprocess import open_named
 
 from .command import Run
-from .test_data import own_cache, picture, write_parquet  # noqa: F401
+from .data_files import own_cache, picture, write_parquet  # noqa: F401
 
 SIZES = {"ant": 10, "bee": 25}
 

@@ -31,7 +31,7 @@ from xnornet.reproduce.table import make
 from xnornet.reproduce.training import make_run, reproduce
 from xnornet.train.checkpoint import load_record
 
-from .test_data import write_idx
+from .data_files import write_idx
 from .training import shrink
 
 

@@ -19,7 +19,7 @@ from xnornet.train.module import Classifier
 from xnornet.train.run import train
 from xnornet.train.run_folder import RunFolder
 
-from .test_data import write_idx
+from .data_files import write_idx
 from .training import TINY, assert_same, shrink, weights
 
 

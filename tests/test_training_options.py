@@ -24,7 +24,7 @@ from xnornet.train.order import mixed_seed
 from xnornet.train.processes import SyncBatchNorm, synchronise_batch_norms
 from xnornet.train.run import train
 
-from .test_data import write_idx
+from .data_files import write_idx
 from .training import TINY, assert_same, weights
 
 

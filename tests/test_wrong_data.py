@@ -18,8 +18,8 @@ from xnornet.evaluate import evaluate
 from xnornet.graph import PackedModel
 from xnornet.preprocess import Preprocess
 
+from .data_files import own_cache, picture, write_parquet  # noqa: F401 (a fixture)
 from .networks import tiny_model
-from .test_data import own_cache, picture, write_parquet  # noqa: F401 (a fixture)
 from .test_preprocess import odd_png
 
 SIZE = Preprocess(mode="RGB", size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3)
