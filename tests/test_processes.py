@@ -1,9 +1,10 @@
-"""Several processes of which one loses a number, or cannot read its images: all end, one says why."""
+"""Several processes train one model; where one loses a number, or cannot read its images, all end, and one says why."""
 
 import os
 import re
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from xnornet.train.checkpoint import load_record
-from xnornet.train.processes import BatchNorm, synchronise_batch_norms, unsynchronise_batch_norms
+from xnornet.train.checkpoint import load_module, load_record
+from xnornet.train.processes import BatchNorm, SyncBatchNorm, synchronise_batch_norms, unsynchronise_batch_norms
+from xnornet.train.run import train
 
+from .data_files import write_idx
 from .test_resume import write_data
+from .training import TINY, assert_close
 
 LOST = """
 import os
@@ -103,3 +107,74 @@ def test_norms_of_all_processes_become_those_of_one():
         unsynchronise_batch_norms(network)
         assert [type(network[i]) for i in (1, 3)] == [BatchNorm] * 2
         torch.testing.assert_close(network(x), expected)
+
+
+def test_synchronised_norms_share_weights_and_names():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4, affine=False)))
+    before = dict(network.named_parameters())
+    x = torch.randn(8, 1, 6, 6)
+    reference = network(x)
+    network[1].reset_running_stats()
+    synchronise_batch_norms(network)
+    assert isinstance(network[1], SyncBatchNorm)
+    assert isinstance(network[2][0], SyncBatchNorm)
+    assert dict(network.named_parameters()).keys() == before.keys()
+    assert all(p is before[name] for name, p in network.named_parameters())
+    torch.testing.assert_close(network(x), reference)
+
+
+@pytest.fixture
+def process_group():
+    """Of this process alone."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_synchronised_norms_compute_as_torch_s(dtype, process_group):
+    """In 16 bits too, of which statistics and sums are float32."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm2d(4).to(torch.promote_types(dtype, torch.float32)))
+    copy = synchronise_batch_norms(deepcopy(network))
+    x = (3 * torch.randn(8, 4, 6, 6) + 1).to(dtype)
+    outs, gradients = [], []
+    for norm in (network, copy):
+        inputs = x.clone().requires_grad_()
+        outs.append(norm(inputs))
+        upstream = torch.arange(x.numel(), dtype=torch.float32).view(x.shape).sin().to(dtype)
+        gradients.append(torch.autograd.grad(outs[-1], [inputs, *norm.parameters()], upstream))
+    assert outs[1].dtype == dtype
+    torch.testing.assert_close(outs[1], outs[0])
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1.6e-2 if dtype is torch.bfloat16 else 1e-4, atol=1e-3)
+    assert_close(copy.state_dict(), network.state_dict(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["fashion-bwn"])
+def test_two_processes_give_the_model_of_one(recipe, tiny_data, tmp_path):
+    """Under torchrun, with batch statistics over both; they write each file once."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for prefix, which in (("train", "train"), ("t10k", "test")):
+        split = tiny_data.split(which)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.array(split.labels, np.uint8))
+    (folder / "classes.txt").write_text("\n".join(tiny_data.class_names))
+    options = {**TINY, "epochs": 2, "optimiser": "sgd", "lr": 0.05, "sync_batch_norm": "true", "checkpoint_minutes": 0}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29651", "-m"]
+    command += ["xnornet.cli", "train", recipe, "--data", str(folder), "--out", str(tmp_path / "two")]
+    command += [f"{key}={value}" for key, value in options.items()]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("epoch")] == ["1/2", "2/2"]
+    one = train(recipe, data=str(folder), out=tmp_path / "one", overrides=options)
+    two, record = load_module(tmp_path / "two" / "last.ckpt")
+    # The order of sums differs, nothing else; batch norm divides by deviations, which widens that a little.
+    assert_close(load_module(one.checkpoint)[0].state_dict(), two.state_dict(), rtol=1e-3, atol=1e-4)
+    for a, b in zip(one.record.history, record.history, strict=True):
+        assert a["images_seen"] == b["images_seen"]
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
+        assert a["test_loss"] == pytest.approx(b["test_loss"], rel=1e-3)
+        assert a["test_top1"] == b["test_top1"]

@@ -1,37 +1,22 @@
-"""What a recipe may add to plain training: parts of batches, precisions, teachers, stages, figures of the layers."""
+"""What a recipe may add to plain training: parts of batches, precisions, figures of layers; and what was lost first."""
 
 import csv
 import math
-import os
 import shutil
-import subprocess
-import sys
-from copy import deepcopy
-from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from xnornet.errors import FormatError, TrainingError, UsageError
-from xnornet.models import create
+from xnornet.errors import TrainingError
 from xnornet.nn import BinaryConv2d
-from xnornet.train.checkpoint import fingerprint, load_module, load_weights
+from xnornet.train.checkpoint import load_module
 from xnornet.train.layer_statistics import _packed, _unpacked, statistics
 from xnornet.train.module import Classifier
 from xnornet.train.order import mixed_seed
-from xnornet.train.processes import SyncBatchNorm, synchronise_batch_norms
 from xnornet.train.run import train
 
-from .data_files import write_idx
-from .training import TINY, assert_same, weights
-
-
-def assert_close(a, b, **tolerance):
-    assert a.keys() == b.keys()
-    for key in a:
-        torch.testing.assert_close(a[key], b[key], **tolerance, msg=lambda text, key=key: f"{key}: {text}")
+from .training import TINY, assert_close, assert_same, poison, weights
 
 
 @pytest.fixture
@@ -139,19 +124,6 @@ def test_a_diverging_run_names_the_layer(changes, message, tiny_data, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def poison(monkeypatch, at, act):
-    """Do something to the module just before the training step number `at`."""
-    count = iter(range(100))
-    original = Classifier.training_step
-
-    def step(self, batch, batch_idx):
-        if next(count) == at:
-            act(self, batch)
-        return original(self, batch, batch_idx)
-
-    monkeypatch.setattr(Classifier, "training_step", step)
-
-
 class Explodes(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
@@ -244,24 +216,6 @@ def test_a_method_that_clips_nothing_has_no_share_of_clipped_weights(tiny_data, 
     assert all(row["clipped"] == "" and 0 <= float(row["flip_ratio"]) <= 1 for row in rows)
 
 
-def test_latent_weights_to_begin_with_are_clipped(tiny_data, tmp_path, monkeypatch):
-    """Before the first forward pass: beyond 1 the straight-through estimator lets no gradient pass."""
-    options = {**TINY, "epochs": 1}
-    first = train("fashion-xnor", method="xnor-real-weights", out=tmp_path / "first", overrides=options).checkpoint
-    contents = torch.load(first, weights_only=True)
-    for value in contents["state_dict"].values():
-        value.mul_(100)
-    torch.save(contents, first)
-    largest = []
-
-    def look(module, batch):
-        largest.extend(m.weight.abs().max().item() for m in module.network.modules() if isinstance(m, BinaryConv2d))
-
-    poison(monkeypatch, 0, look)
-    train("fashion-xnor", out=tmp_path / "second", overrides={**options, "init_from": str(first)})
-    assert largest == [1.0] * 3
-
-
 def test_layers_csv_goes_on_through_a_resumption(tiny_data, tmp_path, monkeypatch):
     train("fashion-xnor", out=tmp_path / "whole", overrides={**TINY, "checkpoint_steps": 1})
     rows = list(csv.DictReader((tmp_path / "whole" / "layers.csv").open()))
@@ -276,125 +230,8 @@ def test_layers_csv_goes_on_through_a_resumption(tiny_data, tmp_path, monkeypatc
     assert (tmp_path / "parts" / "layers.csv").read_bytes() == (tmp_path / "whole" / "layers.csv").read_bytes()
 
 
-def test_a_second_stage_begins_with_the_first_one_s_weights(tiny_data, tmp_path, capsys):
-    first = train("fashion-bwn", out=tmp_path / "first", overrides=TINY)
-    capsys.readouterr()
-    second = train(
-        "fashion-xnor", out=tmp_path / "second", overrides={**TINY, "init_from": str(first.checkpoint), "lr": "0"}
-    )
-    assert "begins with" in capsys.readouterr().out.splitlines()[0]
-    assert second.record.origins == {"init_from": fingerprint(first.checkpoint)}
-    a, b = weights(first.checkpoint), weights(second.checkpoint)
-    assert torch.equal(a["network.classifier.weight"], b["network.classifier.weight"])
-    with pytest.raises(FormatError, match="none.ckpt: no such checkpoint"):
-        train("fashion-xnor", out=tmp_path / "x", overrides={**TINY, "init_from": str(tmp_path / "none.ckpt")})
-
-
-def test_a_student_learns_its_teacher_s_answers(tiny_data, tmp_path):
-    teacher = train("fashion-float", out=tmp_path / "teacher", epochs=6, overrides={"batch_size": 10, "model.width": 4})
-    options = {"batch_size": 10, "model.width": 4, "epochs": 12, "pad_crop": "0", "flip": "false"}
-    student = train("fashion-bwn", out=tmp_path / "student", overrides={**options, "teacher": str(teacher.checkpoint)})
-    assert student.record.origins == {"teacher": fingerprint(teacher.checkpoint)}
-    assert not any("teacher" in key for key in weights(student.checkpoint))
-    split = tiny_data.split("train")
-    pixels = student.record.preprocess.batch([split[i][0] for i in range(len(split))])
-    inputs = torch.from_numpy(student.record.preprocess.normalise(pixels).transpose(0, 3, 1, 2))
-    alone = train("fashion-bwn", out=tmp_path / "alone", overrides=options)
-    with torch.no_grad():
-        answers, learned, other = (load_module(r.checkpoint)[0](inputs).softmax(1) for r in (teacher, student, alone))
-    assert (learned - answers).abs().mean() < (other - answers).abs().mean()
-
-    shutil.copy(student.checkpoint, teacher.checkpoint)
-    with pytest.raises(UsageError, match="not the file that the run began with"):
-        train(
-            "fashion-bwn", out=tmp_path / "student", resume=True,
-            overrides={**options, "teacher": str(teacher.checkpoint)},
-        )  # fmt: skip
-
-
-def test_a_teacher_of_other_images_is_refused(tiny_data, tmp_path):
-    from xnornet.train.recipes import recipe
-
-    other = recipe("fashion-float")
-    other = replace(other, preprocess=replace(other.preprocess, mean=(0.5,)))
-    teacher = train(other, out=tmp_path / "teacher", overrides={**TINY, "epochs": 1})
-    with pytest.raises(UsageError, match=r"made for other images \(preprocess differ\)"):
-        train("fashion-bwn", out=tmp_path / "student", overrides={**TINY, "teacher": str(teacher.checkpoint)})
-
-
 def test_random_draws_differ_by_place():
     assert len({mixed_seed(0, e, b, r) for e in range(5) for b in range(5) for r in range(3)}) == 75
-
-
-def test_synchronised_norms_share_weights_and_names():
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4, affine=False)))
-    before = dict(network.named_parameters())
-    x = torch.randn(8, 1, 6, 6)
-    reference = network(x)
-    network[1].reset_running_stats()
-    synchronise_batch_norms(network)
-    assert isinstance(network[1], SyncBatchNorm)
-    assert isinstance(network[2][0], SyncBatchNorm)
-    assert dict(network.named_parameters()).keys() == before.keys()
-    assert all(p is before[name] for name, p in network.named_parameters())
-    torch.testing.assert_close(network(x), reference)
-
-
-@pytest.fixture
-def process_group():
-    """Of this process alone."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_synchronised_norms_compute_as_torch_s(dtype, process_group):
-    """In 16 bits too, of which statistics and sums are float32."""
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.BatchNorm2d(4).to(torch.promote_types(dtype, torch.float32)))
-    copy = synchronise_batch_norms(deepcopy(network))
-    x = (3 * torch.randn(8, 4, 6, 6) + 1).to(dtype)
-    outs, gradients = [], []
-    for norm in (network, copy):
-        inputs = x.clone().requires_grad_()
-        outs.append(norm(inputs))
-        upstream = torch.arange(x.numel(), dtype=torch.float32).view(x.shape).sin().to(dtype)
-        gradients.append(torch.autograd.grad(outs[-1], [inputs, *norm.parameters()], upstream))
-    assert outs[1].dtype == dtype
-    torch.testing.assert_close(outs[1], outs[0])
-    torch.testing.assert_close(gradients[1], gradients[0], rtol=1.6e-2 if dtype is torch.bfloat16 else 1e-4, atol=1e-3)
-    assert_close(copy.state_dict(), network.state_dict(), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("recipe", ["fashion-bwn"])
-def test_two_processes_give_the_model_of_one(recipe, tiny_data, tmp_path):
-    """Under torchrun, with batch statistics over both; they write each file once."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for prefix, which in (("train", "train"), ("t10k", "test")):
-        split = tiny_data.split(which)
-        write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images)
-        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.array(split.labels, np.uint8))
-    (folder / "classes.txt").write_text("\n".join(tiny_data.class_names))
-    options = {**TINY, "epochs": 2, "optimiser": "sgd", "lr": 0.05, "sync_batch_norm": "true", "checkpoint_minutes": 0}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29651", "-m"]
-    command += ["xnornet.cli", "train", recipe, "--data", str(folder), "--out", str(tmp_path / "two")]
-    command += [f"{key}={value}" for key, value in options.items()]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("epoch")] == ["1/2", "2/2"]
-    one = train(recipe, data=str(folder), out=tmp_path / "one", overrides=options)
-    two, record = load_module(tmp_path / "two" / "last.ckpt")
-    # The order of sums differs, nothing else; batch norm divides by deviations, which widens that a little.
-    assert_close(load_module(one.checkpoint)[0].state_dict(), two.state_dict(), rtol=1e-3, atol=1e-4)
-    for a, b in zip(one.record.history, record.history, strict=True):
-        assert a["images_seen"] == b["images_seen"]
-        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
-        assert a["test_loss"] == pytest.approx(b["test_loss"], rel=1e-3)
-        assert a["test_top1"] == b["test_top1"]
 
 
 @pytest.mark.slow
@@ -405,68 +242,3 @@ def test_a_compiled_network_trains_as_an_eager_one(tiny_data, tmp_path):
     eager = train("fashion-bwn", out=tmp_path / "eager", overrides=options)
     compiled = train("fashion-bwn", out=tmp_path / "compiled", overrides={**options, "compile": "true"})
     assert_close(weights(eager.checkpoint), weights(compiled.checkpoint), rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(("method", "low"), [("float", True), ("bwn", True), ("xnor", False)])
-def test_a_teacher_of_real_inputs_answers_in_16_bits(method, low, tiny_data, tmp_path, monkeypatch):
-    """One of binary inputs does not: its sums are whole numbers, which 16 bits cannot hold."""
-    teacher = train(f"fashion-{method}", out=tmp_path / "teacher", overrides={**TINY, "epochs": 1})
-    seen = set()
-
-    def watched(path):
-        network, record = load_module(path)
-        network.register_forward_pre_hook(lambda *_: seen.add(torch.is_autocast_enabled("cpu")))
-        return network, record
-
-    monkeypatch.setattr("xnornet.train.run.load_module", watched)
-    options = {**TINY, "epochs": 1, "precision": "bf16-mixed", "teacher": str(teacher.checkpoint)}
-    train("fashion-bwn", out=tmp_path / "student", overrides=options)
-    assert seen == {low}
-
-
-@pytest.mark.parametrize("method", ["binaryconnect", "kbit:4,32"])
-def test_weights_taken_over_reach_the_range_that_the_method_is_made_for(method, tiny_data, tmp_path):
-    first = train("fashion-float", out=tmp_path / "first", overrides={**TINY, "epochs": 1})
-    network = create("small_convnet", method, width=8)
-    load_weights(network, first.checkpoint)
-    trained, _ = load_module(first.checkpoint)
-    quantized = {name: m for name, m in network.named_modules() if getattr(m, "weight_quantizer", None) is not None}
-    assert quantized
-    for name, layer in quantized.items():
-        weight = trained.get_parameter(f"{name}.weight")
-        assert weight.abs().max() < 1
-        assert torch.equal(layer.weight.sign(), weight.sign())
-        assert torch.equal(layer.weight.flatten(1).abs().amax(1), torch.ones(len(weight)))
-        if method == "kbit:4,32":
-            assert len(layer.weight_quantizer.codes(layer.weight)[0].unique()) > 8
-    # Those of the method itself stay, whose largest need not be 1.
-    second = train("fashion-xnor", method=method, out=tmp_path / "second", overrides={**TINY, "epochs": 1})
-    load_weights(network, second.checkpoint)
-    kept = weights(second.checkpoint)
-    assert all(torch.equal(layer.weight, kept[f"network.{name}.weight"]) for name, layer in quantized.items())
-    assert any((layer.weight.flatten(1).abs().amax(1) < 1).any() for layer in quantized.values())
-
-
-@pytest.mark.parametrize("method", ["bwn", "xnor"])
-def test_a_learned_scale_begins_at_that_of_the_weights_taken_over(method, tiny_data, tmp_path):
-    name = f"{method}-learned"
-    first = train(f"fashion-{method}", out=tmp_path / "first", overrides={**TINY, "lr": 0.1})
-    network = create("small_convnet", name, width=8)
-    load_weights(network, first.checkpoint)
-    trained, _ = load_module(first.checkpoint)
-    scales = {key: value for key, value in network.state_dict().items() if key.endswith("weight_quantizer.scale")}
-    assert scales
-    for key, scale in scales.items():
-        weight = trained.get_parameter(key.replace("weight_quantizer.scale", "weight"))
-        torch.testing.assert_close(scale, weight.abs().flatten(1).mean(1))
-    # One that was learned already is kept.
-    second = train(
-        "fashion-bwn",
-        method=name,
-        out=tmp_path / "second",
-        overrides={**TINY, "init_from": first.checkpoint, "lr": 0.1},
-    )
-    again = create("small_convnet", name, width=8)
-    load_weights(again, second.checkpoint)
-    learned = weights(second.checkpoint)
-    assert all(torch.equal(again.state_dict()[key], learned[f"network.{key}"]) for key in scales)

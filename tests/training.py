@@ -1,4 +1,4 @@
-"""What the tests of training share: a tiny data set and how to compare two runs."""
+"""What the tests of training share: a tiny data set, how to compare two runs, how to spoil one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 
 from xnornet.data import ImageData, Split
 from xnornet.data.idx import ArraySplit
+from xnornet.train.module import Classifier
 
 # Three steps an epoch on the data of `shrink`. Not narrower: oneDNN (of torch 2.13, with AVX2 alone) hangs or writes
 # where it should not in 1x1 convolutions of stride 2 over 4 channels, which are a ResNet's shortcuts.
@@ -34,3 +35,22 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     differing = [key for key in a if not torch.equal(a[key], b[key])]
     assert not differing
+
+
+def assert_close(a, b, **tolerance):
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], **tolerance, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def poison(monkeypatch, at, act):
+    """Do something to the module just before the training step number `at`."""
+    count = iter(range(100))
+    original = Classifier.training_step
+
+    def step(self, batch, batch_idx):
+        if next(count) == at:
+            act(self, batch)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", step)
