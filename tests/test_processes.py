@@ -17,8 +17,7 @@ from xnornet.train.processes import BatchNorm, SyncBatchNorm, synchronise_batch_
 from xnornet.train.run import train
 
 from .data_files import write_idx
-from .test_resume import write_data
-from .training import TINY, assert_close
+from .training import TINY, assert_close, write_data
 
 LOST = """
 import os

@@ -9,6 +9,8 @@ from xnornet.data import ImageData, Split
 from xnornet.data.idx import ArraySplit
 from xnornet.train.module import Classifier
 
+from .data_files import write_idx
+
 # Three steps an epoch on the data of `shrink`. Not narrower: oneDNN (of torch 2.13, with AVX2 alone) hangs or writes
 # where it should not in 1x1 convolutions of stride 2 over 4 channels, which are a ResNet's shortcuts.
 TINY = {"epochs": 3, "batch_size": 20, "model.width": 8}
@@ -24,6 +26,17 @@ def shrink(data: ImageData, train_images: int = 60, test_images: int = 30) -> Im
 
     splits = {"train": few(data.split("train"), train_images), "test": few(data.split("test"), test_images)}
     return ImageData(data.name, data.class_names, splits)
+
+
+def write_data(folder, data):
+    """As the four files of MNIST, which another process can read."""
+    folder.mkdir()
+    for prefix, which in (("train", "train"), ("t10k", "test")):
+        split = data.split(which)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", split.images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.array(split.labels, np.uint8))
+    (folder / "classes.txt").write_text("\n".join(data.class_names))
+    return str(folder)
 
 
 def weights(checkpoint) -> dict[str, torch.Tensor]:
