@@ -1,4 +1,4 @@
-"""What the engine's tests share: models with any input, and the comparison with the reference."""
+"""What the engine's tests share: models with any input, a small network, and the comparison with the reference."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from xnornet import ops, reference
 from xnornet.bits import BitArray
 from xnornet.engine import Model, available_isas
 from xnornet.graph import PackedModel
+from xnornet.ops import Window
 from xnornet.preprocess import Preprocess
 
 ISAS = available_isas()
@@ -80,3 +81,42 @@ def check(
             else:
                 size = np.abs(expected).max() + 1e-3
                 np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2e-6 * size, err_msg=isa)
+
+
+def small_network(seed: int = 0) -> PackedModel:
+    """A float stem, two binary layers, a pool and a classifier."""
+    rng = np.random.default_rng(seed)
+    same = Window((3, 3), padding=(1, 1, 1, 1))
+
+    def vector(n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return rng.standard_normal(n).astype(np.float32)
+
+    layers = (
+        ops.Conv2d(
+            name="stem",
+            inputs=("input",),
+            weight=rng.integers(-3, 4, (32, 3, 3, 3)).astype(np.float32),
+            window=Window((3, 3), (2, 2), (1, 1, 1, 1)),
+        ),
+        ops.Sign(name="s1", inputs=("stem",)),
+        ops.BinaryConv2d(name="c1", inputs=("s1",), weight=random_bits(rng, 64, 3, 3, 32), window=same),
+        ops.MaxPool2d(name="p1", inputs=("c1",), window=Window((2, 2), (2, 2))),
+        ops.Threshold(
+            name="t1",
+            inputs=("p1",),
+            threshold=rng.integers(-9, 9, 64).astype(np.int32),
+            descending=rng.integers(0, 2, 64).astype(np.uint8),
+        ),
+        ops.BinaryConv2d(name="c2", inputs=("t1",), weight=random_bits(rng, 64, 3, 3, 64), window=same),
+        ops.Affine(name="a2", inputs=("c2",), scale=vector(64), bias=vector(64)),
+        ops.AvgPool2d(name="mean", inputs=("a2",), window=Window((6, 6))),
+        ops.Linear(
+            name="head", inputs=("mean",), weight=vector(640).reshape(10, 64) * np.float32(0.01), bias=vector(10)
+        ),
+    )
+    preprocess = Preprocess(mode="RGB", size=(24, 24), mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    return PackedModel(layers, preprocess, tuple("abcdefghij"))
+
+
+def pixels(batch: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (batch, 24, 24, 3)).astype(np.uint8)

@@ -1,73 +1,28 @@
-"""The engine as a library: dispatch, threads, forks, memory layouts, images, and what it refuses."""
+"""The engine in its process: dispatch, threads, forks, memory."""
 
 from __future__ import annotations
 
-import copy
-import io
 import os
-import pickle
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-import xnornet
 from xnornet import format, ops, reference
 from xnornet.bench.procfs import processor_flags
 from xnornet.bits import BitArray
 from xnornet.engine import Model, available_isas, list_isas
-from xnornet.errors import DataError, FormatError, UnsupportedError, UsageError
+from xnornet.errors import UnsupportedError
 from xnornet.graph import PackedModel
 from xnornet.ops import Window
 from xnornet.preprocess import Preprocess
 
-from .engine_cases import ISAS, model_of, random_bits
-
-
-def small_network(seed: int = 0) -> PackedModel:
-    """A float stem, two binary layers, a pool and a classifier."""
-    rng = np.random.default_rng(seed)
-    same = Window((3, 3), padding=(1, 1, 1, 1))
-
-    def vector(n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return rng.standard_normal(n).astype(np.float32)
-
-    layers = (
-        ops.Conv2d(
-            name="stem",
-            inputs=("input",),
-            weight=rng.integers(-3, 4, (32, 3, 3, 3)).astype(np.float32),
-            window=Window((3, 3), (2, 2), (1, 1, 1, 1)),
-        ),
-        ops.Sign(name="s1", inputs=("stem",)),
-        ops.BinaryConv2d(name="c1", inputs=("s1",), weight=random_bits(rng, 64, 3, 3, 32), window=same),
-        ops.MaxPool2d(name="p1", inputs=("c1",), window=Window((2, 2), (2, 2))),
-        ops.Threshold(
-            name="t1",
-            inputs=("p1",),
-            threshold=rng.integers(-9, 9, 64).astype(np.int32),
-            descending=rng.integers(0, 2, 64).astype(np.uint8),
-        ),
-        ops.BinaryConv2d(name="c2", inputs=("t1",), weight=random_bits(rng, 64, 3, 3, 64), window=same),
-        ops.Affine(name="a2", inputs=("c2",), scale=vector(64), bias=vector(64)),
-        ops.AvgPool2d(name="mean", inputs=("a2",), window=Window((6, 6))),
-        ops.Linear(
-            name="head", inputs=("mean",), weight=vector(640).reshape(10, 64) * np.float32(0.01), bias=vector(10)
-        ),
-    )
-    preprocess = Preprocess(mode="RGB", size=(24, 24), mean=(0.0,) * 3, std=(1 / 255,) * 3)
-    return PackedModel(layers, preprocess, tuple("abcdefghij"))
-
-
-def pixels(batch: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.random.default_rng(seed).integers(0, 256, (batch, 24, 24, 3)).astype(np.uint8)
+from .engine_cases import ISAS, model_of, pixels, random_bits, small_network
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -140,26 +95,6 @@ def test_large_batches_are_cut() -> None:
     np.testing.assert_allclose(model.run(x[-1:])[0], expected[-1], rtol=1e-5, atol=1e-5)
 
 
-def test_layouts_of_the_input() -> None:
-    network, x = small_network(), pixels(2)
-    model = Model(network)
-    expected = model.run(x)
-    assert np.array_equal(model.run(np.ascontiguousarray(x.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)), expected)
-    wide = np.zeros((2, 24, 24, 6), np.uint8)
-    wide[..., ::2] = x
-    assert np.array_equal(model.run(wide[..., ::2]), expected)
-    floats = x.astype(np.float32).transpose(0, 3, 1, 2)  # not contiguous
-    assert np.array_equal(model.run(floats), expected)
-    raw = np.zeros(floats.nbytes + 1, np.uint8)
-    unaligned = raw[1:].view(np.float32).reshape(floats.shape)
-    unaligned[:] = floats
-    assert not unaligned.flags.aligned
-    assert np.array_equal(model.run(unaligned), expected)
-    unaligned_pixels = np.zeros(x.nbytes + 3, np.uint8)[3:].reshape(x.shape)
-    unaligned_pixels[:] = x
-    assert np.array_equal(model.run(unaligned_pixels), expected)
-
-
 def test_python_threads_share_a_model() -> None:
     network = small_network()
     model = Model(network, 2)
@@ -197,7 +132,7 @@ def test_fork() -> None:
     """A child made after the pool was started gets its own; the parent's goes on."""
     code = """
 import os, sys, numpy as np
-from tests.test_engine_runtime import small_network, pixels
+from tests.engine_cases import small_network, pixels
 from xnornet.engine import Model
 model, x = Model(small_network(), 2), pixels(4)
 expected = model.run(x)
@@ -258,7 +193,7 @@ print(mib("VmRSS") - before, mib("VmHWM") - before)
 @pytest.mark.parametrize("isa", ISAS)
 def test_forced_isa(isa: str) -> None:
     code = (
-        "from tests.test_engine_runtime import small_network; from xnornet.engine import Model;"
+        "from tests.engine_cases import small_network; from xnornet.engine import Model;"
         "m = Model(small_network(), stem='fixed'); print(m.isa, *(step.kernel for step in m.profile(repeat=1)))"
     )
     done = in_process(code, XNORNET_ISA=isa)
@@ -268,33 +203,9 @@ def test_forced_isa(isa: str) -> None:
     assert isa.replace("avxvnni", "avx2") in (first if isa in ("amx", "neondot") else second)
 
 
-def test_model_prints_what_it_is() -> None:
-    shown = "Model(24x24x3 to 10 classes, threads=2, isa='portable', stem='float', activations='float')"
-    assert repr(Model(small_network(), 2, isa="portable", stem="float", activations="float")) == shown
-
-
-def test_a_file_may_be_bytes_or_open(tmp_path: Path) -> None:
-    data = format.dumps(small_network())
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(data)
-    x = np.random.default_rng(0).integers(0, 256, (2, *small_network().input_shape), np.uint8)
-    expected = xnornet.load(path).run(x)
-    with path.open("rb") as file:
-        for source in (data, bytearray(data), memoryview(data), io.BytesIO(data), file):
-            np.testing.assert_array_equal(xnornet.load(source).run(x), expected)
-    with pytest.raises(FormatError, match="^<BytesIO>: "):
-        xnornet.load(io.BytesIO(data[:-1]))
-    with pytest.raises(FormatError, match="^<bytes>: "):
-        xnornet.load(b"")
-    with path.open(errors="replace") as text, pytest.raises(UsageError, match="yields str, not bytes; open it with"):
-        xnornet.load(text)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="a packed file is a path, .*; got int"):
-        xnornet.load(3)  # type: ignore[arg-type]
-
-
 def test_unknown_isa_is_one_clear_error() -> None:
     code = (
-        "from tests.test_engine_runtime import small_network; from xnornet.engine import Model\n"
+        "from tests.engine_cases import small_network; from xnornet.engine import Model\n"
         "try: Model(small_network())\nexcept Exception as e: print(type(e).__name__, e)"
     )
     done = in_process(code, XNORNET_ISA="sse9")
@@ -326,52 +237,6 @@ def test_no_torch() -> None:
     assert done.stdout.strip() == "False", done.stderr
 
 
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (
-            np.zeros((1, 24, 24, 3), np.float64),
-            r"dtype float64; give uint8 \(N, 24, 24, 3\) or float32 \(N, 3, 24, 24\)",
-        ),
-        (np.zeros((24, 24, 3), np.uint8), r"uint8 of shape \(24, 24, 3\); give"),
-        (np.zeros((1, 24, 24, 3), np.float32), r"float32 of shape \(1, 24, 24, 3\); give"),
-        (np.zeros((1, 3, 24, 24), np.uint8), r"uint8 of shape \(1, 3, 24, 24\); give"),
-        (np.zeros((0, 24, 24, 3), np.uint8), "no image"),
-        ([[1.0]], "is a list"),
-    ],
-)
-def test_refused_inputs(x: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Model(small_network()).run(x)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_refused(value: float) -> None:
-    x = np.zeros((3, 3, 24, 24), np.float32)
-    x[2, 1, 5, 5] = value
-    with pytest.raises(ValueError, match="(NaN|infinity) in image 2"):
-        Model(small_network()).run(x)
-
-
-@pytest.mark.parametrize("threads", [0, -1, 2000, True, 1.5])
-def test_refused_threads(threads: object) -> None:
-    with pytest.raises(ValueError, match="threads is"):
-        Model(small_network(), threads)  # type: ignore[arg-type]
-
-
-def test_threads_are_any_whole_number_and_stay() -> None:
-    model = Model(small_network(), np.int64(2))  # type: ignore[arg-type]
-    assert (type(model.threads), model.threads) == (int, 2)
-    with pytest.raises(AttributeError):
-        model.threads = 4  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_a_model_is_not_copied(way: Callable[[Model], object]) -> None:
-    with pytest.raises(TypeError, match="a Model can be neither copied nor pickled; load it in each process"):
-        way(Model(small_network()))
-
-
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's limits")
 @pytest.mark.skipif("XNORNET_TEST_SITE" in os.environ, reason="sanitizers and emulators take addresses")
 def test_a_model_that_memory_cannot_hold_is_refused(tmp_path: Path) -> None:
@@ -393,44 +258,6 @@ except xnornet.FormatError as error: print(error)
     assert done.stdout == f"{path}: cannot run here: it needs more memory than is free\n", done.stderr
 
 
-def test_classify(tmp_path: Path) -> None:
-    network = small_network()
-    model = Model(network)
-    array = pixels(1)[0]
-    path = tmp_path / "a.png"
-    Image.fromarray(array).save(path)
-    (one,) = model.classify(path, top=3)
-    assert len(one) == 3
-    logits = reference.run(network, array[None])
-    assert isinstance(logits, np.ndarray)
-    probabilities = np.exp(logits[0] - logits[0].max())
-    probabilities /= probabilities.sum()
-    assert [label for label, _ in one] == [network.labels[i] for i in np.argsort(-probabilities)[:3]]
-    np.testing.assert_allclose([p for _, p in one], np.sort(probabilities)[::-1][:3], rtol=1e-3, atol=1e-6)
-    many = model.classify([str(path), array, Image.fromarray(array)] * 15, top=100)
-    assert len(many) == 45
-    assert all(len(result) == 10 for result in many)
-    assert sum(p for _, p in many[0]) == pytest.approx(1)
-    assert model.classify([]) == []
-    with path.open("rb") as file:
-        assert model.classify(file, top=3) == [one]
-    assert model.classify(io.BytesIO(path.read_bytes()), top=3) == [one]
-    assert model.top_classes(array[None], top=3) == [one]
-    for wrong in (None, 3, path.read_bytes()):
-        with pytest.raises(DataError, match=f"got {type(wrong).__name__}"):
-            model.classify(wrong)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="no such file"):
-        model.classify(tmp_path / "missing.png")
-    with pytest.raises(ValueError, match="top is 0"):
-        model.classify(path, top=0)
-
-
-def test_what_a_model_says_of_itself() -> None:
-    model = Model(small_network())
-    assert model.labels == list("abcdefghij")
-    assert model.input_shape == (24, 24, 3)
-
-
 @pytest.mark.skipif("XNORNET_TEST_SITE" in os.environ, reason="sanitizers and emulators take addresses")
 def test_where_no_threads_can_be_started_a_run_works_alone() -> None:
     code = """
@@ -446,16 +273,3 @@ assert np.array_equal(many.run(x), expected)
 """
     done = in_process(code)
     assert done.returncode == 0, done.stderr
-
-
-def test_arguments_that_are_no_numbers_or_names() -> None:
-    model = Model(small_network())
-    for act, said in (
-        (lambda: model.profile(repeat=1.5), "repeat is 1.5; give a whole number"),
-        (lambda: model.top_classes(pixels(1), top="3"), "top is '3'; give a whole number"),
-        (lambda: model.run(np.ma.masked_invalid(np.full((1, 3, 24, 24), np.nan, np.float32))), "is a MaskedArray"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            act()
-    with pytest.raises(UsageError, match="isa is 3; give a name: "):
-        Model(small_network(), isa=3)  # type: ignore[arg-type]
