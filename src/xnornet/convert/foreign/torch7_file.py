@@ -157,36 +157,34 @@ class _Walk:
         self.nodes.append(Node(operator, output, tuple(inputs), output, attributes))
         return output
 
+    def apply(self, operator: str, name: str, x: Values, *constants: str, **attributes: Any) -> str:
+        """Append a node of one value and of constants."""
+        return self.add(operator, name, [self.one(x, f"module {name}"), *constants], **attributes)
+
     def constant(self, name: str, array: Any) -> str:
         self.constants[name] = np.ascontiguousarray(array, np.float32)
         return name
 
     # --- containers ---
 
-    def _each(self, module: TorchObject, x: Values, name: str) -> list[Values]:
-        prefix = f"{name}." if name else ""
-        return [self.module(child, x, f"{prefix}{i}") for i, child in enumerate(_children(module), 1)]
-
     def sequential(self, module: TorchObject, x: Values, name: str) -> Values:
-        prefix = f"{name}." if name else ""
         for i, child in enumerate(_children(module), 1):
-            x = self.module(child, x, f"{prefix}{i}")
+            x = self.module(child, x, f"{name}.{i}".strip("."))
         return x
 
     def replicas(self, module: TorchObject, x: Values, name: str) -> Values:
-        return self.module(module["modules"][1], x, f"{name}.1" if name else "1")
+        return self.module(module["modules"][1], x, f"{name}.1".strip("."))
 
-    def branches(self, module: TorchObject, x: Values, name: str) -> Values:
-        return [self.one(branch, f"module {name}") for branch in self._each(module, x, name)]
+    def branches(self, module: TorchObject, x: Values, name: str) -> list[str]:
+        places = [(child, f"{name}.{i}".strip(".")) for i, child in enumerate(_children(module), 1)]
+        return [self.one(self.module(child, x, place), f"module {place}") for child, place in places]
 
     def concat(self, module: TorchObject, x: Values, name: str) -> Values:
         if int(module["dimension"]) != 2:
             raise UnsupportedError(
                 f"module {name} joins axis {int(module['dimension'])}; only channels, axis 2, are known"
             )
-        return self.add(
-            "Concat", name, [self.one(branch, f"module {name}") for branch in self._each(module, x, name)], axis=1
-        )
+        return self.add("Concat", name, self.branches(module, x, name), axis=1)
 
     def join(self, module: TorchObject, x: Values, name: str) -> Values:
         if int(module["dimension"]) != 2 - bool(module.get("nInputDims")):
@@ -206,16 +204,16 @@ class _Walk:
         if self._binary and any(module is inner for inner in self._convolutions[1:-1]):
             alpha = np.abs(weight).mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
             weight = np.where(weight >= 0, alpha, -alpha)
-        inputs = [self.one(x, f"module {name}"), self.constant(f"{name}.weight", weight)]
-        if (bias := module.get("bias")) is not None:
-            inputs.append(self.constant(f"{name}.bias", bias))
-        return self.add("Conv", name, inputs, group=_groups(module), **_window(module))
+        constants = self.weight_and_bias(name, weight, module.get("bias"))
+        return self.apply("Conv", name, x, *constants, group=_groups(module), **_window(module))
 
     def dense(self, module: TorchObject, x: Values, name: str) -> Values:
-        inputs = [self.one(x, f"module {name}"), self.constant(f"{name}.weight", module["weight"])]
-        if (bias := module.get("bias")) is not None:
-            inputs.append(self.constant(f"{name}.bias", bias))
-        return self.add("Gemm", name, inputs, transB=1)
+        constants = self.weight_and_bias(name, module["weight"], module.get("bias"))
+        return self.apply("Gemm", name, x, *constants, transB=1)
+
+    def weight_and_bias(self, name: str, weight: Array, bias: Array | None) -> list[str]:
+        given = {"weight": weight, **({} if bias is None else {"bias": bias})}
+        return [self.constant(f"{name}.{what}", array) for what, array in given.items()]
 
     def norm(self, module: TorchObject, x: Values, name: str) -> Values:
         eps, mean, variance = float(module["eps"]), module["running_mean"], module.get("running_var")
@@ -226,55 +224,45 @@ class _Walk:
         bias = np.zeros_like(mean) if bias is None else bias
         arrays = {"gamma": weight, "beta": bias, "mean": mean, "variance": variance}
         constants = [self.constant(f"{name}.{what}", array) for what, array in arrays.items()]
-        return self.add("BatchNormalization", name, [self.one(x, f"module {name}"), *constants], epsilon=eps)
+        return self.apply("BatchNormalization", name, x, *constants, epsilon=eps)
 
     def max_pool(self, module: TorchObject, x: Values, name: str) -> Values:
-        return self.add(
-            "MaxPool",
-            name,
-            [self.one(x, f"module {name}")],
-            ceil_mode=int(bool(module.get("ceil_mode"))),
-            **_window(module),
-        )
+        return self.apply("MaxPool", name, x, ceil_mode=int(bool(module.get("ceil_mode"))), **_window(module))
 
     def mean_pool(self, module: TorchObject, x: Values, name: str) -> Values:
         counted = int(module.get("count_include_pad", True) is not False)
         ceil = int(bool(module.get("ceil_mode")))
         window = _window(module)
-        mean = self.add(
-            "AveragePool", name, [self.one(x, f"module {name}")], ceil_mode=ceil, count_include_pad=counted, **window
-        )
+        mean = self.apply("AveragePool", name, x, ceil_mode=ceil, count_include_pad=counted, **window)
         if module.get("divide", not module.type.startswith("nn.")):
             return mean
         pixels = self.constant(f"{name}.pixels", np.prod(window["kernel_shape"]))
-        return self.add("Mul", name, [mean, pixels])  # as nn did at first: the sum
+        return self.apply("Mul", name, mean, pixels)  # as nn did at first: the sum
 
     def dropout(self, module: TorchObject, x: Values, name: str) -> Values:
         return x if module.get("v2") else self.spatial_dropout(module, x, name)
 
     def spatial_dropout(self, module: TorchObject, x: Values, name: str) -> Values:
-        return self.add(
-            "Mul", name, [self.one(x, f"module {name}"), self.constant(f"{name}.kept", 1 - float(module["p"]))]
-        )
+        return self.apply("Mul", name, x, self.constant(f"{name}.kept", 1 - float(module["p"])))
 
     def flatten(self, module: TorchObject, x: Values, name: str) -> Values:
         sizes = [int(n) for n in module.get("size", ())]
         if len(sizes) < 2:
-            return self.add("Flatten", name, [self.one(x, f"module {name}")], axis=1)
+            return self.apply("Flatten", name, x, axis=1)
         self.constants[f"{name}.size"] = np.array([0, *sizes])  # 0: as many images as there are
-        return self.add("Reshape", name, [self.one(x, f"module {name}"), f"{name}.size"])
+        return self.apply("Reshape", name, x, f"{name}.size")
 
     def threshold(self, module: TorchObject, x: Values, name: str) -> Values:
         if module["threshold"] or module["val"]:
             what = f"{module['val']:g} of all that is not above {module['threshold']:g}"
             raise UnsupportedError(f"module {name} is a Threshold that makes {what}; only ReLU's, 0 and 0, is known")
-        return self.add("Relu", name, [self.one(x, f"module {name}")])
+        return self.apply("Relu", name, x)
 
     def hard_tanh(self, module: TorchObject, x: Values, name: str) -> Values:
         bounds = [
             self.constant(f"{name}.{end}", module.get(end, limit)) for end, limit in (("min_val", -1), ("max_val", 1))
         ]
-        return self.add("Clip", name, [self.one(x, f"module {name}"), *bounds])
+        return self.apply("Clip", name, x, *bounds)
 
     def nothing(self, module: TorchObject, x: Values, name: str) -> Values:
         return x
@@ -289,7 +277,7 @@ class _Walk:
 
 def _of(operator: str) -> Callable[[_Walk, TorchObject, Values, str], Values]:
     """A module that is one operator without attributes."""
-    return lambda walk, module, x, name: walk.add(operator, name, [walk.one(x, f"module {name}")])
+    return lambda walk, module, x, name: walk.apply(operator, name, x)
 
 
 _MODULES: dict[str, Callable[[_Walk, TorchObject, Values, str], Values]] = {
