@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -220,6 +221,24 @@ def test_files_that_python_refuses_and_no_others(
     theirs = library.open(changed)
     x = np.random.default_rng(0).integers(0, 256, (1, *packed.input_shape), np.uint8)
     np.testing.assert_array_equal(theirs.run(x), ours.run(x))
+
+
+def test_both_readers_refuse_the_same_depth(library: Library) -> None:
+    header, document, tensors = opened(format.dumps(tiny_model()))
+    provenance: Any = []
+    for level in range(2, 40):  # of `provenance["a"]`, whose innermost list lies so deep
+        document["provenance"] = {"a": provenance}
+        changed = sealed(header, document, tensors)
+        if level <= 32:
+            assert format.loads(changed).provenance == document["provenance"]
+            library.open(changed)
+        else:
+            with pytest.raises(FormatError, match="nested in more than 32 levels"):
+                format.loads(changed)
+            refused(library, changed)
+        provenance = [provenance]
+    with pytest.raises(FormatError, match="provenance or labels cannot be written as JSON .nested in more than 32"):
+        format.dumps(replace(tiny_model(), provenance={"a": provenance}))
 
 
 def test_misuse_is_told(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

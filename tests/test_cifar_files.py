@@ -68,6 +68,13 @@ def test_what_is_missing_or_damaged_is_named(tmp_path, layout):
         open_dataset(tmp_path)
 
 
+def test_the_folder_around_it_names_it(tmp_path):
+    """An archive makes a folder of its own where it is unpacked."""
+    write_cifar(tmp_path / "cifar-10-batches-bin", TEN)
+    with pytest.raises(DataError, match="CIFAR's files are in .*/cifar-10-batches-bin; give that folder"):
+        open_dataset(tmp_path)
+
+
 @pytest.mark.parametrize("files", [["data_batch_1", "test_batch", "batches.meta"], ["train", "test", "meta"]])
 def test_pickles_are_never_loaded(tmp_path, files):
     ran = tmp_path / "ran"

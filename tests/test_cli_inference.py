@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pytest
 from PIL import Image
 
 import xnornet
-from xnornet import format
+from xnornet import format, load
+from xnornet.classify import classify
+from xnornet.preprocess import Preprocess
 from xnornet.summary import summarise
 from xnornet.terminal import PlainConsole, visible
 
@@ -129,6 +132,24 @@ def test_classify(run: Run, packed: Path, photo: Path) -> None:
     (first, second) = json.loads(run("classify", packed, photo, photo, "--json")[1])
     assert first["classes"] == second["classes"]
     assert sum(probability for _, probability in first["classes"]) == pytest.approx(1)
+
+
+def test_classify_ends_without_the_images_that_nobody_waits_for(
+    packed: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Any] = []
+    real = Preprocess.pixels
+
+    def slow(self: Preprocess, image: Any) -> Any:
+        decoded.append(image)
+        time.sleep(0.02)
+        return real(self, image)
+
+    monkeypatch.setattr(Preprocess, "pixels", slow)
+    found = classify(load(packed), [str(photo)] * 100, 1)
+    assert next(found).classes
+    found.close()
+    assert len(decoded) < 64  # of the second 32, those under way
 
 
 def test_classify_as_json_lines(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:

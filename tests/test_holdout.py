@@ -116,6 +116,24 @@ def test_photos_in_shards_are_not_encoded_anew(tmp_path: Path) -> None:
     assert sorted(contents(tmp_path / "split").values()) == sorted(files)
 
 
+def test_images_that_are_loaded_already_become_files(tmp_path: Path) -> None:
+    """Pillow has closed theirs."""
+    made = [picture(i) for i in range(4)]
+    buffers = [io.BytesIO() for _ in made]
+    for image, buffer in zip(made, buffers, strict=True):
+        image.save(buffer, "PNG")
+
+    class Loaded(ArraySplit):
+        def __getitem__(self, index: int) -> Any:
+            image = Image.open(buffers[index])
+            image.load()
+            return image, self.labels[index]
+
+    hold_out(ImageData("loaded", ("a", "b"), {"train": Loaded(made, [0, 0, 1, 1])}), 0.5, tmp_path / "split")
+    there = {np.asarray(Image.open(path)).tobytes() for path in (tmp_path / "split").rglob("*.png")}
+    assert there == {np.asarray(image).tobytes() for image in made}
+
+
 def test_arrays_become_images(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 6), np.uint8)
     hold_out(ImageData("arrays", ("a", "b"), {"train": ArraySplit(images, [0, 1] * 10)}), 0.2, tmp_path / "split")
@@ -171,13 +189,23 @@ def test_what_can_be_told_is_told_before_an_image_is_read(run: Run, photos: Path
         shutil.rmtree(photos / name)
     status, _, err = run("data", photos, "--hold-out", "0.2", "-o", tmp_path / "file" / "split")
     assert (status, err) == (1, f"xnornet: {tmp_path / 'file' / 'split'}: Not a directory\n")
-    before = contents(photos)
     (tmp_path / "link").symlink_to(photos)
-    for inside in (photos / "split", photos / "ant" / "split", tmp_path / "link" / "split"):
+    shutil.move(photos / "bee", tmp_path / "bees")
+    (photos / "bee").symlink_to(tmp_path / "bees")
+    before = contents(tmp_path)
+    for inside in (
+        photos / "split",
+        photos / "ant" / "split",
+        tmp_path / "link" / "split",
+        tmp_path / "bees" / "split",
+    ):
         status, _, err = run("data", photos, "--hold-out", "0.2", "-o", inside)
         assert (status, err.count("\n")) == (2, 1)
         assert f"{inside}: lies in {photos}, whose images would be there twice; give a folder elsewhere" in err
-    assert contents(photos) == before
+    assert contents(tmp_path) == before
+    (tmp_path / "absent").symlink_to("nowhere")
+    status, _, err = run("data", photos, "--hold-out", "0.2", "-o", tmp_path / "absent")
+    assert (status, err.split(": ")[-1]) == (2, "there already; give the new folder another name\n")
 
 
 def test_a_killed_process_leaves_nothing(photos: Path, tmp_path: Path) -> None:

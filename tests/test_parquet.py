@@ -146,6 +146,13 @@ def test_a_data_set_of_the_hub_may_have_configurations(monkeypatch):
     with pytest.raises(DataError, match=r"among the available configs: .*; give --data hf:user/set:CONFIGURATION$"):
         open_dataset("hf:user/set")
 
+    def no_such(*_):
+        raise ValueError("BuilderConfig 'wrong' not found. Available: ['full', '160px']")
+
+    monkeypatch.setattr(datasets, "load_dataset", no_such)
+    with pytest.raises(DataError, match=r"Available: .*; give --data hf:user/set:CONFIGURATION$"):
+        open_dataset("hf:user/set:wrong")
+
 
 def test_without_the_datasets_library(tmp_path, monkeypatch):
     class_folders(tmp_path / "images", ".")

@@ -28,7 +28,7 @@ from xnornet.engine import Model  # noqa: E402
 from xnornet.errors import FormatError, UnsupportedError  # noqa: E402
 
 from .command import Run  # noqa: E402
-from .torch7_writer import Closure, Modules, Storage, end, module, pool, relu, save  # noqa: E402
+from .torch7_writer import Closure, Modules, Storage, View, end, module, pool, relu, save  # noqa: E402
 
 CLASSES = 7
 
@@ -328,6 +328,11 @@ def test_views(tmp_path: Path) -> None:
     x = torch.from_numpy(net.normal(2, 3, 4, 4))
     expected = F.conv2d(F.conv2d(x, *weights_of(conv)), *weights_of(last)).flatten(1)
     check(from_torch7(save(tmp_path / "net.t7", network), binary_weights=False), x, expected, 0)
+    view.fields["size"] = Storage(np.array([-1, 8]))  # as many rows as images
+    flat = module(
+        "nn.Sequential", conv, view, module("nn.Linear", weight=last["weight"][:, :, 0, 0], bias=last["bias"])
+    )
+    check(from_torch7(save(tmp_path / "net.t7", flat), binary_weights=False), x, expected, 0)
     view.fields["size"] = Storage(np.array([2, 4]))
     with pytest.raises(UnsupportedError, match="node 'reshape_3' .*: from .2, 8. to .2, 2, 4."):
         from_torch7(save(tmp_path / "net.t7", network), binary_weights=False)(x)
@@ -343,7 +348,11 @@ def test_caches_of_something_else(tmp_path: Path) -> None:
         ("meanstdCache.t7", "holds no mean of each channel; move it away, and give --mean"),
         ("trainCache.t7", "holds no table of classes; move it away, and give --labels"),
     ):
-        for held in ({}, 3, {"mean": 1, "classes": 2}, {"mean": "grey", "classes": "cats"}, np.arange(3.0)):
+        for held in (
+            {}, 3, {"mean": 1, "classes": 2}, {"mean": "grey", "classes": "cats"}, np.arange(3.0),
+            {"mean": {}, "classes": {1: 5}}, {"mean": {1: 0.5, 2: 0.5}, "classes": {1: "caf\udce9"}},
+            {"mean": np.array([0.5, np.nan, 0.5]), "classes": {1: {}}},
+        ):  # fmt: skip
             save(tmp_path / name, held)
             with pytest.raises(FormatError, match=f"{name}: {said}"):
                 from_torch7(path)
@@ -374,6 +383,27 @@ def test_objects_that_are_nested_too_deep(tmp_path: Path) -> None:
         value = module("nn.Sequential", value)
     with pytest.raises(FormatError, match="net.t7: its objects are nested too deep to be read"):
         from_torch7(save(tmp_path / "net.t7", value))
+
+
+def test_modules_that_are_shared_by_the_billion(tmp_path: Path) -> None:
+    """Each of them stands in the file once."""
+    value = relu()
+    for _ in range(40):
+        value = module("nn.Sequential", value, value)
+    path = save(tmp_path / "net.t7", value)
+    assert path.stat().st_size < 20_000
+    with pytest.raises(UnsupportedError, match=r"net.t7: it holds more than 10,000 modules"):
+        from_torch7(path)
+
+
+def test_tensors_lie_within_the_file(tmp_path: Path) -> None:
+    one, some = np.ones(1, np.float32), np.ones(1 << 20, np.float32)
+    expanded = View(np.lib.stride_tricks.as_strided(one, (1 << 30,), (0,)), one)
+    assert read_torch7(save(tmp_path / "value.t7", expanded)).size == 0  # as a buffer may be that nobody looks at
+    halves = View(some[:8:2], Storage(some[:8]))
+    for storage in (expanded, halves, View(some[:4].reshape(2, 2), Storage(some[:4]))):
+        with pytest.raises(FormatError, match="value.t7: is damaged"):
+            read_torch7(save(tmp_path / "value.t7", View(some, storage)))
 
 
 @settings(max_examples=300, deadline=None)

@@ -33,6 +33,13 @@ class Storage:
         self.array = np.ascontiguousarray(array).ravel()
 
 
+class View:
+    """A tensor of the shape and the strides of an array, in what is given for its storage."""
+
+    def __init__(self, array: np.ndarray, storage: Any) -> None:
+        self.array, self.storage = array, storage
+
+
 class Writer:
     """Args:
     where: "Cuda" for tensors as on a GPU.
@@ -78,16 +85,20 @@ class Writer:
             if self.begin(4, value):
                 self.name(self.kind(value.array, "Storage"))
                 self.out += struct.pack("<q", value.array.size) + value.array.tobytes()
+        elif isinstance(value, View):
+            if self.begin(4, value):
+                self.tensor(value.array, 0, value.storage)
         elif self.begin(4, value):  # an array
-            self.name(self.kind(value, "Tensor"))
-            self.int(value.ndim)
-            steps = [n // value.itemsize for n in value.strides]
-            self.out += struct.pack(f"<{2 * value.ndim}q", *value.shape, *steps)
             memory = value if value.base is None else value.base
             first = (value.ctypes.data - memory.ctypes.data) // value.itemsize
-            self.out += struct.pack("<q", first + 1)
-            storage = Storage(memory)
-            self.write(storage if value.size else None)
+            self.tensor(value, first, Storage(memory) if value.size else None)
+
+    def tensor(self, array: np.ndarray, first: int, storage: Any) -> None:
+        self.name(self.kind(array, "Tensor"))
+        self.int(array.ndim)
+        steps = [n // array.itemsize for n in array.strides]
+        self.out += struct.pack(f"<{2 * array.ndim}qq", *array.shape, *steps, first + 1)
+        self.write(storage)
 
     def begin(self, kind: int, value: Any) -> bool:
         """Whether what it holds follows."""

@@ -1,4 +1,4 @@
-// ARM's dot products of bytes (ARMv8.2's extension: Cortex-A75 and later, all of Apple's), for bytes and for
+// ARM's dot products of bytes (ARMv8.2's extension: most cores since Cortex-A75, all Macs), for bytes and for
 // pixels times digits; all else is NEON's.
 #include "kernels/neon.h"
 

@@ -27,7 +27,10 @@ Memory pack_words(const Conv& conv) {
 
 }  // namespace
 
-bool FloatDepthwise::suits(const Conv& conv) { return is_depthwise(conv) && !conv.binary_input; }
+bool FloatDepthwise::suits(const Conv& conv) {
+  constexpr size_t kMostTaps = 1 << 16;  // each expands to 256 bytes, of which 32 bits must hold the sum
+  return is_depthwise(conv) && !conv.binary_input && conv.window.taps() <= kMostTaps;
+}
 
 FloatDepthwise::FloatDepthwise(const Conv& conv, const Value& in, const Value& out, int in_slot,
                                int padded_slot, const KernelSet& kernels,

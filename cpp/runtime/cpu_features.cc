@@ -8,6 +8,8 @@
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(_WIN32)
 #include <windows.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <TargetConditionals.h>
 #endif
 
 namespace xnornet {
@@ -70,7 +72,7 @@ bool has_dotprod() {
   constexpr unsigned long kDotprod = 1ul << 20;  // HWCAP_ASIMDDP, which older headers lack
   return getauxval(AT_HWCAP) & kDotprod;
 #elif defined(__APPLE__)
-  return true;  // every Mac of this architecture has them
+  return TARGET_OS_OSX;  // every Mac of this architecture has them, of iPhones those since 2019
 #elif defined(_WIN32)
   constexpr DWORD kDotprod = 43;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
   return IsProcessorFeaturePresent(kDotprod);

@@ -51,7 +51,8 @@ def classify(model: Model, names: Iterable[str], top: int) -> Iterator[Classifie
     """Name what is in each image, in order, as the batches are done.
 
     Args:
-        names: image files, folders, of which all images are taken, and "-" for standard input.
+        names: image files, folders, of which all images are taken, and "-" for standard input. Up to two batches of 32
+            images are taken from them ahead.
         top: how many classes of each.
     """
     images = _images(names)
@@ -61,14 +62,17 @@ def classify(model: Model, names: Iterable[str], top: int) -> Iterator[Classifie
             batch = list(islice(images, _BATCH))
             return [(name, pool.submit(_pixels, model, name, why)) for name, why in batch]
 
-        waiting = begin()
-        while waiting:
-            batch, waiting = waiting, begin()  # the next one is decoded while this one runs
-            found = [(name, decoded.result()) for name, decoded in batch]
-            pixels = [item for _, item in found if not isinstance(item, str)]
-            classes = iter(model.top_classes(np.stack(pixels), top) if pixels else ())
-            for name, item in found:
-                yield Classified(name, None, item) if isinstance(item, str) else Classified(name, next(classes))
+        try:
+            waiting = begin()
+            while waiting:
+                batch, waiting = waiting, begin()  # the next one is decoded while this one runs
+                found = [(name, decoded.result()) for name, decoded in batch]
+                pixels = [item for _, item in found if not isinstance(item, str)]
+                classes = iter(model.top_classes(np.stack(pixels), top) if pixels else ())
+                for name, item in found:
+                    yield Classified(name, None, item) if isinstance(item, str) else Classified(name, next(classes))
+        finally:  # after an interrupt, or where no more are asked for: only those in the middle are waited for
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _images(names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ __all__ = ["MAX_HEADER", "dumps", "loads", "read", "read_bytes", "write"]
 _READABLE = ("1", "2", "3", "4", "5")
 _PLAIN, _WITH_FLOAT16, _WITH_GATES = "3", "4", "5"  # that are written: the least that will do, for older releases
 MAX_HEADER = 16 << 20  # bytes
+_MOST_LEVELS = 32  # of objects and arrays within others; the engine's reader recurses on small stacks too
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin
 _NO_DIGEST = "0" * 64
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -115,7 +116,8 @@ def dumps(model: PackedModel) -> bytes:
     try:
         text = json.dumps(document, allow_nan=False, ensure_ascii=False)
         text.encode()
-    except (TypeError, ValueError) as error:
+        _check_levels(document)
+    except (TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"provenance or labels cannot be written as JSON ({error})") from error
     metadata = {"format": "xnornet", "version": _version(model), "sha256": _NO_DIGEST, "model": text}
     data = _with_header_in_order(safetensors.numpy.save(tensors), metadata)
@@ -134,6 +136,7 @@ def loads(data: bytes) -> PackedModel:
         tensors = _views(data, header)
         document = json.loads(metadata["model"], parse_constant=_refuse_constant, object_pairs_hook=_unique)
         json.dumps(document, ensure_ascii=False).encode()  # refuses half a surrogate pair, which nothing can print
+        _check_levels(document)
         return _decode_model(document, tensors)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"describes no valid model ({type(error).__name__}: {error})") from error
@@ -202,6 +205,7 @@ def _header(data: bytes, size: float) -> tuple[dict[str, Any], dict[str, Any]]:
         raise FormatError(f"is truncated: the header takes {8 + length} bytes, the file has {len(data)}")
     try:
         header: dict[str, Any] = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
+        _check_levels(header)
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in tensors), default=0)
         metadata = header.pop("__metadata__", {})
@@ -262,6 +266,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("two members of an object have one name")
     return found
+
+
+def _check_levels(value: Any, level: int = 0) -> None:
+    if level > _MOST_LEVELS:
+        raise ValueError(f"nested in more than {_MOST_LEVELS} levels")
+    if isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_levels(inner, level + 1)
 
 
 def _refuse_constant(name: str) -> None:

@@ -86,7 +86,7 @@ def _read(files: list[Path], labels: int, classes: int) -> ArraySplit:
         try:
             data = np.frombuffer(path.read_bytes(), np.uint8)
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+            raise DataError(f"{path}: cannot be read ({error.strerror}); unpack the archive again") from error
         if not len(data) or len(data) % record:
             raise DataError(f"{path}: {len(data):,} bytes are no whole number of records of {record:,}; fetch it again")
         parts.append(data.reshape(-1, record))

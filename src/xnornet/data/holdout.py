@@ -75,19 +75,24 @@ def _check(data: ImageData, share: float, folder: Path) -> None:
         raise UsageError(f"data '{data.name}' has a train and a test split already: give it as --data")
     if not 0 < share < 1:
         raise UsageError(f"--hold-out {share:g} is no share of the images; give one between 0 and 1, as 0.2")
-    if folder.exists():
+    if os.path.lexists(folder):
         raise UsageError(f"{folder}: there already; give the new folder another name")
-    source = Path(data.name).expanduser()
-    if source.is_dir() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(source)):
-        raise UsageError(f"{folder}: lies in {source}, whose images would be there twice; give a folder elsewhere")
     (split,) = data.splits.values()
+    source = Path(data.name).expanduser()
+    classes = [split.folder / name for name in data.class_names] if isinstance(split, FolderSplit) else []  # or links
+    if any(
+        Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(f)) for f in (source, *classes) if f.is_dir()
+    ):
+        raise UsageError(f"{folder}: lies in {source}, whose images would be there twice; give a folder elsewhere")
     counts = np.bincount(split.labels, minlength=len(data.class_names))
     if few := [name for name, count in zip(data.class_names, counts, strict=True) if count < 2]:
         shown = ", ".join(few[:5]) + ", ..." * (len(few) > 5)
         raise DataError(f"data '{data.name}': classes of fewer than two images ({shown}); add some, or leave them out")
     for class_name in data.class_names:
         if not class_name or class_name.startswith(".") or {"/", "\\"} & set(class_name):
-            raise DataError(f"data '{data.name}': class '{class_name}' has a name that no folder of images can have")
+            raise DataError(
+                f"data '{data.name}': class '{class_name}' has a name that no folder of images can have; rename it"
+            )
 
 
 def _places(
@@ -141,7 +146,7 @@ def _put(split: Split, index: int, folder: Path, class_name: str) -> None:
             os.link(os.path.realpath(path), target)
         except OSError:  # another disk, or a file system without links
             shutil.copy2(path, target)
-    elif isinstance(image, ImageFile.ImageFile):
+    elif isinstance(image, ImageFile.ImageFile) and image.fp is not None:
         endings = [ending for ending, kind in Image.registered_extensions().items() if kind == image.format]
         usual = f".{image.format}".lower()
         ending = usual if usual in endings else endings[0]

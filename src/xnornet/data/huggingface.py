@@ -131,8 +131,10 @@ def _open(name: str, *what: str, **how: Any) -> ImageData:
     except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         remedy = "; connect to the network, or give --data FOLDER (docs/data.md)" if name.startswith("hf:") else ""
-        if "config name is missing" in reason.lower():
-            remedy = f"; give --data {name}:CONFIGURATION"
+        if name.startswith("hf:") and any(
+            said in reason.lower() for said in ("config name is missing", "builderconfig")
+        ):
+            remedy = f"; give --data hf:{what[0]}:CONFIGURATION"
         raise DataError(f"data '{name}' cannot be read: {reason[:300]}{remedy}") from error
     features = next(iter(found.values())).features
     image = next((column for column, kind in features.items() if isinstance(kind, datasets.Image)), None)

@@ -61,6 +61,8 @@ def open_dataset(spec: str | Path) -> ImageData:
         return open_idx_folder(folder, name)
     if is_cifar_folder(folder):
         return open_cifar_folder(folder, name)
+    if inner := next(filter(is_cifar_folder, _subfolders(folder)), None):
+        raise DataError(f"data '{name}': CIFAR's files are in {inner}; give that folder")
     parquet = parquet_files(folder)
     # Tables of something else may lie among images.
     if any(map(split_of, parquet)) or (parquet and not any(list_images(below)[0] for below in _subfolders(folder))):

@@ -38,7 +38,7 @@ class ImageData:
 
     Attributes:
         name: as the user gave it.
-        class_names: the label `i` means ``class_names[i]``.
+        class_names: the label `i` means ``class_names[i]``; made a tuple.
         splits: "train", "test", or both.
 
     Raises:
@@ -50,6 +50,7 @@ class ImageData:
     splits: Mapping[str, Split]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))
         for which, split in self.splits.items():
             labels, last = split.labels, len(self.class_names) - 1
             if len(labels) != len(split):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ __all__ = ["from_torch7"]
 Values = str | list[str]  # names; a list where a table of tensors goes from module to module
 
 _CONVOLUTIONS = ("SpatialConvolution", "SpatialConvolutionMM")
+_MOST_MODULES = 10_000  # a file of a few kilobytes can nest some, shared by others, so that they are billions
 _SHORT = {"BatchNormalization": "norm", "BipolarQuant": "sign"}
 
 
@@ -49,10 +52,11 @@ def from_torch7(path: str | Path, *, binary_weights: bool | None = None) -> Fore
         network = ForeignNetwork(_Walk(found, binary_weights).graph())
     except UnsupportedError as error:
         raise UnsupportedError(f"{path}: {error}") from error
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise FormatError(f"{path}: a module lacks what it needs ({type(error).__name__}: {error})") from error
     if (cache := _beside(path, "meanstdCache.t7")) is not None:
-        network.mean, network.std = (_numbers(cache, name) for name in ("mean", "std"))
+        channels = network.image[2]
+        network.mean, network.std = (_numbers(cache, name, channels) for name in ("mean", "std"))
     if (cache := _beside(path, "trainCache.t7")) is not None:
         network.labels = _classes(cache)
     return network.eval()
@@ -62,11 +66,14 @@ def _beside(path: Path, name: str) -> Path | None:
     return next((p for p in (path.with_name(name), path.parent / "cache" / name) if p.is_file()), None)
 
 
-def _numbers(cache: Path, name: str) -> tuple[float, ...]:
-    """One a channel, of a table or a tensor."""
+def _numbers(cache: Path, name: str, channels: int) -> tuple[float, ...]:
+    """One a channel, or one for all, of a table or a tensor."""
     try:
         found = read_torch7(cache)[name]
-        return tuple(float(number) for number in (found if isinstance(found, np.ndarray) else _items(found)))
+        numbers = tuple(float(number) for number in (found if isinstance(found, np.ndarray) else _items(found)))
+        if len(numbers) not in (1, channels) or not all(map(math.isfinite, numbers)):
+            raise ValueError(f"{len(numbers)} numbers")
+        return numbers
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FormatError(f"{cache}: holds no {name} of each channel; move it away, and give --{name}") from error
 
@@ -74,8 +81,11 @@ def _numbers(cache: Path, name: str) -> tuple[float, ...]:
 def _classes(cache: Path) -> list[str]:
     """Folders in the order in which a disk listed them."""
     try:
-        return [str(name) for name in _items(read_torch7(cache)["classes"])]
-    except (KeyError, IndexError, TypeError) as error:
+        names = _items(read_torch7(cache)["classes"])
+        for name in names:
+            name.encode()  # text, and in UTF-8
+        return names
+    except (KeyError, IndexError, TypeError, AttributeError, UnicodeError) as error:
         raise FormatError(f"{cache}: holds no table of classes; move it away, and give --labels") from error
 
 
@@ -108,7 +118,9 @@ class _Walk:
         self.nodes: list[Node] = []
         self.constants: dict[str, Array] = {}
         self._network = network
-        everything = list(_all(network))
+        everything = list(islice(_all(network), _MOST_MODULES + 1))
+        if len(everything) > _MOST_MODULES:
+            raise UnsupportedError(f"it holds more than {_MOST_MODULES:,} modules, counted each time that one is used")
         self._convolutions = [module for module in everything if _kind(module) in _CONVOLUTIONS]
         self._logits = ""  # the value behind which a softmax ended the network
         signs = any(_kind(module) == "BinActiveZ" for module in everything)
@@ -247,6 +259,8 @@ class _Walk:
 
     def flatten(self, module: TorchObject, x: Values, name: str) -> Values:
         sizes = [int(n) for n in module.get("size", ())]
+        if len(sizes) == 2 and sizes[0] == -1:  # as many as there are images, which are no axis of other sizes
+            del sizes[0]
         if len(sizes) < 2:
             return self.apply("Flatten", name, x, axis=1)
         self.constants[f"{name}.size"] = np.array([0, *sizes])  # 0: as many images as there are
@@ -312,12 +326,14 @@ _MODULES: dict[str, Callable[[_Walk, TorchObject, Values, str], Values]] = {
 }
 
 
-def _all(module: TorchObject) -> list[TorchObject]:
+def _all(module: TorchObject) -> Iterator[TorchObject]:
     """A module and those in it, of replicas the first, in the order of nn's findModules."""
     children = _children(module)
     if _kind(module) == "DataParallelTable":
         children = children[:1]
-    return [module, *(inner for child in children for inner in _all(child))]
+    yield module
+    for child in children:
+        yield from _all(child)
 
 
 def _weight(convolution: TorchObject) -> Array:

@@ -6,6 +6,7 @@ torch7's File.lua and Tensor.c. Functions are passed over: nothing in a file is 
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from dataclasses import dataclass, field
@@ -150,11 +151,13 @@ class _Reader:
         storage = self.read()
         if storage is None or not axes:
             return np.empty(0, dtype)
-        if not isinstance(storage, np.ndarray):
-            raise ValueError("a tensor without a storage")
+        if not isinstance(storage, np.ndarray) or storage.ndim != 1 or storage.strides != (storage.itemsize,):
+            raise ValueError("a tensor without a storage")  # but with another tensor, as may be, and its strides
         last = first + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if min(shape) <= 0 or min(strides) < 0 or first < 0 or last >= len(storage) or storage.dtype != dtype:
             raise ValueError("a tensor outside of its storage")
+        if math.prod(shape) > len(storage):  # expanded, as buffers may be, but no weights: a copy may take any memory
+            return np.empty(0, dtype)
         steps = [stride * dtype.itemsize for stride in strides]
         return np.lib.stride_tricks.as_strided(storage[first:], shape, steps, writeable=False)
 
