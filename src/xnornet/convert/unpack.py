@@ -2,10 +2,9 @@
 
 A packed model keeps what the engine needs, which is less than what training had:
 
-* of a latent weight its sign, and of a filter alpha, where no threshold took it in. Magnitudes are drawn as those of
-  fresh weights, scaled so that each filter's mean is its alpha or, where that is not in the file, the mean of those
-  that are: Adam moves weights by as much in each layer, so trained ones are alike in size, and many times larger than
-  fresh ones, which a few steps would turn, and what was learned with them;
+* of a latent weight its sign, and of a filter alpha, where no threshold took it in. Magnitudes are those of fresh
+  weights, scaled so that each filter's mean is its alpha; where that is not known they stay as small as fresh ones.
+  As large as trained ones they turn less at first, but networks trained on from there ended lower;
 * of a batch norm its scale and shift or, before a sign, the one integer at which the sign turns. Mean and variance of
   its input are for data to say (`settle`); until then they are 0 and 1, which only training would mind.
 
@@ -31,7 +30,7 @@ from ..codes import CodeArray
 from ..errors import DataError, UnsupportedError
 from ..graph import PackedModel
 from ..nn import RPReLU
-from ..nn.quantizers import RSign, ScaledSign
+from ..nn.quantizers import RSign
 from ..ops import Op
 from .fold import Chain, chain_to
 from .from_torch import lower, operators
@@ -63,12 +62,9 @@ def unpack(model: PackedModel, network: nn.Module) -> None:
         if isinstance(module, _NORMS):
             _fill_norm(module, np.ones(module.num_features), np.zeros(module.num_features))
     packed = {op.name: op for op in model.ops}
-    weighted = [op for op in model.ops if hasattr(op, "weight")]
-    alphas = {op.name: _alpha(_at(modules, op.name), packed.get(f"{op.name}.scale")) for op in weighted}
-    known = [alpha for alpha in alphas.values() if alpha is not None]
-    usual = float(torch.cat(known).mean()) if known else None
-    for op in weighted:
-        _fill_weight(_at(modules, op.name), op, model, alphas[op.name], usual)
+    for op in model.ops:
+        if hasattr(op, "weight"):
+            _fill_weight(_at(modules, op.name), op, model, packed.get(f"{op.name}.scale"))
     own, values, _ = operators(network, example)  # with the scales that thresholds are counted in
     for op in own:
         found = packed.get(op.name)
@@ -140,15 +136,7 @@ def _is_threshold(op: Op | None) -> bool:
     return isinstance(op, ops.Threshold)
 
 
-def _alpha(layer: nn.Module, scale: Op | None) -> Tensor | None:
-    """(out,), by a binary layer and the op that may follow it; None where none does."""
-    if not isinstance(scale, ops.Affine) or scale.scale is None:
-        return None
-    steps = getattr(getattr(layer, "input_quantizer", None), "steps", 1)  # what a layer divides its scale by
-    return torch.from_numpy(scale.scale * steps)
-
-
-def _fill_weight(layer: nn.Module, op: Any, model: PackedModel, alpha: Tensor | None, usual: float | None) -> None:
+def _fill_weight(layer: nn.Module, op: Any, model: PackedModel, scale: Op | None) -> None:
     own = getattr(layer, "weight", None)
     if not isinstance(own, Tensor):
         raise UnsupportedError(f"op '{op.name}' ({op.kind}): the network has no layer of this name")
@@ -166,9 +154,9 @@ def _fill_weight(layer: nn.Module, op: Any, model: PackedModel, alpha: Tensor | 
     elif (quantizer := getattr(layer, "weight_quantizer", None)) is None:
         raise UnsupportedError(f"op '{op.name}' ({op.kind}): the network's layer has weights that are not quantized")
     else:
-        if alpha is None and usual is not None and isinstance(quantizer, ScaledSign):
-            alpha = own.new_full((len(own),), usual)
-        quantizer.restore_(own, found, alpha)
+        alpha = scale.scale if isinstance(scale, ops.Affine) else None
+        steps = getattr(getattr(layer, "input_quantizer", None), "steps", 1)  # what a layer divides its scale by
+        quantizer.restore_(own, found, None if alpha is None else torch.from_numpy(alpha * steps))
     _fill_bias(layer, getattr(op, "bias", None))
 
 
