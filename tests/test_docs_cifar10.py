@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import statistics
 
+from xnornet import format
+from xnornet.zoo import locate
+
 from .results import README, RESULTS, ROOT, rows_of, top1_by_seed
 
 
@@ -27,6 +30,29 @@ def test_what_the_page_on_cifar10_says_of_training_on() -> None:
         f"had ended at {float(known['train_top1']):.1%}",
     ):
         assert said.replace("%", " %") in page
+
+
+def test_what_the_page_on_cifar10_says_of_the_size_of_latent_weights() -> None:
+    page = " ".join((ROOT / "docs" / "cifar10.md").read_text().split())
+    rows = rows_of(RESULTS / "further" / "latent-size" / "curves.csv")
+    rates, runs = ("0.001", "0.0003"), {(row["latent_weights"], row["peak_lr"]): [] for row in rows}
+    for row in rows:
+        runs[row["latent_weights"], row["peak_lr"]].append(row["test_top1"])
+    assert (
+        f"four epochs from a file of {float(runs['trained from the beginning', '0.003'][-1]):.2%}".replace("%", " %")
+        in page
+    )
+    for which, said in (
+        ("small", "as small as fresh ones"),
+        ("large", "as large as the trained ones whose alpha the file has"),
+    ):
+        cells = [f"{100 * float(runs[which, rate][at]):.2f}" for rate in rates for at in (0, -1)]
+        assert f"| {said} | {' | '.join(cells)} |" in page
+        assert all(len(runs[which, rate]) == 4 for rate in rates)
+    alphas = [float(op.scale.mean()) for op in format.read(locate("cifar10-bwn")).ops if op.name.endswith(".scale")]
+    assert f"the alphas, are {min(alphas):.2f} to {max(alphas):.2f} in each layer" in page
+    gains = [100 * (float(runs["small", rate][-1]) - float(runs["large", rate][-1])) for rate in rates]
+    assert f"at both rates, by {gains[0]:.1f} and {gains[1]:.1f} points" in page
 
 
 def test_what_the_page_on_cifar10_says_at_half_the_width() -> None:

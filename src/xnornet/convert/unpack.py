@@ -4,7 +4,7 @@ A packed model keeps what the engine needs, which is less than what training had
 
 * of a latent weight its sign, and of a filter alpha, where no threshold took it in. Magnitudes are those of fresh
   weights, scaled so that each filter's mean is its alpha; where that is not known they stay as small as fresh ones.
-  As large as trained ones they turn less at first, but networks trained on from there ended lower;
+  Networks trained on from weights as large as trained ones ended lower (docs/cifar10.md, "Trained on");
 * of a batch norm its scale and shift or, before a sign, the one integer at which the sign turns. Mean and variance of
   its input are for data to say (`settle`); until then they are 0 and 1, which only training would mind.
 
