@@ -72,6 +72,16 @@ def test_large_filters(side: int) -> None:
     check(model_of((20, 18, 70), [*layers, to_float("conv")]), rng, batch=2)
 
 
+@pytest.mark.parametrize("kind", ["conv2d", "binary_weight_conv2d"])
+def test_filters_of_more_taps_than_depthwise_kernels_take(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    shape, window = (257, 257, 2), Window((257, 257))
+    model = model_of(shape, [*depthwise(kind, shape, window, rng, 0), to_float("conv")])
+    check(model, rng, exact=False, threads=[1])
+    (step,) = (s for s in Model(model).profile(np.zeros((1, *shape), np.uint8)) if s.name == "conv")
+    assert "depthwise" not in step.kernel
+
+
 def test_reals_give_the_same_bits_in_any_batch() -> None:
     rng = np.random.default_rng(3)
     shape, window = (9, 11, 70), Window((3, 3), (2, 1), (1, 1, 1, 1))

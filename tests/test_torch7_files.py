@@ -400,10 +400,11 @@ def test_tensors_lie_within_the_file(tmp_path: Path) -> None:
     one, some = np.ones(1, np.float32), np.ones(1 << 20, np.float32)
     expanded = View(np.lib.stride_tricks.as_strided(one, (1 << 30,), (0,)), one)
     assert read_torch7(save(tmp_path / "value.t7", expanded)).size == 0  # as a buffer may be that nobody looks at
-    halves = View(some[:8:2], Storage(some[:8]))
-    for storage in (expanded, halves, View(some[:4].reshape(2, 2), Storage(some[:4]))):
+    halves, square = View(some[:8:2], Storage(some[:8])), View(some[:4].reshape(2, 2), Storage(some[:4]))
+    same = View(np.lib.stride_tricks.as_strided(some, (4,), (0,)), Storage(some[:4]))
+    for storage, size in ((expanded, 1 << 20), (halves, 4), (same, 4), (square, 2), (Storage(some[:3]), 4)):
         with pytest.raises(FormatError, match="value.t7: is damaged"):
-            read_torch7(save(tmp_path / "value.t7", View(some, storage)))
+            read_torch7(save(tmp_path / "value.t7", View(some[:size], storage)))
 
 
 @settings(max_examples=300, deadline=None)

@@ -152,7 +152,7 @@ class _Reader:
         if storage is None or not axes:
             return np.empty(0, dtype)
         if not isinstance(storage, np.ndarray) or storage.ndim != 1 or storage.strides != (storage.itemsize,):
-            raise ValueError("a tensor without a storage")  # but with another tensor, as may be, and its strides
+            raise ValueError("a tensor without a storage")  # another tensor is none: its strides may lead outside
         last = first + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if min(shape) <= 0 or min(strides) < 0 or first < 0 or last >= len(storage) or storage.dtype != dtype:
             raise ValueError("a tensor outside of its storage")
