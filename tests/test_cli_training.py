@@ -190,7 +190,7 @@ def test_convert(run: Run, tmp_path: Path) -> None:
     assert f"{source}: `xnornet convert` packs networks of other frameworks" in err
     status, _, err = run("convert", names, "-o", made)
     assert status == 2
-    assert "is not one of .onnx, .params, .t7; `xnornet pack` packs checkpoints" in err
+    assert "is not one of .onnx, .params, .t7, .pth.tar; `xnornet pack` packs checkpoints" in err
     names.write_text("cat\n")
     status, _, err = run(*words)
     assert status == 2

@@ -130,7 +130,10 @@ def _tell(output: Path, summary: Summary, as_json: bool) -> None:
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="ONNX's .onnx, BMXNet's .params beside its -symbol.json, or Torch7's .t7."),
+        typer.Argument(
+            metavar="FILE",
+            help="ONNX's .onnx, BMXNet's .params beside its -symbol.json, Torch7's .t7, XNOR-Net-PyTorch's .pth.tar.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The packed file to write.")] = Path(
         "model.safetensors"
@@ -171,8 +174,8 @@ def convert(
     float16: Annotated[bool, typer.Option("--float16", help="As for pack.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a binary network that was trained elsewhere into a packed model: Larq's or Brevitas's by ONNX, BMXNet's, or
-    the XNOR-Net authors' own.
+    """Turn a binary network that was trained elsewhere into a packed model: Larq's or Brevitas's by ONNX, BMXNet's, the
+    XNOR-Net authors' own, or XNOR-Net-PyTorch's.
 
     Example: `xnornet convert larq.onnx -o model.safetensors --mean 0.5 --std 0.5 --labels names.txt`
     """

@@ -10,12 +10,18 @@ from ..errors import UnsupportedError, UsageError
 from ..graph import PackedModel
 from ..preprocess import Preprocess
 from ..target import refuse_checkpoint, refuse_source
-from .foreign import from_bmxnet, from_onnx, from_torch7
+from .foreign import from_bmxnet, from_onnx, from_torch7, from_xnor_net_pytorch
 from .from_torch import pack
 
 __all__ = ["READERS", "pack_foreign"]
 
-READERS = {".onnx": (from_onnx, "ONNX"), ".params": (from_bmxnet, "BMXNet"), ".t7": (from_torch7, "Torch7")}
+# By how their names end.
+READERS = {
+    ".onnx": (from_onnx, "ONNX"),
+    ".params": (from_bmxnet, "BMXNet"),
+    ".t7": (from_torch7, "Torch7"),
+    ".pth.tar": (from_xnor_net_pytorch, "XNOR-Net-PyTorch"),
+}
 
 
 def pack_foreign(
@@ -34,8 +40,8 @@ def pack_foreign(
     """Pack a network of another framework, with the preprocessing that it was trained with.
 
     Args:
-        source: PREFIX.onnx (`foreign.from_onnx`), PREFIX-EPOCH.params of BMXNet (`foreign.from_bmxnet`), or NAME.t7
-            of Torch7 (`foreign.from_torch7`).
+        source: PREFIX.onnx (`foreign.from_onnx`), PREFIX-EPOCH.params of BMXNet (`foreign.from_bmxnet`), NAME.t7
+            of Torch7 (`foreign.from_torch7`), or NAME.pth.tar of XNOR-Net-PyTorch (`foreign.from_xnor_net_pytorch`).
         path: of the packed file.
         size: (height, width) of the images; None: what the file says.
         resize: as in `Preprocess`.
@@ -57,14 +63,15 @@ def pack_foreign(
         OSError: a file cannot be read or written; nothing is left behind.
     """
     source = Path(source)
-    if source.suffix not in READERS:
+    ending = next((ending for ending in READERS if source.name.endswith(ending)), None)
+    if ending is None:
         raise UsageError(f"{source}: is not one of {', '.join(READERS)}; `xnornet pack` packs checkpoints")
     refuse_source(path, source, "file to convert", "packed file")
     refuse_checkpoint(path, "packed file")
-    read, kind = READERS[source.suffix]
+    read, kind = READERS[ending]
     if binary_weights is None:
         network = read(source)
-    elif source.suffix == ".t7":
+    elif ending == ".t7":
         network = from_torch7(source, binary_weights=binary_weights)
     else:
         raise UsageError(f"{source}: --binary-weights and --real-weights are for Torch7's .t7; {kind} says it itself")

@@ -244,8 +244,8 @@ def _load(path: Path) -> tuple[dict[str, Any], Record]:
         raise FormatError(f"{path}: {_why_not(path)}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise FormatError(
-            f"{path}: a checkpoint, but not one that xnornet wrote; make one with `xnornet train`, or load these "
-            f"weights into your own module, then {_PACK}"
+            f"{path}: a checkpoint, but not one that xnornet wrote; make one with `xnornet train`, pack one of "
+            f"XNOR-Net-PyTorch with `xnornet convert`, or load these weights into your own module, then {_PACK}"
         )
     try:
         return checkpoint, Record.from_plain(checkpoint[KEY])
