@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import json
 import socket
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xnornet
-from xnornet import FormatError, UsageError, cli, format
+from xnornet import FormatError, UsageError, format
 from xnornet.zoo import Entry, entries, locate, named, where
 from xnornet.zoo.index import write_entries
 
+from .command import Run
 from .hosting import Server, Zoo, assert_runs, server, zoo
 from .networks import tiny_model, write_pictures
 
@@ -114,21 +113,6 @@ def test_the_index_is_read_as_written(tmp_path: Path) -> None:
 
 
 # --- the command ---
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    def call(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["xnornet", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capsys.readouterr()
-        return (stop.value.code if isinstance(stop.value.code, int) else 0), printed.out, printed.err
-
-    return call
-
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 def test_every_verb_takes_a_name(zoo: Zoo, run: Run, server: Server) -> None:
