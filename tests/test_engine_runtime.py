@@ -155,6 +155,19 @@ for _ in range(3):
     assert done.returncode == 0, done.stderr
 
 
+def test_nothing_is_printed_about_a_model_that_outlives_its_module() -> None:
+    """As one that a thread still holds."""
+    code = """
+import ctypes
+from tests.engine_cases import small_network
+from xnornet.engine import Model
+model = Model(small_network())
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(model))
+"""
+    done = in_process(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.skipif("XNORNET_TEST_SITE" in os.environ, reason="sanitizers keep freed memory, emulators add theirs")
 def test_memory_of_a_loaded_model(tmp_path: Path) -> None:

@@ -352,6 +352,9 @@ void scalar_conv2d(const Array<float>& x, const Array<float>& weight,
 
 NB_MODULE(_core, m) {
   using namespace xnornet;
+  // A model may outlive this module, in a global of another one or in a thread that the end of the program
+  // stops: nothing is lost then that the system does not take back, and nobody can act on ten lines about it.
+  nb::set_leak_warnings(false);
   bind_graph(m);
   bind_plan(m);
   nb::exception<UnsupportedIsa>(m, "UnsupportedIsa", PyExc_RuntimeError);
