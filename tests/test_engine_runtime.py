@@ -155,6 +155,65 @@ for _ in range(3):
     assert done.returncode == 0, done.stderr
 
 
+ENDING = """
+import atexit, os, sys, threading, time
+import numpy as np
+from tests.engine_cases import pixels, small_network
+from xnornet.engine import Model
+model, x = Model(small_network(), 2), pixels(200)
+begun = threading.Event()
+def work(run):
+    while True:
+        begun.set()
+        run()
+def begin(run):
+    thread = threading.Thread(target=work, args=(run,), daemon=True)
+    thread.start()
+    begun.wait()
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("run", ["model.run(x[:1])", "model.profile(x, 10**9)", "Model(small_network(), 2)"])
+def test_the_program_may_end_while_a_daemon_thread_runs(run: str) -> None:
+    """It waits for what is under way, and for no more."""
+    for _ in range(3):
+        done = in_process(f"{ENDING}\nbegin(lambda: {run})")
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_runs_at_the_end_of_the_program() -> None:
+    """After the module's own function for that has been called, as those that were registered first."""
+    code = """
+import atexit
+@atexit.register
+def last():
+    print(np.array_equal(model.run(x), expected))
+    over.set()
+    thread.join()
+import threading
+over = threading.Event()
+""" + ENDING.replace("while True", "while not over.is_set()")
+    done = in_process(
+        f"{code}\nexpected = model.run(x)\nbegin(lambda: model.run(x))\nthread = threading.enumerate()[-1]"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_does_not_wait_for_what_its_parent_runs() -> None:
+    code = """
+begin(lambda: model.run(np.repeat(x, 20, 0)))
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        sys.exit(7)
+    assert os.waitpid(child, 0)[1] == 7 << 8
+"""
+    done = in_process(ENDING + code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_nothing_is_printed_about_a_model_that_outlives_its_module() -> None:
     """As one that a thread still holds."""
     code = """
