@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -239,6 +240,26 @@ def test_classify_reads_standard_input(run: Run, packed: Path, photo: Path, monk
     status, _, err = run("classify", packed, "-")
     assert status == 1
     assert err.startswith("xnornet: standard input: corrupt image")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+@pytest.mark.parametrize("kind", ["-", "pipe"])
+def test_one_interrupt_ends_a_wait_for_an_image(packed: Path, photo: Path, tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    last = kind if kind == "-" else tmp_path / kind
+    words = [sys.executable, "-m", "xnornet.cli", "classify", packed, *[photo] * 32, last, "--json-lines"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        for _ in range(32):
+            assert json.loads(process.stdout.readline())["classes"]
+        time.sleep(0.2)  # until it waits
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(30) == 130  # standard input stays open
+        finally:
+            process.kill()
+        assert process.stderr.read() == b""
 
 
 def test_kernels_and_stem_may_be_chosen(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ __all__ = ["STANDARD_INPUT", "Classified", "classify"]
 STANDARD_INPUT = "-"
 
 _BATCH = 32  # images decoded, and run, at once
+_Pixels: TypeAlias = npt.NDArray[np.uint8] | str  # or why there are none
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,20 @@ def classify(model: Model, names: Iterable[str], top: int) -> Iterator[Classifie
     images = _images(names)
     with ThreadPoolExecutor(cores()) as pool:  # Pillow decodes outside Python's lock
 
-        def begin() -> list[tuple[str, Future[npt.NDArray[np.uint8] | str]]]:
-            batch = list(islice(images, _BATCH))
-            return [(name, pool.submit(_pixels, model, name, why)) for name, why in batch]
+        def begin() -> list[tuple[str, Callable[[], _Pixels]]]:
+            return [(name, decode(name, why)) for name, why in islice(images, _BATCH)]
+
+        def decode(name: str, why: str) -> Callable[[], _Pixels]:
+            # Standard input and pipes are read here, in their turn: Ctrl-C would have to wait for another thread.
+            if name == STANDARD_INPUT or not os.path.isfile(name):
+                return partial(_pixels, model, name, why)
+            return pool.submit(_pixels, model, name, why).result
 
         try:
             waiting = begin()
             while waiting:
                 batch, waiting = waiting, begin()  # the next one is decoded while this one runs
-                found = [(name, decoded.result()) for name, decoded in batch]
+                found = [(name, decoded()) for name, decoded in batch]
                 pixels = [item for _, item in found if not isinstance(item, str)]
                 classes = iter(model.top_classes(np.stack(pixels), top) if pixels else ())
                 for name, item in found:
@@ -87,7 +94,7 @@ def _images(names: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield from faults if below or faults else [(name, f"{name}: a folder without images")]
 
 
-def _pixels(model: Model, name: str, fault: str) -> npt.NDArray[np.uint8] | str:
+def _pixels(model: Model, name: str, fault: str) -> _Pixels:
     """Those of an image, or why there are none: a fault that is known already, or one found in decoding it."""
     if fault:
         return fault
