@@ -153,6 +153,16 @@ def test_classify_ends_without_the_images_that_nobody_waits_for(
     assert len(decoded) < 64  # of the second 32, those under way
 
 
+def test_images_are_named_by_texts_and_paths(packed: Path, photo: Path) -> None:
+    """One of them need not stand in a list: a text is not the names that its letters are."""
+    (expected,) = classify(load(packed), [str(photo)], 2)
+    assert len(expected.classes or ()) == 2
+    for names in (str(photo), photo, [photo], [photo.parent]):
+        (found,) = (one for one in classify(load(packed), names, 2) if one.image == str(photo))
+        assert found == expected
+        json.dumps(found.record())
+
+
 def test_classify_as_json_lines(run: Run, packed: Path, photo: Path, tmp_path: Path) -> None:
     """The records of --json, a line each."""
     names = [photo, tmp_path / "absent.png", photo]

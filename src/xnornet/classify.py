@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -49,12 +50,14 @@ class Classified:
         return {"image": self.image, **({"error": self.error} if self.classes is None else {"classes": self.classes})}
 
 
-def classify(model: Model, names: Iterable[str], top: int) -> Iterator[Classified]:
+def classify(
+    model: Model, names: str | PathLike[str] | Iterable[str | PathLike[str]], top: int
+) -> Iterator[Classified]:
     """Name what is in each image, in order, as the batches are done.
 
     Args:
-        names: image files, folders, of which all images are taken, and "-" for standard input. Up to two batches of 32
-            images are taken from them ahead.
+        names: image files, folders, of which all images are taken, and "-" for standard input; or one such name. Up to
+            two batches of 32 images are taken from them ahead.
         top: how many classes of each.
     """
     images = _images(names)
@@ -82,9 +85,10 @@ def classify(model: Model, names: Iterable[str], top: int) -> Iterator[Classifie
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _images(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _images(names: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Iterator[tuple[str, str]]:
     """Images, and folders that there are none of, with why not; images have no such text."""
-    for name in names:
+    for given in [names] if isinstance(names, str | PathLike) else names:
+        name = os.fspath(given)
         if name == STANDARD_INPUT or not os.path.isdir(name):
             yield name, ""
             continue
