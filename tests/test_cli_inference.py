@@ -252,6 +252,27 @@ def test_classify_reads_standard_input(run: Run, packed: Path, photo: Path, monk
     assert err.startswith("xnornet: standard input: corrupt image")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
+def test_streams_that_the_shell_closed(packed: Path, photo: Path) -> None:
+    """What would be printed goes nowhere, and not to another stream; a standard input that is asked for is missed."""
+
+    def closed(redirections: str, *words: object) -> tuple[int, str, str]:
+        line = ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-m", "xnornet.cli", *map(str, words)]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    told = "xnornet: standard input: closed; give it an image, as `< photo.jpg`\n"
+    assert closed("<&-", "classify", packed, "-") == (1, "", told)
+    told = "xnornet: standard input: cannot be read (Bad file descriptor)\n"
+    assert closed("0>/dev/null", "classify", packed, "-") == (1, "", told)
+    assert closed("<&- >&- 2>&-", "classify", packed, "-") == (1, "", "")
+    assert closed(">&-", "zoo", "--json") == (0, "", "")
+    assert closed(">&- 2>&-", "inspect", packed) == (0, "", "")
+    assert closed("2>&-", "zoo", "nonsense") == (2, "", "")
+    status, out, _ = closed("2>&-", "classify", packed, photo)
+    assert (status, out.count("%")) == (0, 3)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 @pytest.mark.parametrize("kind", ["-", "pipe"])
 def test_one_interrupt_ends_a_wait_for_an_image(packed: Path, photo: Path, tmp_path: Path, kind: str) -> None:

@@ -105,7 +105,16 @@ def _pixels(model: Model, name: str, fault: str) -> _Pixels:
     image: ImageLike = name
     try:
         if name == STANDARD_INPUT:
-            image = open_named(io.BytesIO(sys.stdin.buffer.read()), "standard input")
+            image = open_named(io.BytesIO(_standard_input()), "standard input")
         return model.preprocess.pixels(image)
     except DataError as error:
         return str(error)
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise DataError("standard input: closed; give it an image, as `< photo.jpg`")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise DataError(f"standard input: cannot be read ({error.strerror or error})") from error

@@ -96,6 +96,9 @@ PackedFile = Annotated[Path, FILE]
 
 def run() -> None:
     """Run a verb, turn errors into one line and a status."""
+    for name in ("stdout", "stderr"):  # None where the shell closed it (>&-): what is written goes nowhere
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
