@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 import xnornet
 
@@ -32,12 +32,23 @@ def opencv() -> Any:
     return cv2
 
 
+def photo(path: Path) -> np.ndarray:
+    """Upright, as its camera was held."""
+    picture = ImageOps.exif_transpose(Image.open(path))
+    if picture.mode.startswith("I"):  # of 16 bits the upper 8, where Pillow would clip at 255
+        picture = Image.fromarray((np.asarray(picture).clip(0, 0xFFFF) >> 8).astype(np.uint8))
+    return np.asarray(picture.convert("RGB"))
+
+
 def frames(source: str) -> Iterator[np.ndarray]:
     """(H, W, 3) uint8, red first."""
     if Path(source).is_dir():
         endings = Image.registered_extensions()
         for path in sorted(path for path in Path(source).iterdir() if path.suffix.lower() in endings):
-            yield np.asarray(Image.open(path).convert("RGB"))
+            try:
+                yield photo(path)
+            except Exception as error:  # Pillow raises nearly anything at damaged bytes
+                print(f"camera.py: {path}: left out, cannot be read ({error})", file=sys.stderr, flush=True)
         return
     capture = opencv().VideoCapture(int(source) if source.isdigit() else source)
     if not capture.isOpened():

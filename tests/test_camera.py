@@ -50,6 +50,26 @@ def test_a_folder_of_images_needs_no_opencv(packed: Path, tmp_path: Path) -> Non
         assert not changed[60:].any(), "the picture below it"
 
 
+def test_photos_are_taken_as_classify_takes_them(packed: Path, tmp_path: Path) -> None:
+    """Upright, and of 16 bits the upper 8; one that cannot be read is told, and left out."""
+    source, out = tmp_path / "photos", tmp_path / "out"
+    source.mkdir()
+    side = Image.Exif()
+    side[0x0112] = 6  # the camera was held on its side
+    Image.fromarray(noise(0)).save(source / "a.png", exif=side)
+    (source / "b.jpg").write_bytes(b"no image")
+    Image.fromarray(noise(1)[:, :, 0].astype(np.uint16) * 257).save(source / "c.png")
+    (source / "d.png").write_bytes((source / "a.png").read_bytes()[:300])
+    done = run(packed, source, "--save", out)
+    assert done.returncode == 0
+    expected = [np.rot90(noise(0), -1), noise(1)[:, :, [0, 0, 0]]]
+    assert done.stdout.splitlines() == [f"{i:06}.png: {named(packed, image)}" for i, image in enumerate(expected)]
+    for index, image in enumerate(expected):
+        np.testing.assert_array_equal(np.asarray(Image.open(out / f"{index:06}.png"))[60:], image[60:])
+    told = [line.split(": left out, cannot be read (")[0] for line in done.stderr.splitlines()]
+    assert told == [f"camera.py: {source / name}" for name in ("b.jpg", "d.png")]
+
+
 def test_without_opencv_a_camera_is_refused_in_a_line(packed: Path, tmp_path: Path) -> None:
     code = f"import runpy, sys; sys.modules['cv2'] = None; runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code, packed], capture_output=True, text=True, check=False)
