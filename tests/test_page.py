@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from pathlib import Path
 
@@ -56,6 +57,17 @@ def test_a_page_is_named_as_its_model(run: Run, monkeypatch: pytest.MonkeyPatch,
     assert status == 0
     assert json.loads(said) == {"file": "cifar10-xnor.html", "bytes": Path("cifar10-xnor.html").stat().st_size}
     assert "<title>cifar10-xnor</title>" in Path("cifar10-xnor.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_model_may_come_through_a_pipe(run: Run, packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    read, write = os.pipe()
+    with open(write, "wb") as file:
+        file.write(packed.read_bytes())  # fits into the pipe
+    assert run("page", f"/dev/fd/{read}", "-o", out)[0] == 0
+    os.close(read)
+    assert inlined(out, "model") == packed.read_bytes()
 
 
 @pytest.mark.usefixtures("engine")

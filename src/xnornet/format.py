@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -10,6 +11,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, get_type_hints
 
@@ -23,7 +25,7 @@ from .graph import PackedModel
 from .ops import F16, F32, I32, OP_TYPES, U8, Add, Multiply, Op, Sigmoid, Window
 from .preprocess import Preprocess
 
-__all__ = ["MAX_HEADER", "dumps", "loads", "read", "read_bytes", "write"]
+__all__ = ["MAX_HEADER", "checked", "dumps", "loads", "read", "read_bytes", "write"]
 
 # Version 2 added the kinds of op that k-bit layers are made of, version 3 `concat`, version 4 weights in 16 bits,
 # version 5 gates: `sigmoid`, and values of one pixel that others are multiplied with or added to.
@@ -66,10 +68,25 @@ def read(path: str | Path) -> PackedModel:
         FormatError: it is missing, truncated, damaged, of another version, describes an impossible model, or does not
             fit into memory.
     """
+    with _told(path):
+        return loads(_bytes(Path(path)))
+
+
+def checked(path: str | Path) -> bytes:
+    """The bytes of a packed file that can be read; once, so of a pipe too. Raises FormatError as `read`."""
+    with _told(path):
+        data = _bytes(Path(path))
+        loads(data)
+        return data
+
+
+@contextlib.contextmanager
+def _told(path: str | Path) -> Iterator[None]:
+    """Has errors name the file."""
     if not str(path) or "\0" in str(path):
         raise FormatError(f"{path!r}: no name of a file")
     try:
-        return loads(_bytes(Path(path)))
+        yield
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     except MemoryError as error:

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..files import replacing
-from ..format import read
+from ..format import checked
 from ..target import refuse_checkpoint, refuse_packed
 from .package import FOLDER, engine
 
@@ -34,7 +34,7 @@ def write_page(model: str | PathLike[str], path: str | PathLike[str], title: str
         OSError: the page cannot be written.
     """
     model, path = Path(model), Path(path)
-    read(model)
+    content = checked(model)
     refuse_packed(path, "page")
     refuse_checkpoint(path, "page")
     library = f"data:text/javascript;base64,{_text((FOLDER / 'xnornet.js').read_bytes())}"
@@ -42,7 +42,7 @@ def write_page(model: str | PathLike[str], path: str | PathLike[str], title: str
     parts = [
         f'<script type="importmap">{imports}</script>',
         f'<script type="text/plain" id="wasm">{_text(engine())}</script>',
-        f'<script type="text/plain" id="model">{_text(model.read_bytes())}</script>',
+        f'<script type="text/plain" id="model">{_text(content)}</script>',
     ]
     page = (FOLDER / "page.html").read_text(encoding="utf-8")
     page = page.replace(_IMPORTS, "\n  ".join(parts))
