@@ -14,7 +14,10 @@ from xnornet import __version__, format
 from xnornet.web import package
 
 from .command import Run
+from .hosting import Zoo, server, zoo
 from .networks import tiny_model
+
+__all__ = ["server", "zoo"]  # fixtures
 
 ENGINE = b"\0asm stands for the engine"
 
@@ -57,6 +60,16 @@ def test_a_page_is_named_as_its_model(run: Run, monkeypatch: pytest.MonkeyPatch,
     assert status == 0
     assert json.loads(said) == {"file": "cifar10-xnor.html", "bytes": Path("cifar10-xnor.html").stat().st_size}
     assert "<title>cifar10-xnor</title>" in Path("cifar10-xnor.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("engine", "server")
+def test_a_page_of_a_fetched_model_has_its_name(run: Run, zoo: Zoo) -> None:
+    """Not that of the file in the cache."""
+    zoo.publish("tiny-1.5")
+    assert json.loads(run("page", "tiny-1.5", "--json")[1])["file"] == "tiny-1.5.html"
+    assert "<title>tiny-1.5</title>" in Path("tiny-1.5.html").read_text(encoding="utf-8")
+    run("page", zoo.cached()[0], "-o", "other.html")
+    assert f"<title>{zoo.cached()[0].stem}</title>" in Path("other.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("engine")

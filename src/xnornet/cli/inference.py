@@ -126,7 +126,9 @@ def page(
     from ..web import write_page
 
     path = located(file)
-    out = write_page(path, output if output is not None else Path(f"{path.stem}.html"), title)
+    # A model that was fetched lies under another name than its own.
+    name = path.stem if path.stem == file.stem else file.name
+    out = write_page(path, output if output is not None else Path(f"{name}.html"), title if title is not None else name)
     size = out.stat().st_size
     if as_json:
         print_json({"file": str(out), "bytes": size})
