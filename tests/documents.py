@@ -21,11 +21,13 @@ def opened(data: bytes) -> tuple[dict[str, Any], Any, bytes]:
     return header, json.loads(header["__metadata__"]["model"]), data[8 + length :]
 
 
-def sealed(header: dict[str, Any], document: Any, tensors: bytes, text: str = "") -> bytes:
-    """A file of these parts; `text` instead of the document's own."""
+def sealed(
+    header: dict[str, Any], document: Any, tensors: bytes, text: str = "", change: Callable[[bytes], bytes] = bytes
+) -> bytes:
+    """A file of these parts; `text` instead of the document's own, and the header's bytes changed."""
     header = {**header, "__metadata__": {**header["__metadata__"], "model": text or json.dumps(document)}}
     header["__metadata__"]["sha256"] = "0" * 64
-    head = json.dumps(header, separators=(",", ":")).encode()
+    head = change(json.dumps(header, separators=(",", ":")).encode())
     head += b" " * (-len(head) % 8)
     raw = len(head).to_bytes(8, "little") + head + tensors
     return raw.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + hashlib.sha256(raw).hexdigest().encode(), 1)
@@ -44,14 +46,11 @@ def odd_files() -> list[bytes]:
     twice = json.dumps(document)[:-1] + ', "labels": ["a", "b", "c"]}'
     name = next(name for name in header if name.endswith("conv2.weight"))
     square = {**header, name: {**header[name], "shape": [2, header[name]["shape"][0] // 2]}}
-    text = sealed(header, {**document, "labels": ["cat", "dog", "XXXX"]}, tensors)
-    raw = text.replace(b"XXXX", b"\xff\xfe\xfdQ")
-    digest = raw[raw.index(b'"sha256":"') + 10 :][:64]
-    blank = raw.replace(digest, b"0" * 64)
+    labelled = {**document, "labels": ["cat", "dog", "XXXX"]}
     return [
         sealed(header, json.loads(json.dumps(document)), tensors, text=twice),
         sealed(square, document, tensors),
-        blank.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + hashlib.sha256(blank).hexdigest().encode(), 1),
+        sealed(header, labelled, tensors, change=lambda head: head.replace(b"XXXX", b"\xff\xfe\xfdQ")),
     ]
 
 

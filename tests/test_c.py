@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -189,38 +190,158 @@ ODD = st.sampled_from(
 )
 
 
+def changed(data: st.DataObject, value: Any) -> None:
+    """Change one value within another, remove it, or repeat it."""
+    *way, last = data.draw(st.sampled_from([path for path in leaves(value) if path]))
+    for key in way:
+        value = value[key]
+    action = data.draw(st.sampled_from(["change", "remove", "repeat"]))
+    if action == "change":
+        value[last] = data.draw(ODD)
+    elif action == "remove":
+        del value[last]
+    elif isinstance(value, list):
+        value.append(copy.deepcopy(value[last]))
+    else:
+        value[f"{last}2"] = copy.deepcopy(value[last])
+
+
+def both(library: Library, file: bytes) -> bool:
+    """Whether Python takes a file. Where it does, C does too, and the logits are the same; else neither does."""
+    try:
+        packed = format.loads(file)
+        ours = engine.Model(packed)
+    except FormatError:
+        refused(library, file)
+        return False
+    theirs = library.open(file)
+    x = np.random.default_rng(0).integers(0, 256, (1, *packed.input_shape), np.uint8)
+    np.testing.assert_array_equal(theirs.run(x), ours.run(x))
+    return True
+
+
 @given(st.data(), st.sampled_from([tiny_model, every_op]))
 def test_files_that_python_refuses_and_no_others(
     library: Library, data: st.DataObject, make: Callable[[], PackedModel]
 ) -> None:
     """A model document with one or two values changed, its checksum right: nothing but the reader's own checks stands
-    between it and the kernels. Where it is taken, the logits are the same."""
+    between it and the kernels."""
     header, document, tensors = opened(format.dumps(make()))
     document["provenance"] = {}
     for _ in range(data.draw(st.integers(1, 2))):
-        *way, last = data.draw(st.sampled_from([path for path in leaves(document) if path]))
-        inner = document
-        for key in way:
-            inner = inner[key]
-        action = data.draw(st.sampled_from(["change", "remove", "repeat"]))
-        if action == "change":
-            inner[last] = data.draw(ODD)
-        elif action == "remove":
-            del inner[last]
-        elif isinstance(inner, list):
-            inner.append(copy.deepcopy(inner[last]))
-        else:
-            inner[f"{last}2"] = copy.deepcopy(inner[last])
-    changed = sealed(header, document, tensors)
-    try:
-        packed = format.loads(changed)
-        ours = engine.Model(packed)
-    except FormatError:
-        refused(library, changed)
-        return
-    theirs = library.open(changed)
-    x = np.random.default_rng(0).integers(0, 256, (1, *packed.input_shape), np.uint8)
-    np.testing.assert_array_equal(theirs.run(x), ours.run(x))
+        changed(data, document)
+    both(library, sealed(header, document, tensors))
+
+
+@given(st.data(), st.sampled_from([tiny_model, every_op]))
+def test_headers_that_python_refuses_and_no_others(
+    library: Library, data: st.DataObject, make: Callable[[], PackedModel]
+) -> None:
+    header, document, tensors = opened(format.dumps(make()))
+    del header["__metadata__"]["model"], header["__metadata__"]["sha256"]  # which `sealed` puts there
+    for _ in range(data.draw(st.integers(1, 2))):
+        changed(data, header)
+    if not isinstance(header.get("__metadata__"), dict):
+        header["__metadata__"] = {}
+    both(library, sealed(header, document, tensors))
+
+
+LONG = "9" * 640
+# JSON, and whether it may stand where nobody looks at it.
+TEXTS = [
+    ("0", True),
+    ("-0.0E+1", True),
+    ("01", False),
+    ("1.", False),
+    ("NaN", False),
+    ("-Infinity", False),
+    ("1e308", True),
+    ("1e309", False),
+    ("-1e999", False),
+    ("1e-999", True),
+    (LONG, True),
+    (f"-{LONG}", True),
+    (f"{LONG}9", False),
+    (f"-{LONG}9", False),
+    (f"{LONG}.5e-600", True),
+    (r'"\ud83d\ude00"', True),
+    (r'"\ud83d"', False),
+    (r'{"\ude00": 0}', False),
+    (r'{"a": 0, "\u0061": 0}', False),
+    ('"\ud83d"', False),  # as bytes that are no UTF-8
+    ('{"\ude00": 0}', False),
+    ('"\ufeff"', True),
+    ("\ufeff0", False),
+    ('"\0"', False),
+    ("[" * 31 + "]" * 31, True),
+    ("[" * 32 + "]" * 32, False),
+]
+
+
+@pytest.mark.parametrize("place", ["provenance", "metadata", "tensor"])
+@pytest.mark.parametrize(("text", "taken"), TEXTS, ids=[text[:12] for text, _ in TEXTS])
+def test_both_readers_take_the_same_json(library: Library, text: str, taken: bool, place: str) -> None:
+    header, document, tensors = opened(format.dumps(tiny_model()))
+    holders = {
+        "provenance": document["provenance"],
+        "metadata": header["__metadata__"],
+        "tensor": header["conv1.bias"],
+    }
+    holders[place]["x"] = "HERE"
+    model = json.dumps(document, ensure_ascii=False)
+    raw = text
+    if place == "provenance":  # as text within the text
+        raw = json.dumps(text, ensure_ascii=False)[1:-1]
+    before = b'"HERE"' if place != "provenance" else rb"\"HERE\""
+    file = sealed(
+        header, None, tensors, model, lambda head: head.replace(before, raw.encode(errors="surrogatepass"), 1)
+    )
+    assert both(library, file) == taken
+
+
+@pytest.mark.parametrize("text", ["-1e999", "1e999", "-Infinity", "NaN"])
+def test_an_infinite_clamp_is_written_as_null(library: Library, text: str) -> None:
+    header, document, tensors = opened(format.dumps(tiny_model()))
+    (clamp,) = (op for op in document["ops"] if op["kind"] == "clamp")
+    clamp["minimum"] = "HERE"
+    file = sealed(header, None, tensors, json.dumps(document).replace('"HERE"', text))
+    assert not both(library, file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["ops"][1].update(inputs="q"),  # a text of one letter, which is one name
+        lambda d: d["ops"][1].update(inputs={"q": 0}),
+        lambda d: d["ops"][16].update(minimum=0.25 + 1e-12),  # above the maximum, and not in 32 bits
+    ],
+)
+def test_what_only_one_reader_may_take_for_right(library: Library, change: Change) -> None:
+    header, document, tensors = opened(format.dumps(every_op()))
+    assert both(library, sealed(header, document, tensors))
+    change(document)
+    assert not both(library, sealed(header, document, tensors))
+
+
+def test_a_header_begins_with_its_brace(library: Library) -> None:
+    header, document, tensors = opened(format.dumps(tiny_model()))
+    assert both(library, sealed(header, document, tensors, change=lambda head: b" \n" + head))
+    assert not both(library, sealed(header, document, tensors, change=lambda head: b"\xef\xbb\xbf" + head))
+
+
+def test_both_readers_count_values_alike(library: Library) -> None:
+    """And the writer, which refuses what neither would read."""
+    header, document, tensors = opened(format.dumps(replace(tiny_model(), provenance={"a": []})))
+    most = 1 << 21
+    room = most - len(list(leaves(document)))
+    assert both(library, format.dumps(replace(tiny_model(), provenance={"a": [0] * room})))
+    document["provenance"] = {"a": [0] * (room + 1)}
+    assert not both(library, sealed(header, document, tensors))
+    with pytest.raises(FormatError, match="holds 2,097,153 values, over the limit of 2,097,152"):
+        format.dumps(replace(tiny_model(), provenance=document["provenance"]))
+    document["provenance"] = {}
+    header["__metadata__"]["x"] = [0] * most
+    assert not both(library, sealed(header, document, tensors))
 
 
 def test_both_readers_refuse_the_same_depth(library: Library) -> None:
@@ -228,14 +349,14 @@ def test_both_readers_refuse_the_same_depth(library: Library) -> None:
     provenance: Any = []
     for level in range(2, 40):  # of `provenance["a"]`, whose innermost list lies so deep
         document["provenance"] = {"a": provenance}
-        changed = sealed(header, document, tensors)
+        file = sealed(header, document, tensors)
         if level <= 32:
-            assert format.loads(changed).provenance == document["provenance"]
-            library.open(changed)
+            assert format.loads(file).provenance == document["provenance"]
+            library.open(file)
         else:
             with pytest.raises(FormatError, match="nested in more than 32 levels"):
-                format.loads(changed)
-            refused(library, changed)
+                format.loads(file)
+            refused(library, file)
         provenance = [provenance]
     with pytest.raises(FormatError, match="provenance or labels cannot be written as JSON .nested in more than 32"):
         format.dumps(replace(tiny_model(), provenance={"a": provenance}))

@@ -1,6 +1,7 @@
 #include "file/json.h"
 
 #include <algorithm>
+#include <cmath>
 #include <locale>
 #include <sstream>
 #include <stdexcept>
@@ -27,6 +28,7 @@ class JsonParser {
   // As format.py's. A level takes 560 bytes of the stack, of which a thread may have 64 KB.
   static constexpr int kDeepest = 32;
   static constexpr size_t kMostValues = size_t{1} << 21;  // a file of millions of ops is none of ours
+  static constexpr size_t kMostDigits = 640;              // of a whole number
 
   // Where the first sequence begins that is not UTF-8 (cut short, too long, a surrogate, beyond Unicode), or
   // the end.
@@ -161,8 +163,11 @@ class JsonParser {
       digits();
     }
     const std::string text(text_.substr(begin, at_ - begin));
-    const bool fits = !whole || text.size() <= size_t{18} + (text[0] == '-');
-    if (fits && whole) {
+    if (whole) {
+      const size_t digits = text.size() - (text[0] == '-');
+      if (digits > kMostDigits) fail("a whole number of too many digits");
+      value.kind_ = Json::Kind::kHuge;
+      if (digits > 18) return;
       value.kind_ = Json::Kind::kInteger;
       value.integer_ = std::stoll(text);
       value.real_ = static_cast<double>(value.integer_);
@@ -172,7 +177,9 @@ class JsonParser {
     std::istringstream stream(text);
     stream.imbue(std::locale::classic());
     stream >> value.real_;
-    value.kind_ = !fits || !stream ? Json::Kind::kHuge : Json::Kind::kReal;
+    // Some libraries fail at numbers that are too small, too, and leave 0 or nearly so.
+    if (!stream && std::abs(value.real_) > 1) fail("a number that is too large");
+    value.kind_ = Json::Kind::kReal;
   }
 
   std::string parse_string() {

@@ -1,4 +1,5 @@
-// JSON as RFC 8259 has it, without its excesses: no duplicate keys, no deep nesting.
+// JSON as RFC 8259 has it, without its excesses, which docs/format.md lists: no duplicate keys, no deep
+// nesting, no numbers beyond all bounds. format.py reads the same.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ class Json {
   // Each throws std::invalid_argument where the value is of another kind.
   bool boolean() const;
   int64_t integer() const;  // written without fraction and exponent, in at most 18 digits
-  double number() const;    // any that fits
+  double number() const;    // such a one, or a real one
   const std::string& string() const;
   const std::vector<Json>& array() const;
   const std::vector<std::pair<std::string, Json>>& object() const;  // in the order of their names

@@ -126,10 +126,10 @@ class Ops {
     }
     if (kind == "clamp") {
       const Json &low = fields.take("minimum"), &high = fields.take("maximum");
-      const Clamp op{low.is_null() ? -INFINITY : static_cast<float>(low.number()),
-                     high.is_null() ? INFINITY : static_cast<float>(high.number())};
-      require(op.minimum <= op.maximum, "minimum is above maximum");
-      return op;
+      const double minimum = low.is_null() ? -INFINITY : low.number();
+      const double maximum = high.is_null() ? INFINITY : high.number();
+      require(minimum <= maximum, "minimum is above maximum");
+      return Clamp{static_cast<float>(minimum), static_cast<float>(maximum)};
     }
     if (kind == "quantize") {
       const int bits = small(fields.take("bits"));

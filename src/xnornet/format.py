@@ -32,7 +32,10 @@ __all__ = ["MAX_HEADER", "checked", "dumps", "loads", "read", "read_bytes", "wri
 _READABLE = ("1", "2", "3", "4", "5")
 _PLAIN, _WITH_FLOAT16, _WITH_GATES = "3", "4", "5"  # that are written: the least that will do, for older releases
 MAX_HEADER = 16 << 20  # bytes
+# What JSON may hold here, as in cpp/file/json.cc.
 _MOST_LEVELS = 32  # of objects and arrays within others; the engine's reader recurses on small stacks too
+_MOST_VALUES = 1 << 21  # in one text
+_MOST_DIGITS = 640  # of a whole number: Python reads these, however it is set
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin
 _NO_DIGEST = "0" * 64
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -119,7 +122,7 @@ def dumps(model: PackedModel) -> bytes:
 
     Raises:
         FormatError: what `loads` would refuse: arrays that are not finite, texts that no file can hold, a provenance
-            that is not JSON or too long.
+            that is not JSON, or too long or too large for it (docs/format.md).
     """
     import safetensors.numpy  # reading needs only this file
 
@@ -133,7 +136,7 @@ def dumps(model: PackedModel) -> bytes:
     try:
         text = json.dumps(document, allow_nan=False, ensure_ascii=False)
         text.encode()
-        _check_levels(document)
+        _parse(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"provenance or labels cannot be written as JSON ({error})") from error
     metadata = {"format": "xnornet", "version": _version(model), "sha256": _NO_DIGEST, "model": text}
@@ -148,13 +151,10 @@ def loads(data: bytes) -> PackedModel:
         FormatError: as `read`.
     """
     header, metadata = _header(data, len(data))
-    _check_digest(data, str(metadata.get("sha256")))
+    _check_digest(data, metadata.get("sha256"))
     try:
         tensors = _views(data, header)
-        document = json.loads(metadata["model"], parse_constant=_refuse_constant, object_pairs_hook=_unique)
-        json.dumps(document, ensure_ascii=False).encode()  # refuses half a surrogate pair, which nothing can print
-        _check_levels(document)
-        return _decode_model(document, tensors)
+        return _decode_model(_parse(metadata["model"]), tensors)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"describes no valid model ({type(error).__name__}: {error})") from error
 
@@ -212,7 +212,7 @@ def _header(data: bytes, size: float) -> tuple[dict[str, Any], dict[str, Any]]:
         raise FormatError("is a checkpoint, not a packed model; make one of it with `xnornet pack`")
     if len(data) < 8 or length < 2:
         raise FormatError("is not a packed model; make one with `xnornet pack`")
-    if data.startswith(_PICTURES):
+    if length > MAX_HEADER and data.startswith(_PICTURES):
         raise FormatError("is a picture, not a packed model; `xnornet classify MODEL IMAGE` names what is on it")
     if length > MAX_HEADER:
         raise FormatError(
@@ -221,8 +221,7 @@ def _header(data: bytes, size: float) -> tuple[dict[str, Any], dict[str, Any]]:
     if 8 + length > len(data):
         raise FormatError(f"is truncated: the header takes {8 + length} bytes, the file has {len(data)}")
     try:
-        header: dict[str, Any] = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
-        _check_levels(header)
+        header: dict[str, Any] = _parse(str(data[8 : 8 + length], "utf-8"))
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in tensors), default=0)
         metadata = header.pop("__metadata__", {})
@@ -266,9 +265,10 @@ def _needle(digest: str) -> bytes:
     return f'"sha256":"{digest}"'.encode()
 
 
-def _check_digest(data: bytes, digest: str) -> None:
+def _check_digest(data: bytes, digest: Any) -> None:
     end = 8 + int.from_bytes(data[:8], "little")  # of the header
-    if not re.fullmatch("[0-9a-f]{64}", digest) or data.count(_needle(digest), 0, end) != 1:
+    valid = isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
+    if not valid or data.count(_needle(digest), 0, end) != 1:
         raise FormatError("has no valid checksum; it is damaged, copy it again or pack it again")
     start = data.index(_needle(digest)) + len('"sha256":"')
     actual = hashlib.sha256(data[:start])  # hashed in pieces: no copy of the tensors
@@ -278,6 +278,21 @@ def _check_digest(data: bytes, digest: str) -> None:
         raise FormatError("does not match its checksum; it is damaged, copy it again or pack it again")
 
 
+def _parse(text: str) -> Any:
+    """Of JSON, what both readers take: see docs/format.md. Raises ValueError, RecursionError."""
+    value = json.loads(
+        text,
+        object_pairs_hook=_unique,
+        parse_constant=_refuse_constant,
+        parse_float=_finite,
+        parse_int=_whole,
+    )
+    json.dumps(value, ensure_ascii=False).encode()  # refuses half a surrogate pair, which nothing can print
+    if (count := _count(value)) > _MOST_VALUES:
+        raise ValueError(f"holds {count:,} values, over the limit of {_MOST_VALUES:,}")
+    return value
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -285,16 +300,29 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check_levels(value: Any, level: int = 0) -> None:
+def _count(value: Any, level: int = 0) -> int:
+    """How many values it is, each object and array one too. Raises ValueError where they are nested too deeply."""
     if level > _MOST_LEVELS:
         raise ValueError(f"nested in more than {_MOST_LEVELS} levels")
-    if isinstance(value, dict | list | tuple):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _check_levels(inner, level + 1)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(_count(one, level + 1) for one in inner)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number here")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is beyond what a float of 64 bits holds")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text.lstrip("-")) > _MOST_DIGITS:
+        raise ValueError(f"a whole number of more than {_MOST_DIGITS} digits")
+    return int(text)
 
 
 def _encode(op: Op, tensors: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
@@ -330,6 +358,9 @@ def _decode_model(document: Any, tensors: dict[str, np.ndarray[Any, Any]]) -> Pa
         raise ValueError(f"no op takes tensor '{next(iter(unused))}'")
     _names(Preprocess, set(document["preprocess"]), "preprocess")
     preprocess: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document["preprocess"].items()}
+    _numbers(document["preprocess"]["size"], "preprocess, size")
+    if preprocess["resize"] is not None:
+        _typed(preprocess["resize"], int, "preprocess, resize")
     for what in ("mean", "std"):
         for value in preprocess[what]:
             _real(value, f"preprocess, {what}")
@@ -390,14 +421,14 @@ def _field(value: Any, name: str, hint: Any, tensors: dict[str, np.ndarray[Any, 
         _names(Window, set(value), what)
         return Window(**{key: _numbers(numbers, f"{what}.{key}") for key, numbers in value.items()})
     if hint == tuple[str, ...]:
-        return tuple(_typed(item, str, what) for item in value)
+        return tuple(_typed(item, str, what) for item in _typed(value, list, what))
     if hint is float:
         return (-math.inf if name == "minimum" else math.inf) if value is None else _real(value, what)
     return _typed(value, hint, what)
 
 
 def _numbers(values: Any, what: str) -> tuple[Any, ...]:
-    return tuple(_typed(value, int, what) for value in values)
+    return tuple(_typed(value, int, what) for value in _typed(values, list, what))
 
 
 def _real(value: Any, what: str) -> float:
