@@ -214,7 +214,13 @@ function imageOf(source) {
   const height = source?.videoHeight ?? source?.naturalHeight ?? source?.displayHeight ?? source?.height;
   if (!(width > 0 && height > 0))
     throw new TypeError("give an image, a video that plays, a canvas, or { data, width, height }");
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  const context = canvasOf(width, height).getContext("2d", { willReadFrequently: true });
   context.drawImage(source, 0, 0);
   return context.getImageData(0, 0, width, height);
+}
+
+/** In a page also where a browser has none but what it shows (Firefox before 105). */
+function canvasOf(width, height) {
+  if (typeof OffscreenCanvas !== "undefined") return new OffscreenCanvas(width, height);
+  return Object.assign(document.createElement("canvas"), { width, height });
 }
