@@ -30,7 +30,7 @@ from xnornet.zoo import entries, locate
 
 from .documents import CHANGES, odd_files, with_document
 from .engine_cases import model_of
-from .networks import every_op, tiny_float16, tiny_model
+from .networks import every_op, overflowing, tiny_float16, tiny_model
 from .test_c_images import as_format, as_pillow
 from .test_engine_graphs import random_network
 
@@ -230,6 +230,7 @@ def test_sizes_beyond_32_bits_are_refused(web: Web) -> None:
 
 def test_misuse_is_told(web: Web, package: Path) -> None:
     good, pixels = tiny_model(), np.zeros((1, 12, 12, 1), np.uint8)
+    shown = (good, "classify", web.array(np.full((12, 12), 255, np.uint8), width=12, height=12))
     wrong = [
         ((web.folder / "absent", "about"), {}, "ENOENT"),
         (("http://127.0.0.1:9/model", "about"), {}, "http://127.0.0.1:9/model cannot be fetched"),
@@ -250,6 +251,8 @@ def test_misuse_is_told(web: Web, package: Path) -> None:
         ((good, "prepare", {"data": [0] * 144, "width": 12, "height": 12}), {}, "data is no Uint8Array"),
         ((good, "classify", {"width": 0}), {}, "give an image"),
         ((good, "classify"), {}, "give an image"),
+        *((shown, {"top": top}, f"top is {top}; give a whole number from 1") for top in (0, -1, 1.5)),
+        ((overflowing(), *shown[1:]), {}, "the model's logits are not finite"),
     ]
     for arguments, options, _ in wrong:
         web.call(*arguments, **options)

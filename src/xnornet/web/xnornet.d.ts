@@ -48,7 +48,13 @@ export class Model {
   /** The kernel set in use. */
   readonly isa: string;
 
-  /** The best classes, best first; `top`: how many, 5 by default. Throws as `prepare` does. */
+  /**
+   * The best classes, best first; `top`: how many, 5 by default.
+   *
+   * @throws TypeError - As `prepare` does.
+   * @throws RangeError - `top` is no whole number from 1.
+   * @throws Error - The logits are not finite: such a model cannot be right about any image.
+   */
   classify(image: Image, options?: { top?: number }): Class[];
 
   /**

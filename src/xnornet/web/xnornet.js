@@ -88,7 +88,10 @@ export class Model {
   }
 
   classify(image, { top = 5 } = {}) {
+    if (!Number.isInteger(top) || top < 1) throw new RangeError(`top is ${top}; give a whole number from 1`);
     const logits = this.run(this.prepare(image));
+    if (!logits.every(Number.isFinite))
+      throw new Error("the model's logits are not finite: its weights are too large; train and pack it again");
     const largest = Math.max(...logits);
     const powers = Array.from(logits, (logit) => Math.exp(logit - largest));
     const sum = powers.reduce((a, b) => a + b);
