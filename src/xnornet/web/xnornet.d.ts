@@ -7,7 +7,10 @@ export interface Pixels {
   height: number;
 }
 
-/** An image of any size; of what is shown, the pixels at its own size. */
+/**
+ * An image of any size; of what is shown, the pixels at its own size, as a canvas draws them: what is transparent is
+ * black, where Python takes the colours that the file has there.
+ */
 export type Image = Pixels | CanvasImageSource;
 
 export interface Class {
