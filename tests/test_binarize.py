@@ -432,3 +432,25 @@ def test_one_call_from_the_package():
 
     assert xnornet.binarize_ is binarize_
     assert method("xnor").name == binarize_(Net()).method
+
+
+def test_modules_that_hold_weights_themselves_are_named() -> None:
+    """As HardBinaryConv of ReActNet's code, which is no Conv2d. Biases and slopes are no weights."""
+
+    class HardBinaryConv(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = nn.Parameter(torch.randn(8, 4, 3, 3))
+
+    class LearnableBias(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(1, 8, 1, 1))
+
+    body = nn.Conv2d(4, 4, 3)
+    torch.nn.utils.parametrize.register_parametrization(body, "weight", nn.Identity())
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), HardBinaryConv(), LearnableBias(), nn.LazyBatchNorm2d(), body)
+    report = binarize_(network, "xnor", skip=())
+    assert [layer.name for layer in report.layers] == ["0", "4", "1"]
+    assert report.layers[-1].weights == 288
+    assert "holds weights itself" in report.layers[-1].note

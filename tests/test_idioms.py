@@ -68,9 +68,26 @@ class Layer(nn.Module):
         lambda x: ((x >= 0).to(x.dtype) - 0.5) * 2,
         lambda x: 1 - 2 * (x < 0).float(),
         lambda x: torch.where(x < 0, -1.0, 1.0) + (annealed(x) - annealed(x).detach()).contiguous(),
+        lambda x: sign(x).detach() + x - x.detach(),
+        lambda x: x - (x - sign(x)).detach(),
+        lambda x: -x.detach() + sign(x) + x,
+        lambda x: (x >= 0).to(x) * 2 - 1,
+        lambda x: (x >= 0).type_as(x) * 2 - 1,
+        lambda x: (x >= 0) * 2.0 - 1,
+        lambda x: F.hardtanh(sign(x).mul(1).div(1) + 0) - 0,
+        lambda x: sign(x) * 0.37,
+        lambda x: -(sign(x) * torch.tensor(0.5)) / 4,
     ],
 )
-@pytest.mark.parametrize("weights", [sign, lambda w: sign(w) * magnitude(w)])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        sign,
+        lambda w: sign(w) * magnitude(w),
+        lambda w: (lambda q: q.detach() + w - w.detach())(sign(w) * magnitude(w)),
+        lambda w: (lambda q: w - (w - q).detach())(sign(w) * magnitude(w)),
+    ],
+)
 def test_signs_of_plain_torch(inputs: Function, weights: Function) -> None:
     kinds = check_packed(settle_norms(Layer(inputs, weights), (1, 8, 8)), (1, 8, 8))
     assert "binary_conv2d" in kinds
@@ -96,6 +113,8 @@ def written_over(x: torch.Tensor) -> torch.Tensor:
     ("spared", "refused"),
     [
         (lambda x: x + (x.relu() - hard(x)), ""),  # other tensors
+        (lambda x: x + 0.25 - 0.25, ""),  # numbers, which round
+        (lambda x: x.relu() - x.relu() - (x - x.relu()), ""),  # what is left is subtracted
         (lambda x: torch.add(x, x.relu() - x, alpha=2), "alpha"),
         (lambda x: x.mean((2, 3), keepdim=True) + (x - x.detach()), ""),  # a sum of another shape
         (lambda x: torch.where(x >= 0.5, 1.0, -1.0), "aten.ge"),
@@ -117,6 +136,45 @@ def test_what_only_looks_alike_is_left(spared: Function, refused: str) -> None:
             lower(net, torch.zeros(1, 1, 8, 8))
     else:
         assert "sign" not in check_packed(net, (1, 8, 8))
+
+
+@pytest.mark.parametrize("zeros", [slice(0, 1), slice(0, 9)])
+def test_a_filter_of_zeros_is_one_of_signs_times_zero(zeros: slice) -> None:
+    """As where the mean of its latent weights is rounded to 0 in 16 bits; of one weight alone it is warned."""
+
+    def weights(w: Tensor) -> Tensor:
+        signs = sign(w).flatten(1).clone()
+        signs[2, zeros] = 0
+        return signs.reshape(w.shape)
+
+    net = settle_norms(Layer(sign, lambda w: weights(w) if zeros.stop == 1 else dead(w)), (1, 8, 8))
+    if zeros.stop == 1:
+        words = "1 of 1,152 are 0, the others [+]a and -a in each filter; torch.sign.0. is 0, xnornet"
+        with pytest.warns(UserWarning, match=words):
+            assert check_packed(net, (1, 8, 8))[:3] == ["conv2d", "sign", "affine"]
+    else:
+        assert "binary_conv2d" in check_packed(net, (1, 8, 8))
+
+
+def dead(w: Tensor) -> Tensor:
+    signs = sign(w).clone()
+    signs[2] = 0
+    return signs
+
+
+@pytest.mark.parametrize(
+    ("inputs", "weights", "words"),
+    [
+        (sign, lambda w: sign(w) + 0.1, "module 'conv2d': its inputs are signs, its weights are packed as 32-bit floats"),
+        (lambda x: sign(x) + 0.5, sign, "its inputs are packed as numbers, which is slow: signs that were shifted"),
+        (lambda x: torch.cat([sign(x[:, :, :]), sign(x)], 1)[:, :, ::1], None, "signs that were shifted, scaled by"),
+    ],
+)
+def test_signs_that_come_to_nothing_are_told(inputs: Function, weights: Function | None, words: str) -> None:
+    net = Layer(inputs, weights or (lambda w: torch.cat([sign(w), -sign(w)], 1)))
+    with pytest.warns(UserWarning, match=words) as caught:
+        check_packed(settle_norms(net, (1, 8, 8)), (1, 8, 8))
+    assert len(caught) == 1
 
 
 class Ternary(WeightQuantizer):

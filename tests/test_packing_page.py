@@ -60,6 +60,14 @@ def network(middle: nn.Module, channels: int = 4) -> nn.Sequential:
         (nn.Sequential(nn.ConstantPad2d((1, 0, 0, 1), -torch.inf), nn.MaxPool2d(3, 2, padding=1)), 4),
         (nn.Conv2d(4, 4, 3, dilation=2, padding="same"), 4),
         (nn.Conv2d(4, 4, 3, padding="valid"), 4),
+        (Call(lambda x: x + torch.arange(4.0).view(1, 4, 1, 1).expand_as(x)), 4),
+        (Call(lambda x: x * torch.arange(4.0).view(1, 4, 1, 1).expand(x.size())), 4),
+        (Call(lambda x: torch.ones_like(x) - x * torch.full_like(x, 0.5) + x.new_zeros(x.shape)), 4),
+        (Call(lambda x: x.relu().type_as(x).view_as(x).to(x.device)), 4),
+        (Call(lambda x: x[:, :, ::2, ::3]), 4),
+        (Call(lambda x: nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 3))), 8),
+        (nn.Sequential(Call(lambda x: nn.functional.pad(x, (1, 0, 2, 0, 0, 2))), nn.Conv2d(6, 4, 3)), 4),
+        (Call(lambda x: (x.abs().mean(), x.norm(), x.relu())[-1]), 4),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
 )
@@ -87,8 +95,8 @@ def test_what_packs_computes_the_same(middle: nn.Module, channels: int) -> None:
         (nn.Upsample(scale_factor=2), "do not enlarge maps"),
         (Call(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1)), "groups="),
         (Call(lambda x: torch.cat(x.split(2, 1)[::-1], 1)), "groups="),
-        (Call(lambda x: x[:, :, ::2]), "groups="),
         (Call(lambda x: x.transpose(2, 3)), "groups="),
+        (Call(lambda x: x.abs()), "use xnornet.nn.functional.input_scale, or a layer with input_scale='k'"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
@@ -96,6 +104,43 @@ def test_what_does_not_is_refused_with_what_to_take_instead(middle: nn.Module, i
     with pytest.raises(UnsupportedError, match=f"module '1.*{instead}; docs/packing.md lists") as refusal:
         lower(network(middle), torch.zeros(1, 3, 8, 8))
     assert "\n" not in str(refusal.value)
+
+
+def test_parts_of_a_value_are_refused() -> None:
+    for part, channels in ((lambda x: x[:, :, 1::2], 4), (lambda x: x[:, :2], 2), (lambda x: x[:, :, :3], 4)):
+        with pytest.raises(UnsupportedError, match=r"aten.slice.* a part of a value .* x\[:, :, ::2, ::2\], can be"):
+            lower(network(Call(part), channels), torch.zeros(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("end", [nn.LogSoftmax(1), nn.LogSoftmax(-1), nn.Softmax(1)])
+def test_a_softmax_at_the_end_is_left_out(end: nn.Module) -> None:
+    net = network(nn.ReLU()).eval()
+    x = torch.randn(2, 3, 8, 8)
+    expected = Model(lower(net, x)).run(x.numpy())
+    np.testing.assert_array_equal(Model(lower(nn.Sequential(net, end), x)).run(x.numpy()), expected)
+    with pytest.raises(UnsupportedError, match="return the logits"):
+        lower(nn.Sequential(net, end, nn.ReLU()), x)
+    with pytest.raises(UnsupportedError, match="return the logits"):
+        lower(nn.Sequential(net, nn.Softmax(0)), x)
+
+
+def test_matrix_products_are_dense_layers() -> None:
+    matrix = torch.randn(4, 5)
+    for product in (Call(lambda x: x @ matrix), Call(lambda x: torch.mm(x, matrix.t().contiguous().t()))):
+        net = nn.Sequential(*network(nn.ReLU())[:-1], product).eval()
+        x = torch.randn(2, 3, 8, 8)
+        with torch.no_grad():
+            expected = net(x).numpy()
+        np.testing.assert_allclose(Model(lower(net, x)).run(x.numpy()), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(UnsupportedError, match="a matrix product with the input on the right"):
+        lower(nn.Sequential(*network(nn.ReLU())[:-1], Call(lambda x: torch.ones(5, 2) @ x)), torch.zeros(1, 3, 8, 8))
+
+
+class Legacy(torch.autograd.Function):
+    """As torch had them before 1.3."""
+
+    def forward(self, x):
+        return x
 
 
 def test_what_is_no_network_of_these_inputs(capfd: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +151,12 @@ def test_what_is_no_network_of_these_inputs(capfd: pytest.CaptureFixture[str]) -
             net,
             (1, 1, 8, 8),
             r"Sequential does not take an input of shape \[2, 1, 8, 8\] .*; give another example_input",
+        ),
+        (network(Call(lambda x: x.cuda())), (1, 3, 8, 8), r"\(.*CUDA.*\); take .cuda\(\) and device='cuda' out"),
+        (
+            network(Call(lambda x: Legacy()(x))),
+            (1, 3, 8, 8),
+            r"make forward and backward of it static .* call it by .ap",
         ),
         (
             network(Call(lambda x: x if x.sum() > 0 else -x)),

@@ -50,7 +50,7 @@ class Refused(nn.Module):
         (lambda x: torch.where(x > 0, 1.0, -1.0), "aten.gt.*use xnornet.nn.functional.sign"),
         (lambda x: x[:, :, 0], "aten.select.*a part of a value.*of one pixel"),
         (lambda x: F.adaptive_max_pool2d(x, 1), r"aten.adaptive_max_pool2d.*x.amax\(\(2, 3\)\)"),
-        (lambda x: x + torch.ones(1, 1, 8, 8), "constant of shape"),
+        (lambda x: x + torch.arange(64.0).reshape(1, 1, 8, 8), "constant of shape"),
         (lambda x: x + torch.randn(1), "aten.randn.*a random number"),
         (lambda x: F.dropout(x, 0.5), "training=self.training"),
         (lambda x: x.transpose(2, 3), "aten.transpose"),

@@ -98,7 +98,20 @@ class LeNet5(nn.Module):
         return self.ip2(self.bin_ip1(nn.functional.max_pool2d(self.bin_conv2(x), 2).flatten(1)))
 
 
-NETWORKS = [Nin, AlexNet, LeNet5]
+class LaterLeNet5(LeNet5):
+    """Flattened behind the sign: a norm of channels stands in front of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bin_ip1.bn = nn.BatchNorm2d(10, eps=1e-4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.max_pool2d(self.bn_conv1(self.conv1(x)).relu(), 2)
+        signs = self.bin_ip1.bn(nn.functional.max_pool2d(self.bin_conv2(x), 2)).sign()
+        return self.ip2(self.bin_ip1.linear(signs.flatten(1)).relu())
+
+
+NETWORKS = [Nin, AlexNet, LeNet5, LaterLeNet5]
 
 
 def trained(kind: Callable[[], Any], seed: int = 0) -> Any:

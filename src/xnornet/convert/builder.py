@@ -98,9 +98,14 @@ class Symbol:
             Refusal: where it varies over anything but the channels.
         """
         shape = list(other.shape) if isinstance(other, Tensor) else []
-        array = other.detach().float().numpy() if isinstance(other, Tensor) else np.float32(other)
+        array = other.detach().float().numpy() if isinstance(other, Tensor) else np.asarray(other, np.float32)
         full = [1] * (self.rank - len(shape)) + shape
         channels = self.value.shape[2]
+        if len(full) == self.rank:
+            array = array.reshape(full)
+            for axis in (axis for axis in range(self.rank) if axis != 1 and full[axis] > 1):
+                if (array == array.take([0], axis)).all():  # repeated over it, as by expand_as
+                    array, full[axis] = array.take([0], axis), 1
         if len(full) != self.rank or any(n != 1 for i, n in enumerate(full) if i != 1) or full[1] not in (1, channels):
             raise Refusal(
                 f"arithmetic with a constant of shape {shape}", "it must be a number, or one number a channel"
@@ -118,10 +123,17 @@ class Symbol:
 
 @dataclass
 class Builder:
-    """Collects ops; `module_path`, `operator` and `output_shape` describe the torch node being lowered."""
+    """Collects ops; `module_path`, `operator` and `output_shape` describe the torch node being lowered.
+
+    Attributes:
+        ops: in order of computation.
+        values: the type of every value, by name.
+        scaled_signs: of each value that is signs times one number, both.
+    """
 
     ops: list[Op] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
+    scaled_signs: dict[str, tuple[Symbol, np.float32]] = field(default_factory=dict)
     module_path: str = ""
     operator: str = ""
     output_shape: tuple[int, ...] = ()

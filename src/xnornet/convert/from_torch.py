@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, fx, nn
 
@@ -25,7 +27,19 @@ from ..float16 import to_float16
 from ..format import write
 from ..graph import INPUT, Json, PackedModel
 from ..nn import BinaryConv2d, BinaryLinear
-from ..ops import BinaryWeightConv2d, BinaryWeightLinear, Conv2d, Linear, Op, Value
+from ..ops import (
+    Affine,
+    BinaryWeightConv2d,
+    BinaryWeightLinear,
+    Clamp,
+    Concat,
+    Conv2d,
+    Linear,
+    Op,
+    Sign,
+    Threshold,
+    Value,
+)
 from ..preprocess import Preprocess
 from .builder import Builder, Refusal, Symbol
 from .fold import fold_thresholds
@@ -153,24 +167,60 @@ def operators(module: nn.Module, example_input: Tensor) -> tuple[list[Op], dict[
 def _warn_of_numbers(module: nn.Module, ops: Sequence[Op]) -> None:
     """Of layers that are quantized in training, and in the packed model take their place in floats."""
     layers = {path: layer for path, layer in module.named_modules() if isinstance(layer, BinaryConv2d | BinaryLinear)}
+    made_by = {op.name: op for op in ops}
     for op in ops:
         path = op.name if op.name in layers else re.sub(r"_\d+$", "", op.name)  # of several ops of its
-        if path not in layers:
-            continue
-        weights, inputs = layers[path].weight_quantizer, layers[path].input_quantizer
+        layer = layers.get(path)
+        weights, inputs = (layer.weight_quantizer, layer.input_quantizer) if layer is not None else (None, None)
         told = ""
-        if isinstance(op, Conv2d | Linear) and weights is not None:
-            told = (
-                f"its weights are packed as 32-bit floats: {type(weights).__name__} makes of them neither +a and -a in "
-                "each filter nor odd whole numbers of up to 8 bits times a scale"
-            )
-        elif isinstance(op, BinaryWeightConv2d | BinaryWeightLinear) and inputs is not None and inputs.bits == 1:
-            told = (
-                f"its inputs are packed as numbers, which is slow: {type(inputs).__name__} does not end in "
-                "xnornet.nn.functional.sign"
-            )
+        if isinstance(op, Conv2d | Linear):
+            zeros = _zeros_of_signs(op.weight)
+            if weights is not None:
+                told = (
+                    f"its weights are packed as 32-bit floats: {type(weights).__name__} makes of them neither +a and "
+                    "-a in each filter nor odd whole numbers of up to 8 bits times a scale"
+                )
+            elif layer is None and zeros:
+                told = (
+                    f"its weights are packed as 32-bit floats: {zeros:,} of {op.weight.size:,} are 0, the others +a "
+                    "and -a in each filter; torch.sign(0) is 0, xnornet.nn.functional.sign(0) is 1"
+                )
+            elif layer is None and _of_signs(op.inputs[0], made_by):
+                told = (
+                    "its inputs are signs, its weights are packed as 32-bit floats: they are not +a and -a in each "
+                    "filter"
+                )
+        elif isinstance(op, BinaryWeightConv2d | BinaryWeightLinear):
+            if inputs is not None and inputs.bits == 1:
+                told = (
+                    f"its inputs are packed as numbers, which is slow: {type(inputs).__name__} does not end in "
+                    "xnornet.nn.functional.sign"
+                )
+            elif layer is None and _of_signs(op.inputs[0], made_by):
+                told = (
+                    "its inputs are packed as numbers, which is slow: signs that were shifted, scaled by channel or "
+                    "joined; take the sign last"
+                )
         if told:
             warnings.warn(f"module '{path}': {told}", stacklevel=4)  # where `pack` or `lower` is called
+
+
+def _zeros_of_signs(weight: npt.NDArray[Any]) -> int:
+    """How many weights are 0 where all others are +a and -a in each filter; 0 where they are not, or of one sign."""
+    filters = weight.reshape(len(weight), -1)
+    size = np.abs(filters)
+    alike = ((size == 0) | (size == size.max(axis=1, keepdims=True, initial=0))).all()
+    return (
+        int((size == 0).sum()) if alike and filters.shape[1] > 1 and (filters > 0).any() and (filters < 0).any() else 0
+    )
+
+
+def _of_signs(name: str, made_by: Mapping[str, Op]) -> bool:
+    """Whether a value is signs that were scaled, shifted, clipped or joined."""
+    op = made_by.get(name)
+    if isinstance(op, Sign | Threshold):
+        return True
+    return isinstance(op, Affine | Clamp | Concat) and all(_of_signs(source, made_by) for source in op.inputs)
 
 
 def _read_by(logits: str, ops: Sequence[Op]) -> list[Op]:
@@ -216,9 +266,13 @@ def _export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPr
     except UnsupportedError:  # of a network of another framework, which says what it cannot
         raise
     except Exception as error:  # of the module's own
+        said, told = _first_line(error), "give another example_input"
+        if any(word in said for word in ("CUDA", "cuda", "NVIDIA")):
+            told = "take .cuda() and device='cuda' out of forward(): what is made there goes to x.device"
+        elif "Legacy autograd function" in said:
+            told = "make forward and backward of it static (@staticmethod), and call it by .apply(x)"
         raise UnsupportedError(
-            f"{type(module).__name__} does not take an input of shape {list(example.shape)} ({_first_line(error)}); "
-            "give another example_input"
+            f"{type(module).__name__} does not take an input of shape {list(example.shape)} ({said}); {told}"
         ) from error
     program = _trace(frozen, example)
     if any(node.target in ARITHMETIC and numbers for node, numbers in _numbers(program)):
@@ -236,7 +290,10 @@ def _trace(frozen: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
         said, told = _first_line(error), "take data-dependent Python control flow out of forward()"
         if "fake tensor" in said:
             said = "a tensor that it cannot follow, as x.data is"
-            told = "use x.detach() for x.data, and torch functions that do not write to it, in forward()"
+            told = (
+                "use x.detach() for x.data, and torch functions that do not write to it, in forward(); weights are "
+                "made there anew, as in F.conv2d(x, sign(self.weight)), not written to self.weight.data"
+            )
         raise UnsupportedError(
             f"{type(frozen).__name__} cannot be exported by torch.export ({said}); {told}"
         ) from error
@@ -318,6 +375,8 @@ def _lower_node(node: fx.Node, known: dict[fx.Node, Any], builder: Builder) -> A
             raise Refusal("this operator", remedy(str(node.target)))
         _check_in_place(node)
         result = lowering(builder, _bind(node.target, args, kwargs))
+        if isinstance(result, Tensor):
+            return result
         if isinstance(fake, Tensor) and fake.is_floating_point() and fake.dtype != torch.float32:
             raise Refusal(f"arithmetic in {fake.dtype}", "compute in float32; the packer takes 16-bit modules as such")
         expected = builder.output_shape  # empty: the operator yields nothing

@@ -17,7 +17,9 @@ _SAME = {aten.detach.default, aten.alias.default, aten.clone.default, aten.conti
 _SUMS = {aten.add.Tensor}
 _DIFFERENCES = {aten.sub.Tensor, aten.subtract.Tensor}
 _NEGATIONS = {aten.neg.default, aten.negative.default}
+_SOFTMAX = {aten.softmax.int, aten.log_softmax.int}
 _CHOICES = {aten.where.Scalar, aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.self}
+_CONVERSIONS = {aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.to.other, aten.type_as.default}
 # `torch.where(x >= 0, 1.0, -1.0)` and its like, which map both zeros to +1, as ours does.
 _ABOVE, _BELOW = {aten.ge.Scalar, aten.greater_equal.Scalar}, {aten.lt.Scalar, aten.less.Scalar}
 
@@ -25,34 +27,64 @@ _ABOVE, _BELOW = {aten.ge.Scalar, aten.greater_equal.Scalar}, {aten.lt.Scalar, a
 def rewrite(graph: fx.Graph) -> None:
     """Take out of a graph, in place, what adds a gradient and no value, and make one operator of choices by sign.
 
-    * ``y + (s - s.detach())`` and ``s + (y - s).detach()``, the straight-through estimators, are y;
+    * ``y + (s - s.detach())``, ``s + (y - s).detach()``, ``s - (s - y).detach()`` and their like, the straight-through
+      estimators, are y;
     * ``torch.where(x >= 0, 1.0, -1.0)``, ``torch.where(x < 0, -1.0, 1.0)``, with ``torch.ones_like`` for the numbers
-      too, ``2 * (x >= 0).float() - 1`` and ``1 - 2 * (x < 0).float()`` are `xnornet.nn.functional.sign`.
+      too, ``2 * (x >= 0).float() - 1`` and ``1 - 2 * (x < 0).float()`` are `xnornet.nn.functional.sign`;
+    * a softmax of the classes at the end, or its logarithm, is left out: what is packed ends in logits.
 
-    What nothing reads any more then, as the s of an estimator, is taken out too: it need not be packed.
+    What nothing reads, as the s of an estimator then, or a mean that a forward pass computes for nothing, is taken out
+    too: it need not be packed.
     """
+    _end_in_logits(graph)
     for node in list(graph.nodes):
         value = _estimated(node) or _sign(graph, node)
         if value is None or _type(value) != _type(node) or any(map(_writes, (*node.users, *value.users))):
             continue
         node.replace_all_uses_with(value)
         _erase(graph, node)
+    for node in reversed(graph.nodes):  # readers before what they read
+        if not node.users:
+            _erase(graph, node)
+
+
+def _end_in_logits(graph: fx.Graph) -> None:
+    returned: Any = graph.output_node().args[0]
+    node = returned[0] if len(returned) == 1 else None
+    if not isinstance(node, fx.Node) or node.target not in _SOFTMAX or len(node.users) != 1:
+        return
+    logits, axis, *_ = node.args
+    if isinstance(logits, fx.Node) and axis in (1, -1) and len(node.meta["val"].shape) == 2:
+        node.replace_all_uses_with(logits)
+        _erase(graph, node)
 
 
 def _estimated(node: fx.Node) -> fx.Node | None:
-    """The y of an estimator that ends in this node."""
-    if node.target not in _SUMS or node.kwargs:
+    """The y of an estimator that ends in this node: of all that it sums up, only y has no opposite."""
+    if node.target not in _SUMS | _DIFFERENCES:
         return None
-    for kept, added in (node.args, node.args[::-1]):
-        difference = _origin(added)
-        if not isinstance(difference, fx.Node) or difference.target not in _DIFFERENCES or difference.kwargs:
-            continue
-        minuend, subtrahend = difference.args
-        if isinstance(kept, fx.Node) and _same(minuend, subtrahend):
-            return kept
-        if isinstance(minuend, fx.Node) and _same(subtrahend, kept):
-            return minuend
-    return None
+    added, subtracted = _terms(node)
+    for term in list(subtracted):
+        opposite = next((other for other in added if isinstance(other, fx.Node) and _same(other, term)), None)
+        if opposite is None:
+            return None
+        added.remove(opposite)
+    (value, *others) = added or (None,)
+    return value if isinstance(value, fx.Node) and subtracted and not others else None
+
+
+def _terms(value: Any) -> tuple[list[Any], list[Any]]:
+    """What a sum of sums and differences adds, and what it subtracts."""
+    node = _origin(value)
+    if not isinstance(node, fx.Node) or node.kwargs or node.target not in _SUMS | _DIFFERENCES | _NEGATIONS:
+        return [value], []
+    added, subtracted = _terms(node.args[0])
+    if node.target in _NEGATIONS:
+        return subtracted, added
+    more, less = _terms(node.args[1])
+    if node.target in _DIFFERENCES:
+        more, less = less, more
+    return added + more, subtracted + less
 
 
 def _sign(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
@@ -82,19 +114,22 @@ def _chosen(node: fx.Node) -> tuple[Any, Any, Any] | None:
 def _counted(node: fx.Node) -> tuple[Any, Any, Any] | None:
     """The same of ``a * condition.float() + b``, of numbers of which no float32 is rounded on the way."""
     factor, offset, inner = 1.0, 0.0, _origin(node)
-    while isinstance(inner, fx.Node) and not inner.kwargs and len(inner.args) == 2:
-        a, b = inner.args
-        if isinstance(b, int | float) and not (abs(b) <= 1024 and float(b * 1024).is_integer()):
+    while isinstance(inner, fx.Node) and not inner.kwargs:
+        if inner is not node and inner.target in _CONVERSIONS and inner.meta["val"].dtype == torch.float32:
+            return _origin(inner.args[0]), factor + offset, offset
+        if inner is not node and inner.target in _ABOVE | _BELOW:  # of the choice times a real number
+            return inner, factor + offset, offset
+        if len(inner.args) != 2:
             return None
-        if inner.target in _SUMS | _DIFFERENCES | {aten.rsub.Scalar} and isinstance(b, int | float):
-            if inner.target is aten.rsub.Scalar:  # b - a
-                factor, offset = -factor, offset + factor * b
-            else:
-                offset += factor * (b if inner.target in _SUMS else -b)
-        elif inner.target is aten.mul.Tensor and isinstance(b, int | float):
+        a, b = inner.args
+        if not isinstance(b, int | float) or not (abs(b) <= 1024 and float(b * 1024).is_integer()):
+            return None
+        if inner.target is aten.rsub.Scalar:  # b - a
+            factor, offset = -factor, offset + factor * b
+        elif inner.target in _SUMS | _DIFFERENCES:
+            offset += factor * (b if inner.target in _SUMS else -b)
+        elif inner.target is aten.mul.Tensor:
             factor *= b
-        elif inner.target is aten.to.dtype and b == torch.float32 and inner is not node:
-            return _origin(a), factor + offset, offset
         else:
             return None
         inner = _origin(a)

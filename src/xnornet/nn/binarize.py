@@ -52,7 +52,8 @@ class BinarizeReport:
 
     Attributes:
         method: the name of the method.
-        layers: every convolution and dense layer, in the order that decided which is first and last.
+        layers: every convolution and dense layer, in the order that decided which is first and last; behind them
+            modules of other classes that hold weights.
         traps: what is likely to train badly as it stands, one sentence each; they were also warned about.
     """
 
@@ -176,9 +177,20 @@ def binarize_(
         traps += [f"{found.name}: {warning.message}" for warning in caught]
         traps += [f"{found.name}: {trap}" for trap in _traps(found, its, behind.get(found.names[0], (None, 0.0)))]
         rows.append(LayerReport(found.name, kind, weights, True, "; ".join(notes)))
+    rows += _others(module)
     for trap in traps:
         warnings.warn(trap, stacklevel=2)
     return BinarizeReport(chosen.name, tuple(rows), tuple(traps))
+
+
+def _others(module: nn.Module) -> Iterator[LayerReport]:
+    """Modules that compute with weights of their own: what they compute is not known."""
+    lazy, known = nn.parameter.UninitializedParameter, (*_LAYERS, torch.nn.utils.parametrize.ParametrizationList)
+    for name, part in module.named_modules():
+        own = [p for p in part.parameters(recurse=False) if not isinstance(p, lazy)]
+        if not isinstance(part, known) and any(sum(size > 1 for size in p.shape) > 1 for p in own):
+            note = "holds weights itself: put a Conv2d or Linear in its place, or quantize them in its forward()"
+            yield LayerReport(name or type(part).__name__, type(part).__name__, _weights(part), False, note)
 
 
 def _weights(layer: nn.Module) -> int:

@@ -127,12 +127,14 @@ class _Layers:
         constants = [self.constant(f"{name}.{part}", tensor) for part, tensor in parts.items()]
         self.add("BatchNormalization", name, *constants, epsilon=eps)
 
-    def block(self, name: str, **window: int) -> None:
+    def block(self, name: str, *, flatten: bool = False, **window: int) -> None:
         """Their BinConv2d: norm, sign, a convolution or dense layer of binary weights, ReLU. Dropout stands behind the
-        sign, and does nothing here.
+        sign, and does nothing here. `flatten`: a map, behind its sign.
         """
         self.norm(f"{name}.bn")
         self.add("BipolarQuant", f"{name}.sign")
+        if flatten:
+            self.flatten()
         self.layer(f"{name}.{'conv' if window else 'linear'}", binary=True, **window)
         self.relu(name)
 
@@ -215,8 +217,11 @@ def _lenet_5(net: _Layers) -> int:
     net.pool("pool1", 2, 2)
     net.block("bin_conv2", padding=0)
     net.pool("pool2", 2, 2)
-    net.flatten()
-    net.block("bin_ip1")
+    # The norm in front of the dense layer is one of features, in older versions, or of channels.
+    of_channels = len(net.tensor("bin_ip1.bn.running_mean")) < net.tensor("bin_ip1.linear.weight").shape[1]
+    if not of_channels:
+        net.flatten()
+    net.block("bin_ip1", flatten=of_channels)
     net.layer("ip2")
     return 28
 

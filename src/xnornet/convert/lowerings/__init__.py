@@ -13,6 +13,8 @@ __all__ = ["ALIASES", "ARITHMETIC", "LOWERINGS", "elementwise", "layers", "pooli
 _UNTOLD = {"alias", "clone", "concat", "constant_pad_nd", "contiguous", "detach", "feature_dropout", "lift_fresh_copy"}
 _UNTOLD |= {"log_softmax", "rsub", "softmax", "feature_alpha_dropout", "clip", "concatenate", "divide", "multiply"}
 _UNTOLD |= {"negative", "subtract", "true_divide", "feature_scale", "input_scale", "quantize", "to", "_to_copy"}
+_UNTOLD |= {"type_as", "view_as", "reshape_as", "slice", "matmul", "mm"}
+_UNTOLD |= {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
 
 
 # What to take instead of operators that networks often have, by how their names begin.
@@ -27,6 +29,7 @@ _INSTEAD: dict[tuple[str, ...], str] = {
     "torch.where(x >= 0, 1.0, -1.0)",
     ("channel_shuffle", "pixel_unshuffle"): "give the next convolution the groups or the size that it is to have",
     ("reflection_pad", "replication_pad"): "use zero padding",
+    ("abs",): "for XNOR-Net's K use xnornet.nn.functional.input_scale, or a layer with input_scale='k'",
 }
 
 

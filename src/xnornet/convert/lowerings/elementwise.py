@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ...nn import functional
@@ -59,7 +60,7 @@ def _relu(build: Builder, args: dict[str, Any]) -> Symbol:
 
 @lowers(aten.hardtanh.default, aten.hardtanh_.default)
 def _hardtanh(build: Builder, args: dict[str, Any]) -> Symbol:
-    return build.add(Clamp, [build.real(args["self"])], minimum=float(args["min_val"]), maximum=float(args["max_val"]))
+    return _between(build, args["self"], float(args["min_val"]), float(args["max_val"]))
 
 
 @lowers(aten.relu6.default, aten.relu6_.default)
@@ -76,12 +77,15 @@ def _relu6(build: Builder, args: dict[str, Any]) -> Symbol:
 )
 def _clamp(build: Builder, args: dict[str, Any]) -> Symbol:
     low, high = args.get("min"), args.get("max")
-    return build.add(
-        Clamp,
-        [build.real(args["self"])],
-        minimum=-math.inf if low is None else float(low),
-        maximum=math.inf if high is None else float(high),
+    return _between(
+        build, args["self"], -math.inf if low is None else float(low), math.inf if high is None else float(high)
     )
+
+
+def _between(build: Builder, x: Symbol, low: float, high: float) -> Symbol:
+    if x.is_bits and low <= -1 and high >= 1:  # signs lie within
+        return x
+    return build.add(Clamp, [build.real(x)], minimum=low, maximum=high)
 
 
 @lowers(aten.leaky_relu.default, aten.leaky_relu_.default)
@@ -143,7 +147,25 @@ def _add(build: Builder, args: dict[str, Any]) -> Symbol:
         a, b = b, a
     if isinstance(b, Symbol):
         return _sum(build, build.real(a), build.real(b))
-    return build.add(Affine, [a], suffix="bias", bias=a.broadcast(b))
+    return _shifted(build, a, a.broadcast(b), "bias")
+
+
+def _shifted(build: Builder, x: Symbol, bias: npt.NDArray[np.float32], suffix: str) -> Symbol:
+    """Signs that zero is added to stay signs."""
+    return build.add(Affine, [x], suffix=suffix, bias=bias) if bias.any() or not x.is_bits else x
+
+
+def _scaled(build: Builder, x: Symbol, scale: npt.NDArray[np.float32], suffix: str = "scale") -> Symbol:
+    """Signs times 1 stay signs; times another number, one for all, they are remembered for a layer of binary weights,
+    which can be scaled behind its whole-number sums as well.
+    """
+    if x.is_bits and (scale == 1).all():
+        return x
+    out = build.add(Affine, [x], suffix=suffix, scale=scale)
+    signs, factor = build.scaled_signs.get(x.name, (x, np.float32(1)))
+    if signs.is_bits and (scale == scale[0]).all():
+        build.scaled_signs[out.name] = signs, factor * scale[0]
+    return out
 
 
 def _sum(build: Builder, a: Symbol, b: Symbol) -> Symbol:
@@ -193,7 +215,7 @@ def _sub(build: Builder, args: dict[str, Any]) -> Symbol:
     if args["alpha"] != 1:
         raise Refusal(f"sub with alpha={args['alpha']}", "multiply first")
     if not isinstance(b, Symbol):
-        return build.add(Affine, [a], suffix="shift", bias=-a.broadcast(b))  # x - b = x + (-b), to the bit
+        return _shifted(build, a, -a.broadcast(b), "shift")  # x - b = x + (-b), to the bit
     if isinstance(a, Symbol):
         b = b.marked(expanded=None)
     negative = build.add(Affine, [b], suffix="negative", scale=b.broadcast(-1.0))
@@ -210,7 +232,7 @@ def _rsub(build: Builder, args: dict[str, Any]) -> Symbol:
 @lowers(aten.neg.default, aten.neg_.default, aten.negative.default, aten.negative_.default)
 def _neg(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
-    return build.add(Affine, [x], suffix="negative", scale=x.broadcast(-1.0))
+    return _scaled(build, x, x.broadcast(-1.0), "negative")
 
 
 @lowers(
@@ -225,7 +247,7 @@ def _div(build: Builder, args: dict[str, Any]) -> Symbol:
     divisor = a.broadcast(b)
     if np.any(np.abs(np.frexp(divisor)[0]) != 0.5):  # x / 3 and x * (1 / 3) round otherwise
         raise Refusal("division by other numbers than powers of two", "multiply by the reciprocal in forward()")
-    return build.add(Affine, [a], suffix="scale", scale=1 / divisor)
+    return _scaled(build, a, np.float32(1) / divisor)
 
 
 @lowers(aten.mul.Tensor, aten.mul_.Tensor, aten.multiply.Tensor, aten.multiply_.Tensor)
@@ -234,7 +256,7 @@ def _mul(build: Builder, args: dict[str, Any]) -> Symbol:
     if not isinstance(a, Symbol):
         a, b = b, a
     if not isinstance(b, Symbol):
-        return build.add(Affine, [a], suffix="scale", scale=a.broadcast(b))
+        return _scaled(build, a, a.broadcast(b))
     if a.is_scale_map:
         a, b = b, a
     if b.is_scale_map and a.rank == b.rank:

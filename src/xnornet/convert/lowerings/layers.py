@@ -50,6 +50,7 @@ def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
     bias = None if args["bias"] is None else build.constant(args["bias"], "bias").numpy()
     if (scale := _scale_of_signs(weight)) is not None:
         packed = BitArray.from_signs(filters)
+        x, scale = _without_scale(build, x, scale)
         if x.is_bits:
             out = build.add(BinaryConv2d, [x], weight=packed, padding_value=padding_value, **shared)
         else:
@@ -76,6 +77,7 @@ def _linear(build: Builder, args: dict[str, Any]) -> Symbol:
     bias = None if args["bias"] is None else build.constant(args["bias"], "bias").numpy()
     if (scale := _scale_of_signs(weight)) is not None:
         packed = BitArray.from_signs(matrix)
+        x, scale = _without_scale(build, x, scale)
         if x.is_bits:
             out = build.add(BinaryLinear, [x], plain=True, weight=packed)
         else:
@@ -87,11 +89,30 @@ def _linear(build: Builder, args: dict[str, Any]) -> Symbol:
     return build.add(Linear, [build.real(x)], plain=True, weight=np.ascontiguousarray(matrix), bias=bias)
 
 
+@lowers(aten.matmul.default, aten.mm.default)
+def _product(build: Builder, args: dict[str, Any]) -> Symbol:
+    x, matrix = args["self"], args["other"] if "other" in args else args["mat2"]
+    if not isinstance(x, Symbol) or isinstance(matrix, Symbol) or matrix.dim() != 2:
+        raise Refusal("a matrix product with the input on the right", "only features times a matrix can be packed")
+    return _linear(build, {"input": x, "weight": matrix.T, "bias": None})
+
+
+def _without_scale(build: Builder, x: Symbol, scale: npt.NDArray[np.float32]) -> tuple[Symbol, npt.NDArray[np.float32]]:
+    """Of signs times one number a the signs, and a in the scale: ``sum(a * s * w) = a * sum(s * w)``."""
+    if x.name not in build.scaled_signs:
+        return x, scale
+    signs, factor = build.scaled_signs[x.name]
+    return x.marked(name=signs.name, value=signs.value), scale * factor
+
+
 def _scale_of_signs(weight: Tensor) -> npt.NDArray[np.float32] | None:
-    """The number a of each filter whose weights are all +a or -a (out,); None where there are others."""
+    """The number a of each filter whose weights are all +a or -a (out,); None where there are others.
+
+    A filter of zeros is one of any signs, scaled by 0.
+    """
     size = weight.abs().flatten(1)
     scale = size[:, 0] if size.shape[1] else size.new_zeros(len(size))
-    alike = bool((size == scale[:, None]).all()) and bool((scale > 0).all())
+    alike = bool((size == scale[:, None]).all()) and bool((scale > 0).any())
     # A filter of one weight is of this kind whatever that is, and gains nothing by it.
     return scale.contiguous().numpy() if alike and (size.shape[1] > 1 or bool((scale == 1).all())) else None
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ...ops import Flatten
+from ...ops import Conv2d, Flatten, MaxPool2d, Window
 from ..builder import Builder, Refusal, Symbol
 from .table import aten, lowers
 
@@ -20,6 +21,7 @@ ALIASES = frozenset(
         *(aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default),
         aten.feature_alpha_dropout.default,
         *(aten.unsqueeze.default, aten.unflatten.int, aten.expand.default, aten.expand_as.default, aten.select.int),
+        *(aten.view_as.default, aten.reshape_as.default, aten.slice.Tensor),
         *(aten.detach.default, aten.alias.default),
     }
 )
@@ -28,9 +30,12 @@ ALIASES = frozenset(
 @lowers(
     *(aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten._unsafe_view.default),
     *(aten.squeeze.default, aten.squeeze.dims, aten.squeeze.dim, aten.unsqueeze.default, aten.unflatten.int),
+    *(aten.view_as.default, aten.reshape_as.default),
 )
-def _reshape(build: Builder, args: dict[str, Any]) -> Symbol:
-    x: Symbol = args["self"]
+def _reshape(build: Builder, args: dict[str, Any]) -> Symbol | Tensor:
+    x: Symbol | Tensor = args["self"]
+    if isinstance(x, Tensor):
+        return x.reshape(build.output_shape)
     same = x.marked(rank=len(build.output_shape))
     # (N, C, 1, 1) of (N, C)
     one_pixel = x.value.shape[:2] == (1, 1) and x.order is None and x.expanded is None
@@ -51,8 +56,10 @@ def _reshape(build: Builder, args: dict[str, Any]) -> Symbol:
 
 
 @lowers(aten.expand.default, aten.expand_as.default)
-def _expand(build: Builder, args: dict[str, Any]) -> Symbol:
+def _expand(build: Builder, args: dict[str, Any]) -> Symbol | Tensor:
     """Nothing is repeated: the sum or product that follows takes a pixel for all, or a channel for all."""
+    if isinstance(args["self"], Tensor):
+        return args["self"].expand(build.output_shape)
     x: Symbol = args["self"].marked(expanded=None)
     batch, *shape = build.output_shape
     if build.output_shape == x.torch_shape(batch):
@@ -74,11 +81,46 @@ def _select(build: Builder, args: dict[str, Any]) -> Symbol:
     return x.marked(rank=x.rank - 1)
 
 
+@lowers(
+    *(aten.zeros_like.default, aten.ones_like.default, aten.full_like.default),
+    *(aten.new_zeros.default, aten.new_ones.default, aten.new_full.default),
+)
+def _filled(build: Builder, args: dict[str, Any]) -> Tensor:
+    number = args["fill_value"] if "fill_value" in args else float("ones" in build.operator)
+    return torch.full(build.output_shape, float(number))
+
+
+@lowers(aten.slice.Tensor)
+def _slice(build: Builder, args: dict[str, Any]) -> Symbol:
+    """All of an axis, or each second, third, ... row or column, as x[:, :, ::2, ::2]: a pool of one pixel."""
+    x: Symbol = args["self"]
+    axis, step = args["dim"] % x.rank, args["step"]
+    size = x.torch_shape(build.output_shape[0])[axis]
+    whole = not args["start"] and (args["end"] is None or args["end"] >= size)
+    if whole and step == 1:
+        return x
+    if not whole or x.rank != 4 or axis < 2:
+        raise Refusal(
+            "a part of a value",
+            "give each branch a convolution of its own, or groups=; of pixels each second, x[:, :, ::2, ::2], can be",
+        )
+    return build.add(MaxPool2d, [x], suffix="step", window=Window((1, 1), (step, 1) if axis == 2 else (1, step)))
+
+
 @lowers(aten.pad.default, aten.constant_pad_nd.default)
 def _pad(build: Builder, args: dict[str, Any]) -> Symbol:
     x: Symbol = args["self"]
     amount = [*args["pad"], 0, 0, 0, 0][:4]
     value = float(args["value"] or 0)
+    channels = args["pad"][4:6]
+    if (
+        any(channels)
+        and len(args["pad"]) == 6
+        and x.rank == 4
+        and value == 0
+        and args.get("mode") in (None, "constant")
+    ):
+        x, args = _more_channels(build, x, *channels), {**args, "pad": amount}
     if not any(args["pad"]):
         return x
     if (mode := args.get("mode", "constant")) != "constant":
@@ -91,6 +133,16 @@ def _pad(build: Builder, args: dict[str, Any]) -> Symbol:
         )
     left, right, top, bottom = amount
     return x.padded((top, bottom, left, right), value)
+
+
+def _more_channels(build: Builder, x: Symbol, before: int, behind: int) -> Symbol:
+    """With channels of zeros, as shortcuts of CIFAR's ResNets have (option A): 1x1 filters, each of a 1 or none."""
+    if min(before, behind) < 0 or x.padding:
+        raise Refusal(f"padding of channels by {[before, behind]}", "add channels of zeros, in front of other padding")
+    channels = x.value.shape[2]
+    filters = np.zeros((before + channels + behind, 1, 1, channels), np.float32)
+    filters[before : before + channels, 0, 0] = np.eye(channels)
+    return build.add(Conv2d, [build.real(x)], suffix="pad", weight=filters, bias=None, window=Window((1, 1)), groups=1)
 
 
 @lowers(
@@ -112,10 +164,15 @@ def _identity(build: Builder, args: dict[str, Any]) -> Symbol:
     return symbol
 
 
-@lowers(aten.to.dtype, aten.to.dtype_layout, aten._to_copy.default)
-def _to(build: Builder, args: dict[str, Any]) -> Symbol:
-    x: Symbol = args["self"]
-    if args["dtype"] not in (None, torch.float32):
+@lowers(
+    *(aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.to.other),
+    *(aten.type_as.default, aten._to_copy.default),
+)
+def _to(build: Builder, args: dict[str, Any]) -> Symbol | Tensor:
+    x: Symbol | Tensor = args["self"]
+    if isinstance(x, Tensor):
+        return x.float()
+    if args.get("dtype") not in (None, torch.float32):
         raise Refusal(f"a conversion to {args['dtype']}", "compute in float32; the packer takes 16-bit modules as such")
     return x
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from ..builder import Builder, Symbol
 
 __all__ = ["LOWERINGS", "aten", "lowers", "pair"]
 
-Lowering = Callable[[Builder, dict[str, Any]], Symbol]
+Lowering = Callable[[Builder, dict[str, Any]], Symbol | Tensor]  # a tensor where its input lends a shape alone
+Made = TypeVar("Made", bound=Lowering)
 LOWERINGS: dict[Any, Lowering] = {}
 
 aten = torch.ops.aten
 
 
-def lowers(*operators: Any) -> Callable[[Lowering], Lowering]:
+def lowers(*operators: Any) -> Callable[[Made], Made]:
     """Enter a function in the table: it takes the builder and an operator's arguments by name."""
 
-    def register(function: Lowering) -> Lowering:
+    def register(function: Made) -> Made:
         LOWERINGS.update(dict.fromkeys(operators, function))
         return function
 
