@@ -165,7 +165,11 @@ def dead(w: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("inputs", "weights", "words"),
     [
-        (sign, lambda w: sign(w) + 0.1, "module 'conv2d': its inputs are signs, its weights are packed as 32-bit floats"),
+        (
+            sign,
+            lambda w: sign(w) + 0.1,
+            "module 'conv2d': its inputs are signs, its weights are packed as 32-bit floats",
+        ),
         (lambda x: sign(x) + 0.5, sign, "its inputs are packed as numbers, which is slow: signs that were shifted"),
         (lambda x: torch.cat([sign(x[:, :, :]), sign(x)], 1)[:, :, ::1], None, "signs that were shifted, scaled by"),
     ],

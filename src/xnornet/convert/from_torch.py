@@ -210,9 +210,8 @@ def _zeros_of_signs(weight: npt.NDArray[Any]) -> int:
     filters = weight.reshape(len(weight), -1)
     size = np.abs(filters)
     alike = ((size == 0) | (size == size.max(axis=1, keepdims=True, initial=0))).all()
-    return (
-        int((size == 0).sum()) if alike and filters.shape[1] > 1 and (filters > 0).any() and (filters < 0).any() else 0
-    )
+    of_both_signs = (filters > 0).any() and (filters < 0).any()
+    return int((size == 0).sum()) if alike and of_both_signs and filters.shape[1] > 1 else 0
 
 
 def _of_signs(name: str, made_by: Mapping[str, Op]) -> bool:
