@@ -30,7 +30,7 @@ SMALL: dict[str, dict[str, int]] = {
     "quicknet": {"width": 16},
     "quicknet_large": {"width": 8},
     "quicknet_small": {"width": 8},
-    "reactnet": {"width": 2},
+    "reactnet": {"width": 4},
     "reactnet18": {"width": 4},
     "realtobinary18": {"width": 8},
     "resnet18": {"width": 8},
@@ -68,6 +68,7 @@ METHODS: dict[str, Method] = {
         "binaryconnect",
         "binaryconnect-stochastic",
         "bnn",
+        "xnor+last",
         "bireal",
         "reactnet",
         "dorefa:1,2",
@@ -78,7 +79,7 @@ METHODS["xnor, K"] = method("xnor", input_scale="k")
 METHODS["xnor, K with gradient"] = method("xnor", input_scale="k-gradient")
 METHODS["bnn, first and last layer too"] = replace(method("bnn"), float_layers=())
 # What differs from the others in training alone, or is built of what others are built of: not for every architecture.
-SOME = {"float", "bwn", "xnor", "xnor-cbap", "xnor, K", "bnn", "reactnet", "dorefa:1,2", "kbit:2,2"}
+SOME = {"float", "bwn", "xnor", "xnor+last", "xnor-cbap", "xnor, K", "bnn", "reactnet", "dorefa:1,2", "kbit:2,2"}
 # Built of what another architecture is built of, deeper, wider or in another order.
 VARIANTS = {"binarydensenet", "meliusnet", "resnet34", "quicknet_large", "quicknet_small", "reactnet"}
 CASES = [
@@ -86,7 +87,7 @@ CASES = [
     for name in MODELS
     for key in METHODS
     if (name in ("resnet18", "vgg_small", "nin") or key in SOME)
-    and (name not in VARIANTS or key in ("float", "xnor", name))
+    and (name not in VARIANTS or key in ("float", "xnor", "xnor+last", name))
 ]
 
 

@@ -26,7 +26,7 @@ class Layout(NamedTuple):
 
 class DenseNet(nn.Module):
     """Sections of growing blocks, between them norm, maximum of 2 x 2, ReLU, a float 1 x 1 convolution; at the end
-    norm, ReLU, a global average, a dense layer.
+    norm, ReLU (none in front of a dense layer with quantized inputs), a global average, a dense layer.
 
     Args:
         method, num_classes: as of `BinaryDenseNet`.
@@ -67,7 +67,10 @@ class DenseNet(nn.Module):
                 made.append(_transition(channels, transitions[section] * width // 2))
                 channels = transitions[section] * width // 2
         self.sections = nn.Sequential(*made)
-        self.pool = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.pool = nn.Sequential(nn.BatchNorm2d(channels))
+        if not method.last.quantized_inputs:  # all signs behind it would be +1
+            self.pool.append(nn.ReLU())
+        self.pool.append(nn.AdaptiveAvgPool2d(1))
         self.classifier = classifier(method, channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:

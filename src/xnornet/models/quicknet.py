@@ -23,11 +23,11 @@ class QuickNet(nn.Module):
 
     Source: `larq_zoo/sota/quicknet.py` of Larq Zoo; "Larq Compute Engine", Bannink et al. 2021. The stem, a 3 x 3
     convolution, a depthwise and a 1 x 1 one, does a thirteenth of the work of ResNet's; where the shape changes are
-    ReLU, a maximum, a fixed blur (Zhang 2019) of stride 2 and a float 1 x 1 convolution; at the end ReLU, a global
-    average and a dense layer. Sums have no scale, and signs are padded with +1: a convolution then reads bits alone.
-    TensorFlow pads the two 3 x 3 convolutions of the stem on the other side than torch does; norms have torch's eps
-    and momentum here. 13,234,056 weights, norms and biases for 1000 classes, of which 12,533,760 in the sixteen 3 x 3
-    convolutions.
+    ReLU, a maximum, a fixed blur (Zhang 2019) of stride 2 and a float 1 x 1 convolution; at the end ReLU (none in front
+    of a dense layer with quantized inputs), a global average and a dense layer. Sums have no scale, and signs are
+    padded with +1: a convolution then reads bits alone. TensorFlow pads the two 3 x 3 convolutions of the stem on the
+    other side than torch does; norms have torch's eps and momentum here. 13,234,056 weights, norms and biases for 1000
+    classes, of which 12,533,760 in the sixteen 3 x 3 convolutions.
 
     Args:
         method: of the sixteen 3 x 3 convolutions: "quicknet" as published. The order of a block is always sign,
@@ -58,7 +58,10 @@ class QuickNet(nn.Module):
                 channels = factor * width
             made += [_Block(method, channels) for _ in range(blocks)]
         self.sections = nn.Sequential(*made)
-        self.pool = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.pool = nn.Sequential()
+        if not method.last.quantized_inputs:  # all signs behind it would be +1
+            self.pool.append(nn.ReLU())
+        self.pool.append(nn.AdaptiveAvgPool2d(1))
         self.classifier = classifier(method, channels, num_classes)
         normal_(self, fan="both")
         normal_(self.stem)

@@ -27,6 +27,8 @@ class ReActNet(nn.Module):
     function. Their training has two steps, the first with real weights (the method "reactnet-real-weights"), and learns
     the logits of a float ResNet-34. 29,343,592 parameters for 1000 classes, of which 28,253,184 in the 26 layers.
 
+    A dense layer with quantized inputs, which the source has not, gets a norm in front of the average.
+
     Args:
         method: of the 26 layers between the first and the last.
         num_classes: outputs.
@@ -51,7 +53,9 @@ class ReActNet(nn.Module):
             layers.append(_Layer(method, channels, factor * width, 1, 1))
             channels = factor * width
         self.layers = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool: nn.Module = nn.AdaptiveAvgPool2d(1)
+        if method.last.quantized_inputs:  # what the shortcuts sum up is far above 0: all signs would be +1
+            self.pool = nn.Sequential(nn.BatchNorm2d(channels), self.pool)
         self.classifier = classifier(method, channels, num_classes)
         if method.quantized_inputs:
             small_latent_(self)
