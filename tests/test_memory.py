@@ -169,6 +169,23 @@ def test_a_binary_activation_is_kept_in_two_bits(make):
     assert kept - alpha <= x.numel() * 4 / 8
 
 
+@pytest.mark.parametrize(
+    ("quantizer", "bits"),
+    [
+        *((name, 1) for name in ("ste_sign", "approx_sign", "rsign", "ede_sign", "kbit:1")),
+        *((name, 8) for name in ("dorefa:1", "kbit:2", "kbit:7", "dorefa:7")),
+        ("kbit:8", 16),
+    ],
+)
+def test_codes_are_kept_in_few_bits(quantizer, bits):
+    """Beside what the quantizer itself keeps for its gradient."""
+    layer = BinaryLinear(64, 8, input_quantizer=quantizer, weight_quantizer=None, bias=False)
+    x = torch.randn(32, 64, requires_grad=True)
+    divided = layer.weight.numel() * 4 if layer.input_quantizer.steps > 1 else 0  # by the steps, the weight
+    alone = kept_bytes(layer.input_quantizer, x * 1)
+    assert kept_bytes(layer, x * 1) - alone - divided == x.numel() * bits // 8
+
+
 def test_a_block_keeps_little_more_than_its_norm():
     """The norm keeps its float input, as everywhere; ReLU and a float convolution would keep another float tensor."""
     x = torch.randn(8, 64, 16, 16)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from xnornet.nn import BinaryConv2d, BinaryLinear, SteSign, products
+from xnornet.nn import BinaryConv2d, BinaryLinear, InputQuantizer, SteSign, products
 from xnornet.nn.functional import pad, sign
-from xnornet.nn.quantizers import GRADIENTS, ScaledSign
+from xnornet.nn.quantizers import GRADIENTS, KBit, ScaledSign
 
 FORMATS = {"dense": torch.contiguous_format, "channels last": torch.channels_last}
 
@@ -232,6 +232,26 @@ class Twice(SteSign):
         return 2 * super().codes(x)
 
 
+class Dimmed(InputQuantizer):
+    bits = 1
+
+    def codes(self, x):
+        return 0.3 * plain_signs(x, 1.0)
+
+
+class WithZeros(InputQuantizer):
+    bits = 1
+
+    def codes(self, x):
+        inside = x.clamp(-1, 1)
+        return torch.sign(x.round()) + (inside - inside.detach())
+
+
+class Shifted(KBit):
+    def codes(self, x):
+        return super().codes(x) + 0.25
+
+
 class Halved(ScaledSign):
     def forward(self, weight):
         return super().forward(weight) / 2
@@ -247,6 +267,26 @@ def test_quantizers_of_ones_own_do_their_own_work():
     other = copy.deepcopy(layer)
     other.input_quantizer = Twice()
     torch.testing.assert_close(other(x), 2 * layer(x))
+
+
+@pytest.mark.parametrize("make", [Twice, Dimmed, WithZeros, lambda: Shifted(1), lambda: Shifted(3)])
+@pytest.mark.parametrize("weights", [None, "sign", "scaled_sign"])
+def test_gradients_of_codes_of_ones_own(make, weights):
+    """They need be neither +1 and -1, as those of the class that they are derived from, nor whole numbers."""
+    torch.manual_seed(0)
+    conv = BinaryConv2d(3, 4, 3, padding=1, input_quantizer=make(), weight_quantizer=weights)
+    dense = BinaryLinear(6, 3, input_quantizer=make(), weight_quantizer=weights)
+    products_of = {
+        conv: lambda x, w: F.conv2d(x, w, conv.bias, padding=1),
+        dense: lambda x, w: F.linear(x, w, dense.bias),
+    }
+    for layer, shape in ((conv, (2, 3, 5, 5)), (dense, (7, 6))):
+        weight_of = layer.weight_quantizer or nn.Identity()
+        gradients_agree(
+            layer,
+            torch.randn(shape, requires_grad=True),
+            lambda x, layer=layer, of=weight_of: products_of[layer](layer.input_quantizer(x), of(layer.weight)),
+        )
 
 
 @pytest.mark.parametrize("name", ["input_quantizer", "weight_quantizer"])

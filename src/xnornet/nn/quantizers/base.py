@@ -43,18 +43,21 @@ class InputQuantizer(nn.Module):
         bits: of one value.
         steps: the code of the value 1; codes lie in [-steps, steps].
         signed: whether there are negative values.
+        storage: what holds a code until the backward pass: bool, a bit, where all codes are +1 or -1; an integer type
+            where all are whole numbers that fit it; None: codes are kept as they are. A class with codes of its own
+            has to say it anew.
     """
 
     bits: int
     steps: int = 1
     signed: bool = True
+    storage: torch.dtype | None = None
 
-    @property
-    def storage(self) -> torch.dtype:
-        """What holds a code until the backward pass: bool for +1 and -1, which take a bit, or an integer type."""
-        if self.bits == 1 and self.signed:
-            return torch.bool
-        return torch.int8 if self.steps <= 127 else torch.int16
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if "storage" not in own and ("codes" in own or "forward" in own):
+            cls.storage = None  # another class's would make other codes of these, and of them wrong gradients
 
     def attach(self, channels: int) -> None:
         """Called once by the layer that takes this quantizer: make the parameters that there are for each channel."""

@@ -67,6 +67,7 @@ class EdeSign(_Sharpening, InputQuantizer):
     """
 
     bits = 1
+    storage = torch.bool
 
     def __init__(self, t_min: float = 1e-3, t_max: float = 10.0, clip: float = 1.0) -> None:
         super().__init__(t_min, t_max)

@@ -51,6 +51,12 @@ class _Levels(InputQuantizer):
         self.bits = check_bits(bits)
         self.steps = 2**bits - 1
 
+    @property
+    def storage(self) -> torch.dtype:  # type: ignore[override]
+        if self.bits == 1 and self.signed:
+            return torch.bool
+        return torch.int8 if self.steps <= 127 else torch.int16
+
     def codes(self, x: Tensor) -> Tensor:
         if exporting():
             return quantize(x, self.bits, self.signed)

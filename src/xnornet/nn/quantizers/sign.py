@@ -37,6 +37,7 @@ class SteSign(InputQuantizer):
     """
 
     bits = 1
+    storage = torch.bool
 
     def __init__(self, clip: float = 1.0) -> None:
         super().__init__()
@@ -72,6 +73,7 @@ class ApproxSign(InputQuantizer):
     """
 
     bits = 1
+    storage = torch.bool
 
     def codes(self, x: Tensor) -> Tensor:
         if exporting():
@@ -89,6 +91,7 @@ class RSign(ApproxSign):
         channels: None: as many as the layer has that takes this quantizer.
     """
 
+    storage = torch.bool
     shift: nn.Parameter | None
 
     def __init__(self, channels: int | None = None) -> None:
