@@ -79,6 +79,22 @@ def test_a_teacher_of_other_images_is_refused(tiny_data, tmp_path):
         train("fashion-bwn", out=tmp_path / "student", overrides={**TINY, "teacher": str(teacher.checkpoint)})
 
 
+def test_a_teacher_s_labels_may_say_more_than_the_names_of_the_classes(tiny_data, tmp_path):
+    """As those of published models do: "n01440764 tench" for a folder "n01440764"."""
+    options = {**TINY, "epochs": 1}
+    teacher = train("fashion-float", out=tmp_path / "teacher", overrides=options)
+    contents = torch.load(teacher.checkpoint, weights_only=True)
+    labels = contents["xnornet"]["labels"]
+    contents["xnornet"]["labels"] = [f"{label} as worn" for label in labels]
+    torch.save(contents, teacher.checkpoint)
+    student = train("fashion-bwn", out=tmp_path / "a", overrides={**options, "teacher": str(teacher.checkpoint)})
+    assert student.record.labels == tiny_data.class_names
+    contents["xnornet"]["labels"] = labels[::-1]
+    torch.save(contents, teacher.checkpoint)
+    with pytest.raises(UsageError, match=r"made for other images \(classes differ\)"):
+        train("fashion-bwn", out=tmp_path / "b", overrides={**options, "teacher": str(teacher.checkpoint)})
+
+
 @pytest.mark.parametrize(("method", "low"), [("float", True), ("bwn", True), ("xnor", False)])
 def test_a_teacher_of_real_inputs_answers_in_16_bits(method, low, tiny_data, tmp_path, monkeypatch):
     """One of binary inputs does not: its sums are whole numbers, which 16 bits cannot hold."""

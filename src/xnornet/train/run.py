@@ -29,6 +29,7 @@ from torch import nn
 
 from ..data import ImageData, open_dataset
 from ..errors import DataError, FormatError, TrainingError, UsageError
+from ..evaluate import other_classes
 from ..models import options as model_options_of
 from ..nn import method as method_named
 from .bar import Bar
@@ -268,7 +269,7 @@ def _teacher(recipe: Recipe, record: Record) -> nn.Module | None:
     if not path:
         return None
     network, of = load_module(path)
-    if of.preprocess != record.preprocess or of.labels != record.labels:
+    if of.preprocess != record.preprocess or other_classes(record.labels, of.labels, "data"):
         what = "preprocess" if of.preprocess != record.preprocess else "classes"
         raise UsageError(f"teacher={path}: made for other images ({what} differ); train one on the same data")
     return network.requires_grad_(False)
