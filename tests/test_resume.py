@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from xnornet.errors import TrainingError, UsageError
+from xnornet.errors import FormatError, TrainingError, UsageError
 from xnornet.train import data as train_data
 from xnornet.train.checkpoint import load_record
 from xnornet.train.module import Classifier
@@ -166,11 +167,24 @@ def test_resuming_a_finished_run_does_nothing(tiny_data, tmp_path):
     before = first.checkpoint.stat().st_mtime_ns
     again = train("fashion-float", out=tmp_path, overrides=TINY, resume=True)
     assert again == first
+    assert train("fashion-float", data="moved", out=tmp_path, overrides=TINY, resume=True) == first
     assert first.checkpoint.stat().st_mtime_ns == before
+
+
+def test_a_finished_run_is_no_result_of_other_data(tiny_data, tmp_path):
+    done = train("fashion-float", data=tiny_data, out=tmp_path, overrides=TINY)
+    fewer = replace(shrink(tiny_data, train_images=30), name="fewer")  # a step an epoch
+    with pytest.raises(UsageError, match="data=fewer: 20 training images an epoch, not 60 as where .* another --out"):
+        train("fashion-float", data=fewer, out=tmp_path, overrides=TINY, resume=True)
+    others = replace(tiny_data, class_names=tiny_data.class_names[::-1])
+    with pytest.raises(FormatError, match="trained for other classes"):
+        train("fashion-float", data=others, out=tmp_path, overrides=TINY, resume=True)
+    assert train("fashion-float", data=tiny_data, out=tmp_path, overrides=TINY, resume=True) == done
 
 
 INSIDE = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xnornet.train.lock import sole_trainer
 with sole_trainer(Path(sys.argv[1])):

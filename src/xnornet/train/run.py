@@ -176,6 +176,7 @@ def _run(
     checkpoint = folder / "last.ckpt"
     if checkpoint.exists():
         record = _check_resumable(checkpoint, record, resume)
+        _check_same_data(images, chosen, record)
         if record.epoch >= chosen.epochs:
             return TrainingResult(checkpoint, record)
         moved = {key: getattr(chosen, key) for key in MAY_MOVE - {"init_from"}}  # what it began with, it began with
@@ -194,13 +195,6 @@ def _run(
     if synchronised and not torch.cuda.is_available():
         synchronise_batch_norms(network)
     batches = ImageDataModule(images, chosen, first_epoch=record.epoch, first_batch=record.batch)
-    an_epoch = batches.steps // chosen.epochs * batches.images_per_step
-    # Fewer images than a batch depend on the processes that share them.
-    if record.history and record.history[0]["images_seen"] != an_epoch >= chosen.batch_size:
-        raise UsageError(
-            f"data={chosen.data}: {an_epoch:,} training images an epoch, not {record.history[0]['images_seen']:,} as "
-            "where the run began; resume with the same data"
-        )
     advice = _too_few_steps(chosen, len(batches.data.split("train")), batches.steps)
     if advice and (devices * num_nodes == 1 or is_first_process()):
         log.warning(advice)
@@ -329,6 +323,18 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
     if found.labels != record.labels:
         raise FormatError(f"{checkpoint}: trained for other classes than those of '{record.recipe['data']}'")
     return found
+
+
+def _check_same_data(images: ImageData, recipe: Recipe, record: Record) -> None:
+    """An epoch has as many images as where the run began, which may be over by now. Raises UsageError."""
+    batches = ImageDataModule(images, recipe)
+    an_epoch = batches.steps // recipe.epochs * batches.images_per_step
+    # Fewer images than a batch depend on the processes that share them.
+    if record.history and record.history[0]["images_seen"] != an_epoch >= recipe.batch_size:
+        raise UsageError(
+            f"data={recipe.data}: {an_epoch:,} training images an epoch, not {record.history[0]['images_seen']:,} as "
+            "where the run began; resume with the same data, or give another --out"
+        )
 
 
 @contextlib.contextmanager
