@@ -5,14 +5,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from xnornet.errors import FormatError, UsageError
-from xnornet.models import create
+from xnornet.models import MODELS, create
 from xnornet.nn import BinaryConv2d
-from xnornet.train.checkpoint import fingerprint, load_module, load_weights
+from xnornet.train.checkpoint import Record, build, fingerprint, load_module, load_weights, weights_checkpoint
+from xnornet.train.optimisers import latent_weights
+from xnornet.train.recipes import recipe
 from xnornet.train.run import train
 
-from .training import TINY, poison, weights
+from .training import TINY, assert_same, poison, weights
 
 
 def test_latent_weights_to_begin_with_are_clipped(tiny_data, tmp_path, monkeypatch):
@@ -70,8 +73,6 @@ def test_a_student_learns_its_teacher_s_answers(tiny_data, tmp_path):
 
 
 def test_a_teacher_of_other_images_is_refused(tiny_data, tmp_path):
-    from xnornet.train.recipes import recipe
-
     other = recipe("fashion-float")
     other = replace(other, preprocess=replace(other.preprocess, mean=(0.5,)))
     teacher = train(other, out=tmp_path / "teacher", overrides={**TINY, "epochs": 1})
@@ -133,6 +134,30 @@ def test_weights_taken_over_reach_the_range_that_the_method_is_made_for(method, 
     kept = weights(second.checkpoint)
     assert all(torch.equal(layer.weight, kept[f"network.{name}.weight"]) for name, layer in quantized.items())
     assert any((layer.weight.flatten(1).abs().amax(1) < 1).any() for layer in quantized.values())
+
+
+class Falling(nn.Module):
+    """Computes numbers as it is built, as stochastic depth is often written."""
+
+    def __init__(self, method, num_classes=10, depth=3):
+        super().__init__()
+        rates = [rate.item() for rate in torch.linspace(0, 0.1, depth)]
+        self.layers = nn.Sequential(*(method.linear(16, 16) for _ in rates), nn.Linear(16, num_classes))
+
+
+def test_weights_are_taken_over_from_a_network_that_computes_as_it_is_built(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "falling", Falling)
+    chosen = recipe("fashion-xnor").override({"model": "falling", "method": "binaryconnect"})
+    record = Record.of(chosen, ("a", "b"), {})
+    trained, fresh = build(record), build(record)
+    with torch.no_grad():
+        for weight in latent_weights(trained):
+            weight.mul_(0.5)  # the largest is to stay what it is
+    torch.save(weights_checkpoint(trained, record), tmp_path / "trained.ckpt")
+    before = torch.get_rng_state()
+    load_weights(fresh, tmp_path / "trained.ckpt")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert_same(fresh.state_dict(), trained.state_dict())
 
 
 @pytest.mark.parametrize("method", ["bwn", "xnor"])

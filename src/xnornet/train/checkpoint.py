@@ -205,8 +205,12 @@ def _quantizers(record: Record) -> dict[str, str]:
     try:
         with torch.device("meta"):
             network = build(record)
-    except (ValueError, TypeError):
-        return {}
+    except Exception:  # an architecture of one's own may compute numbers, which tensors of no memory have not
+        try:
+            with torch.random.fork_rng(devices=[]):
+                network = build(record)
+        except (ValueError, TypeError):
+            return {}
     return {name: repr(getattr(layer, "weight_quantizer", None)) for name, layer in network.named_modules()}
 
 
