@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from xnornet.extensions import import_extensions
 from xnornet.reproduce.comparisons import Line
 from xnornet.reproduce.processes import RunProcess
 
@@ -61,6 +62,27 @@ def test_processes_of_reproduce_import_too(folder: Path, monkeypatch: pytest.Mon
             pass
         row, _ = process.result()
     assert row["method"] == "mine"
+
+
+def test_the_folder_stays_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what a module imports in a function, behind all else; a module's own entry stays where it put it."""
+    (tmp_path / "imports_late.py").write_text(
+        "import sys\nsys.path.insert(0, 'its own')\n"
+        "def late():\n    import imported_late\n    return imported_late.value\n"
+    )
+    (tmp_path / "imported_late.py").write_text("value = 3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XNORNET_IMPORT", "imports_late")
+    path = [*sys.path]
+    monkeypatch.setattr(sys, "path", [*path])
+    for name in ("imports_late", "imported_late"):
+        monkeypatch.setitem(sys.modules, name, None)
+        del sys.modules[name]
+    import_extensions()
+    assert sys.modules["imports_late"].late() == 3
+    assert sys.path == ["its own", *path, str(tmp_path)]
+    import_extensions()
+    assert sys.path == ["its own", *path, str(tmp_path)]
 
 
 @pytest.mark.parametrize(

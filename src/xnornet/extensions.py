@@ -14,7 +14,9 @@ ENVIRONMENT = "XNORNET_IMPORT"  # names of modules, separated by commas; process
 
 
 def import_extensions() -> None:
-    """Import what `XNORNET_IMPORT` names, from the working folder too, as `python -m` does.
+    """Import what `XNORNET_IMPORT` names, from the working folder first, as `python -m` does.
+
+    The folder stays on the path, at its end, for what these modules import later, in a function for instance.
 
     Raises:
         UsageError: there is no such module, or it fails.
@@ -22,7 +24,8 @@ def import_extensions() -> None:
     names = [name.strip() for name in os.environ.get(ENVIRONMENT, "").split(",") if name.strip()]
     if not names:
         return
-    sys.path.insert(0, os.getcwd())
+    here = os.getcwd()
+    sys.path.insert(0, here)
     try:
         for name in names:
             try:
@@ -41,4 +44,7 @@ def import_extensions() -> None:
         said = " ".join(str(error).split())
         raise UsageError(f"--import {name}: {type(error).__name__}: {said}; XNORNET_DEBUG=1 shows where") from error
     finally:
-        sys.path.pop(0)
+        if here in sys.path:  # the first, which a module may have put its own entry in front of
+            sys.path.remove(here)
+        if here not in sys.path:
+            sys.path.append(here)
