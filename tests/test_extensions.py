@@ -85,6 +85,15 @@ def test_the_folder_stays_on_the_path(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sys.path == ["its own", *path, str(tmp_path)]
 
 
+def test_modules_of_the_environment_and_of_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.py").write_text(f"import os\nprint('{name}', os.environ['XNORNET_IMPORT'])\n")
+    monkeypatch.setenv("XNORNET_IMPORT", "a, b")
+    done = command("--import", "b", "--import", "c", "recipes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:3] == ["a a,b,c", "b a,b,c", "c a,b,c"]
+
+
 @pytest.mark.parametrize(
     ("module", "words"),
     [

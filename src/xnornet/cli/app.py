@@ -187,7 +187,8 @@ def _global(
         console.print(f"xnornet {__version__}")
         raise typer.Exit
     if modules:
-        os.environ[ENVIRONMENT] = ",".join(modules)
+        named = ",".join([os.environ.get(ENVIRONMENT, ""), *modules]).split(",")
+        os.environ[ENVIRONMENT] = ",".join(dict.fromkeys(name.strip() for name in named if name.strip()))
     import_extensions()
     if context.invoked_subcommand is None:
         print(context.get_help())
