@@ -1,6 +1,7 @@
 """The registry, and the order of the layers. What holds for every architecture is in test_architectures.py."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -123,6 +124,27 @@ def test_an_architecture_that_takes_only_what_it_must_is_listed(own):
     assert create("bare", num_classes=4)(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
     (record,) = [record for record in catalogue()[1] if record["name"] == "bare"]
     assert (record["what"], record["num_classes"], record["macs"]) == ("No more than `create` needs.", 10, 30 * 64)
+
+
+class Numbers(Bare):
+    def __init__(self, method, num_classes=10, skipped=0, last=-1, slope=-0.5, limit=math.inf, depth=3, rate=0.1):
+        super().__init__(method, num_classes)
+
+
+def test_options_of_ones_own_may_be_as_their_defaults_are(own):
+    register("numbers")(Numbers)
+    create("numbers", **options("numbers"))
+    create("numbers", skipped=-2, last=0, slope=-3, limit=2.0)
+    for key, value, needs in (
+        ("skipped", 0.5, "a whole number"),
+        ("last", True, "a whole number"),
+        ("slope", "steep", "a number"),
+        ("slope", math.nan, "a number"),
+        ("depth", 0, "a whole number, 1 or more"),
+        ("rate", -0.1, "a number, 0 or more"),
+    ):
+        with pytest.raises(ValueError, match=rf"model 'numbers', {key}={value}: needs {needs}$"):
+            create("numbers", **{key: value})
 
 
 def test_an_architecture_that_fails_does_not_hide_the_others(own, caplog):

@@ -100,11 +100,19 @@ def _check_signature(name: str, architecture: Callable[..., nn.Module]) -> None:
 
 
 def _check(name: str, key: str, value: Any, default: Any) -> None:
-    """Raise ValueError unless `value` is of the default's kind. Whole numbers count something, so they are positive."""
+    """Raise ValueError unless `value` is of the default's kind. Whole numbers count something, so they are positive,
+    and other numbers are not negative, unless the default is."""
     needs = {bool: "true or false", int: "a whole number, 1 or more", float: "a number, 0 or more", str: "text"}
     kind = type(default)
     if kind not in needs:
         return
+    least = 1 if kind is int else 0
+    bounded = kind in (int, float) and default >= least
     fits = isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
-    if not fits or (kind is int and value < 1) or (kind is float and not 0 <= value < math.inf):
-        raise ValueError(f"model '{name}', {key}={value}: needs {needs[kind]}")
+    if fits and bounded:
+        fits = value >= least
+    if fits and kind is float:
+        fits = abs(value) < math.inf or value == default
+    if not fits:
+        said = needs[kind] if bounded else needs[kind].partition(",")[0]
+        raise ValueError(f"model '{name}', {key}={value}: needs {said}")
