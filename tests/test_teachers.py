@@ -98,19 +98,22 @@ def test_a_teacher_s_labels_may_say_more_than_the_names_of_the_classes(tiny_data
 
 @pytest.mark.parametrize(("method", "low"), [("float", True), ("bwn", True), ("xnor", False)])
 def test_a_teacher_of_real_inputs_answers_in_16_bits(method, low, tiny_data, tmp_path, monkeypatch):
-    """One of binary inputs does not: its sums are whole numbers, which 16 bits cannot hold."""
+    """One of binary inputs does not: its sums are whole numbers, which 16 bits cannot hold; nor in TF32, on a GPU."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # torch's default
     teacher = train(f"fashion-{method}", out=tmp_path / "teacher", overrides={**TINY, "epochs": 1})
     seen = set()
 
     def watched(path):
         network, record = load_module(path)
-        network.register_forward_pre_hook(lambda *_: seen.add(torch.is_autocast_enabled("cpu")))
+        network.register_forward_pre_hook(
+            lambda *_: seen.add((torch.is_autocast_enabled("cpu"), torch.backends.cudnn.allow_tf32))
+        )
         return network, record
 
     monkeypatch.setattr("xnornet.train.run.load_module", watched)
     options = {**TINY, "epochs": 1, "precision": "bf16-mixed", "teacher": str(teacher.checkpoint)}
     train("fashion-bwn", out=tmp_path / "student", overrides=options)
-    assert seen == {low}
+    assert seen == {(low, low)}
 
 
 @pytest.mark.parametrize("method", ["binaryconnect", "kbit:4,32"])

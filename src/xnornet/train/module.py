@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any, cast
 
 import lightning as L
@@ -144,13 +145,16 @@ class Classifier(L.LightningModule):
         learned = distillation(logits.float(), answers, r.temperature)
         return r.distillation * learned + (1 - r.distillation) * loss
 
-    def _precision_for(self, teacher: nn.Module) -> contextlib.AbstractContextManager[Any]:
+    @contextlib.contextmanager
+    def _precision_for(self, teacher: nn.Module) -> Iterator[None]:
         """In float32 a teacher with binary inputs, which sums whole numbers, as in testing; and, where 16 bits end at
         65504, one with binary weights, whose scale comes after the sum."""
         inputs = any(getattr(layer, "input_quantizer", None) is not None for layer in teacher.modules())
         if inputs or (self.recipe.precision == "16-mixed" and latent_weights(teacher)):
-            return torch.autocast(self.device.type, enabled=False)
-        return contextlib.nullcontext()
+            with torch.autocast(self.device.type, enabled=False), exact_float32():
+                yield
+        else:
+            yield
 
     def _replay(self, batch: tuple[Tensor, Tensor], epoch: int, batch_idx: int) -> Tensor:
         self._seed(epoch, batch_idx)
