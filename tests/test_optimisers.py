@@ -142,7 +142,7 @@ def test_bop_flips_as_the_article_says():
     latent = rng.uniform(-1, 1, (4, 6)).astype(np.float32)
     weight = nn.Parameter(torch.from_numpy(latent.copy()))
     gamma, tau = 0.3, 0.2
-    flip = Bop([{"params": [weight], "lr": gamma, "binary": True}], threshold=tau)
+    flip = Bop([{"params": [weight], "binary": True}], gamma=gamma, threshold=tau)
     w, m, flips = np.where(latent >= 0, 1.0, -1.0), np.zeros((4, 6)), 0
     np.testing.assert_array_equal(weight.detach(), w)
     for _ in range(5):
@@ -195,12 +195,25 @@ def test_bop_trains_binary_weights_and_adam_the_rest():
     assert not torch.equal(network[2].weight, start), "some weights flipped"
 
 
+@pytest.mark.parametrize("given", [{}, {"gamma": 1e-3}])
+def test_bop_flips_at_gamma_whatever_the_rate_of_the_groups(given):
+    """`parameter_groups` gives binary weights the learning rate, here times BinaryNet's factor of some ten."""
+    network = create("small_convnet", "bnn", width=4)
+    gamma = given.get("gamma", 1e-4)
+    made = Bop(parameter_groups(network, lr=1e-2), lr=1e-2, **given)
+    assert {(group["binary"], group["lr"]) for group in made.param_groups} == {(True, gamma), (False, 1e-2)}
+    weight = next(group for group in made.param_groups if group["binary"])["params"][0]
+    weight.grad = torch.ones_like(weight)
+    made.step()
+    torch.testing.assert_close(made.state[weight]["momentum"], torch.full_like(weight, gamma))
+
+
 def test_what_bop_cannot_do():
     weight = nn.Parameter(torch.ones(3))
     with pytest.raises(ValueError, match="threshold=-1"):
         Bop([weight], threshold=-1)
-    with pytest.raises(ValueError, match="gamma .* = 2: between 0 and 1"):
-        Bop([{"params": [weight], "lr": 2, "binary": True}])
+    with pytest.raises(ValueError, match="gamma=2: between 0 and 1"):
+        Bop([{"params": [weight], "binary": True}], gamma=2)
     with pytest.raises(UsageError, match="this network has none"):
         optimiser(nn.Linear(2, 2), recipe("fashion-xnor").override({"optimiser": "bop"}))
 
@@ -247,7 +260,7 @@ def test_bop_is_for_weights_of_one_bit(method, said):
 def test_bop_takes_gradients_that_a_scaler_left_scaled():
     """As `torch.amp.GradScaler` leaves them to a fused optimiser."""
     weight = nn.Parameter(torch.tensor([1.0, -1.0]))
-    made = Bop([{"params": [weight], "binary": True, "lr": 0.5}], threshold=1.0, lr=1e-3)
+    made = Bop([{"params": [weight], "binary": True}], gamma=0.5, threshold=1.0, lr=1e-3)
     made.grad_scale, made.found_inf = torch.tensor(8.0), torch.tensor(0.0)
     weight.grad = torch.tensor([8 * 2.1, 8 * -1.9])  # momenta of 1.05 and -0.95
     made.step()

@@ -19,28 +19,32 @@ class Bop(torch.optim.Adam):
         m <- (1 - gamma) m + gamma g
         w <- -w   where |m| >= threshold and sign(m) = sign(w)
 
-    There is no latent weight: its magnitude had no meaning but inertia, and m is that. gamma, the adaptivity rate, is
-    the group's ``lr``, so that every schedule of learning rates decays it. Binary weights become their signs when the
-    optimiser is made. The layers' gradient should be that of the binary weight itself: of the methods, "bnn" passes it
-    unchanged and has no alpha, as in the article; with "xnor" alpha is 1, and its gradient adds a small term.
+    There is no latent weight: its magnitude had no meaning but inertia, and m is that. gamma, the adaptivity rate,
+    takes the place of the group's ``lr``, so that every schedule of learning rates decays it. Binary weights become
+    their signs when the optimiser is made. The layers' gradient should be that of the binary weight itself: of the
+    methods, "bnn" passes it unchanged and has no alpha, as in the article; with "xnor" alpha is 1, and its gradient
+    adds a small term.
 
     Args:
-        params: parameter groups, of `parameter_groups` for instance.
+        params: parameter groups, of `parameter_groups` for instance; an ``lr`` of binary ones is not used: it is far
+            above any gamma.
+        gamma: of the binary groups, from 0 to 1.
         threshold: tau; 0 flips whenever m and w agree in sign.
         kwargs: of `torch.optim.Adam`, for the other groups.
 
     Raises:
-        ValueError: a negative threshold, or a gamma (``lr`` of a binary group) beyond 0..1.
+        ValueError: a negative threshold, or a gamma beyond 0..1.
     """
 
-    def __init__(self, params: Any, *, threshold: float = 1e-8, **kwargs: Any) -> None:
+    def __init__(self, params: Any, *, gamma: float = 1e-4, threshold: float = 1e-8, **kwargs: Any) -> None:
         if threshold < 0:
             raise ValueError(f"threshold={threshold}: at least 0")
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma={gamma}: between 0 and 1")
         super().__init__(params, **kwargs)
         self.threshold = threshold
         for group in self._binary_groups():
-            if not 0 <= group["lr"] <= 1:
-                raise ValueError(f"gamma (lr of a binary group) = {group['lr']}: between 0 and 1")
+            group["lr"] = gamma
             for weight in group["params"]:
                 with torch.no_grad():
                     weight.copy_(torch.where(weight >= 0, 1.0, -1.0))

@@ -111,8 +111,7 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if r.optimiser in ("adam", "adamw"):
         kind = torch.optim.Adam if r.optimiser == "adam" else torch.optim.AdamW
         return kind(groups, lr=r.lr, eps=r.adam_eps, fused=fused)
-    binary = [group for group in groups if group["binary"]]
-    if not binary:
+    if not any(group["binary"] for group in groups):
         raise UsageError("optimiser=bop flips binary weights, and this network has none; choose another method")
     for name, layer in network.named_modules():
         quantizer = getattr(layer, "weight_quantizer", None)
@@ -122,9 +121,7 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
                 f"optimiser=bop flips weights that are +1 or -1, and that of layer '{name}' {what}; choose another "
                 "method"
             )
-    for group in binary:
-        group["lr"] = r.bop_gamma
-    return Bop(groups, threshold=r.bop_threshold, lr=r.lr, eps=r.adam_eps, fused=fused)
+    return Bop(groups, gamma=r.bop_gamma, threshold=r.bop_threshold, lr=r.lr, eps=r.adam_eps, fused=fused)
 
 
 def check_optimiser(network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
