@@ -150,6 +150,7 @@ def test_recipes_are_frozen_and_checked():
 )
 def test_keys_that_change_nothing(changes, idle):
     always = {"power", "short_side", "crop_area", "distillation", "temperature"}  # of the recipe as it is
+    always |= {"decay_latent", "decay_epochs", "sync_batch_norm"}
     made = dataclasses.replace(recipe("fashion-xnor"), lr_end=0.0).override(changes)
     assert made.idle().keys() == always | set(idle.split())
 
@@ -163,10 +164,28 @@ def test_keys_that_change_nothing(changes, idle):
         ("temperature", 4, {"teacher": "t.ckpt"}),
         ("label_smoothing", 0.1, {}),
         ("label_smoothing", 0.1, {"teacher": "t.ckpt", "distillation": 0.5}),
+        ("decay_latent", "true", {"weight_decay": 1e-4}),
+        ("decay_epochs", 29, {"weight_decay": 1e-4, "epochs": 30}),
+        ("latent_lr", 3, {}),
+        ("sync_batch_norm", "true", {"devices": 2}),
+        ("sync_batch_norm", "true", {"num_nodes": 2}),
+        ("lr_steps", "29:0.1,60:0.01", {"schedule": "step", "epochs": 30}),
     ],
 )
 def test_keys_that_count_beside_others(key, value, others):
     assert key not in recipe("fashion-xnor").override({key: value, **others}).idle()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "others", "need"),
+    [
+        ("decay_epochs", 30, {"weight_decay": 1e-4, "epochs": 30}, "epochs above 30"),
+        ("lr_steps", "30:0.1,60:0.01", {"schedule": "step", "epochs": 30}, "epochs above 30"),
+        ("decay_latent", "true", {}, "weight_decay above 0"),
+    ],
+)
+def test_keys_that_come_too_late_or_to_nothing(key, value, others, need):
+    assert recipe("fashion-xnor").override({key: value, **others}).idle()[key] == need
 
 
 def test_labels_are_not_smoothed_where_only_a_teacher_is_learned():

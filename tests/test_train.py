@@ -217,6 +217,18 @@ def test_keys_that_change_nothing_are_told(tiny_data, tmp_path, caplog):
     ]
 
 
+def test_latent_weights_that_are_not_there_are_told(tiny_data, tmp_path, caplog):
+    changes = {**TINY, "epochs": 1, "latent_lr": 3, "decay_latent": "true", "weight_decay": 1e-4}
+    for number, method in enumerate(("float", "xnor-real-weights", "bwn")):
+        caplog.clear()
+        train("fashion-xnor", method=method, out=tmp_path / str(number), overrides=changes)
+        told = [r.message for r in caplog.records if "changes nothing" in r.message]
+        assert told == [
+            f"{said} changes nothing here: it needs a method with quantized weights"
+            for said in (("latent_lr=3", "decay_latent=true") if method != "bwn" else ())
+        ]
+
+
 @pytest.mark.parametrize(
     ("images", "changes", "said"),
     [

@@ -52,6 +52,7 @@ from .layer_statistics import LayerStatistics
 from .loaders import lost_process
 from .lock import sole_trainer
 from .module import Classifier
+from .optimisers import latent_weights
 from .processes import is_first_process, process_counts, synchronise_batch_norms
 from .recipes import Recipe
 from .recipes import recipe as recipe_named
@@ -156,7 +157,8 @@ def train(
     devices, num_nodes = process_counts(chosen)
     # An earlier run of several processes leaves each its number.
     first = devices * num_nodes == 1 or is_first_process()
-    for key, need in chosen.idle().items() if first else ():
+    started = replace(chosen, devices=devices, num_nodes=num_nodes)
+    for key, need in started.idle(bool(latent_weights(network))).items() if first else ():
         if key in changes:
             log.warning("%s=%s changes nothing here: it needs %s", key, changes[key], need)
     with _writing(folder), sole_trainer(folder) if first else contextlib.nullcontext():

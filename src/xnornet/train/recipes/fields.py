@@ -249,10 +249,15 @@ class Recipe:
                 raise UsageError(f"unknown option '{key}'; {meant} are {', '.join(keys)}, image_size, model.OPTION")
         return replace(self, **plain, model_options=options)
 
-    def idle(self) -> dict[str, str]:
-        """The keys that change nothing beside the others, and what would make each count."""
+    def idle(self, latent: bool = True) -> dict[str, str]:
+        """The keys that change nothing beside the others, and what would make each count.
+
+        Args:
+            latent: whether the network has latent weights.
+        """
         sgd, bop = self.optimiser == "sgd", self.optimiser == "bop"
         moving = self.schedule not in ("constant", "step")
+        first = self.lr_steps[0][0] if self.lr_steps else 0
         counts = (
             ("optimiser=sgd", sgd, "momentum nesterov"),
             ("optimiser=adam, adamw or bop", not sgd, "adam_eps"),
@@ -263,6 +268,11 @@ class Recipe:
             ("crop=area", self.crop == "area", "crop_area"),
             ("teacher=CHECKPOINT", bool(self.teacher), "distillation temperature"),
             ("distillation below 1", not self.teacher or self.distillation < 1, "label_smoothing"),
+            ("weight_decay above 0", self.weight_decay > 0, "decay_latent decay_epochs"),
+            ("a method with quantized weights", latent, "latent_lr decay_latent"),
+            ("several processes", self.devices * self.num_nodes > 1, "sync_batch_norm"),
+            (f"epochs above {self.decay_epochs}", self.decay_epochs < self.epochs, "decay_epochs"),
+            (f"epochs above {first:g}", first < self.epochs, "lr_steps"),
         )
         return {key: need for need, met, keys in counts if not met for key in keys.split()}
 
