@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from xnornet.data import ImageData
 from xnornet.data.idx import ArraySplit
 from xnornet.errors import DataError, TrainingError, UsageError
+from xnornet.models import MODELS
 from xnornet.nn import BinaryConv2d
 from xnornet.train import RECIPES
 from xnornet.train.board import Board
@@ -197,9 +199,28 @@ def test_an_error_of_the_system_names_its_file(tiny_data, tmp_path, monkeypatch)
 
 def test_images_too_small_for_the_network_are_refused(tiny_data, tmp_path):
     with pytest.raises(
-        UsageError, match=r"image_size=4: model=small_convnet cannot take images of 4 x 4 pixels \(.*\)"
+        UsageError, match=r"image_size=4: model=small_convnet cannot take images of 4 x 4 pixels \(.*\); give more$"
     ):
         train("fashion-xnor", out=tmp_path / "run", overrides={**TINY, "image_size": 4})
+    assert not (tmp_path / "run").exists()
+
+
+class Odd(nn.Module):
+    """Whose forward is wrong whatever the image."""
+
+    def __init__(self, method, num_classes=10, in_channels=1):
+        super().__init__()
+        self.layer = method.last.linear(in_channels, num_classes)
+
+    def forward(self, x):
+        return self.layer(x.mean((2, 3))).view(-1, 7, 7)
+
+
+def test_an_error_of_the_network_itself_is_not_blamed_on_the_images(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "odd", Odd)
+    said = r"model=odd: fails on images of 28 x 28 pixels \(RuntimeError: shape .*\); XNORNET_DEBUG=1 shows where$"
+    with pytest.raises(UsageError, match=said):
+        train("fashion-bwn", out=tmp_path / "run", overrides={"model": "odd", "epochs": 1})
     assert not (tmp_path / "run").exists()
 
 

@@ -68,6 +68,7 @@ MAY_DIFFER = {"checkpoint_epochs", "checkpoint_minutes", "checkpoint_steps", "co
 MAY_MOVE = {"data", "teacher", "init_from"}  # known by more than their paths, or no longer needed
 WITHOUT_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "Failed to find C compiler")  # Triton's the last
 FEW_STEPS, LEAST_BATCH = 10, 8  # steps an epoch, images a step
+LARGEST_TRIED = 512  # pixels a side, to tell whether a network needs larger images
 FULL_OR_FORBIDDEN = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")}
 
 
@@ -288,11 +289,37 @@ def _check_size(network: nn.Module, record: Record) -> None:
     except RuntimeError as error:
         if _out_of_memory(error):
             raise
+        said = " ".join(str(error).strip().partition("\n")[0].split())
+        if _takes_larger(record):
+            raise UsageError(
+                f"image_size={min(height, width)}: model={record.model} cannot take images of {height} x {width} "
+                f"pixels ({said}); give more"
+            ) from error
         raise UsageError(
-            f"image_size={min(height, width)}: model={record.model} cannot take images of {height} x {width} pixels "
-            f"({str(error).splitlines()[0]}); give more"
+            f"model={record.model}: fails on images of {height} x {width} pixels ({type(error).__name__}: {said}); "
+            "XNORNET_DEBUG=1 shows where"
         ) from error
     network.train()
+
+
+@torch.no_grad()
+def _takes_larger(record: Record) -> bool:
+    """Whether the network takes images of twice the size, or more: what is wrong in itself is wrong with these too."""
+    height, width, channels = record.preprocess.output_shape
+    options, times = dict(record.model_options), 2
+    while times * min(height, width) <= LARGEST_TRIED:
+        if "image_size" in options:
+            options["image_size"] = times * min(height, width)
+        try:
+            with torch.device("meta"):  # shapes alone
+                build(replace(record, model_options=options)).eval()(
+                    torch.zeros(1, channels, times * height, times * width)
+                )
+        except (RuntimeError, ValueError):
+            times *= 2
+        else:
+            return True
+    return False
 
 
 def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
