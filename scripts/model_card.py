@@ -53,6 +53,7 @@ def card(
     grey = ", grey" if model.preprocess.mode == "L" else ""
     labels = ", ".join(model.labels[:SHOWN]) + (", ..." if len(model.labels) > SHOWN else "")
     line = f"line `{row['line']}`, " if row.get("line") else ""
+    timed = f"; timed on: {row['times_machine']}" if row.get("times_machine") else ""
     return f"""\
 # {entry.name}
 
@@ -67,8 +68,8 @@ def card(
 
 {figures(row, entry.bytes)}
 
-From {line}seed {row["seed"]} of `{results}`; times are for one image on one thread.
-Trained on: {row["trained_on"]}; timed on: {row["times_machine"]}. Commit: {row["commit"]}.
+From {line}seed {row["seed"]} of `{results}`{"; times are for one image on one thread" if timed else ""}.
+Trained on: {row["trained_on"]}{timed}. Commit: {row["commit"]}.
 {_among(row, seeds)}
 
 ## How it was made
@@ -138,6 +139,7 @@ def _making(entry: Entry, model: PackedModel, row: Row) -> str:
             "method": row["method"],
             "recipe": row["recipe"],
             "epochs": row["epochs"],
+            "short of the recipe": row.get("short_of", ""),
             "seed": row["seed"],
             "training images shown": _number(row, "images_seen"),
             "versions": ", ".join(f"{key} {value}" for key, value in told.get("versions", {}).items()),
