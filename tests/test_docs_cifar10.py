@@ -33,6 +33,8 @@ def test_what_the_page_on_cifar10_says_of_training_on() -> None:
         f"{1 - float(row['test_top1_engine']):.2%} test error, where the paper has 10.17",
     ):
         assert said.replace("%", " %") in page
+    assert f"trained on for {row['epochs']} epochs" in README
+    assert f"to {1 - float(row['test_top1_engine']):.2%} test error ([how]".replace("%", " %") in README
 
 
 def test_what_the_page_on_cifar10_says_of_the_size_of_latent_weights() -> None:
