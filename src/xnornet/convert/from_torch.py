@@ -74,8 +74,8 @@ def pack(
         What was written.
 
     Warns:
-        UserWarning: a quantized layer is packed as another kind than it declares: its weights as 32-bit floats, or its
-            inputs as numbers.
+        UserWarning: a quantized layer is packed as another kind than it declares, or than its signs suggest: its
+            weights as 32-bit floats, or its inputs as numbers.
 
     Raises:
         UnsupportedError: the module holds an operator that cannot be packed, NaN, or weights beyond 16 bits where they
@@ -171,38 +171,43 @@ def _warn_of_numbers(module: nn.Module, ops: Sequence[Op]) -> None:
     for op in ops:
         path = op.name if op.name in layers else re.sub(r"_\d+$", "", op.name)  # of several ops of its
         layer = layers.get(path)
-        weights, inputs = (layer.weight_quantizer, layer.input_quantizer) if layer is not None else (None, None)
-        told = ""
-        if isinstance(op, Conv2d | Linear):
-            zeros = _zeros_of_signs(op.weight)
-            if weights is not None:
-                told = (
-                    f"its weights are packed as 32-bit floats: {type(weights).__name__} makes of them neither +a and "
-                    "-a in each filter nor odd whole numbers of up to 8 bits times a scale"
-                )
-            elif layer is None and zeros:
-                told = (
-                    f"its weights are packed as 32-bit floats: {zeros:,} of {op.weight.size:,} are 0, the others +a "
-                    "and -a in each filter; torch.sign(0) is 0, xnornet.nn.functional.sign(0) is 1"
-                )
-            elif layer is None and _of_signs(op.inputs[0], made_by):
-                told = (
-                    "its inputs are signs, its weights are packed as 32-bit floats: they are not +a and -a in each "
-                    "filter"
-                )
-        elif isinstance(op, BinaryWeightConv2d | BinaryWeightLinear):
-            if inputs is not None and inputs.bits == 1:
-                told = (
-                    f"its inputs are packed as numbers, which is slow: {type(inputs).__name__} does not end in "
-                    "xnornet.nn.functional.sign"
-                )
-            elif layer is None and _of_signs(op.inputs[0], made_by):
-                told = (
-                    "its inputs are packed as numbers, which is slow: signs that were shifted, scaled by channel or "
-                    "joined; take the sign last"
-                )
+        told = _in_others(op, made_by) if layer is None else _in_ours(op, layer)
         if told:
             warnings.warn(f"module '{path}': {told}", stacklevel=4)  # where `pack` or `lower` is called
+
+
+def _in_ours(op: Op, layer: BinaryConv2d | BinaryLinear) -> str:
+    """What one of our layers declares and does not come to; empty where it does."""
+    weights, inputs = layer.weight_quantizer, layer.input_quantizer
+    if isinstance(op, Conv2d | Linear) and weights is not None:
+        return (
+            f"its weights are packed as 32-bit floats: {type(weights).__name__} makes of them neither +a and -a in "
+            "each filter nor odd whole numbers of up to 8 bits times a scale"
+        )
+    if isinstance(op, BinaryWeightConv2d | BinaryWeightLinear) and inputs is not None and inputs.bits == 1:
+        return (
+            f"its inputs are packed as numbers, which is slow: {type(inputs).__name__} does not end in "
+            "xnornet.nn.functional.sign"
+        )
+    return ""
+
+
+def _in_others(op: Op, made_by: Mapping[str, Op]) -> str:
+    """What looks like signs in another's layer and is packed as numbers; empty where nothing does."""
+    if isinstance(op, Conv2d | Linear):
+        if zeros := _zeros_of_signs(op.weight):
+            return (
+                f"its weights are packed as 32-bit floats: {zeros:,} of {op.weight.size:,} are 0, the others +a and -a "
+                "in each filter; torch.sign(0) is 0, xnornet.nn.functional.sign(0) is 1"
+            )
+        if _of_signs(op.inputs[0], made_by):
+            return "its inputs are signs, its weights, packed as 32-bit floats, are not +a and -a in each filter"
+    if isinstance(op, BinaryWeightConv2d | BinaryWeightLinear) and _of_signs(op.inputs[0], made_by):
+        return (
+            "its inputs are packed as numbers, which is slow: signs that were shifted, scaled by channel or joined; "
+            "take the sign last"
+        )
+    return ""
 
 
 def _zeros_of_signs(weight: npt.NDArray[Any]) -> int:

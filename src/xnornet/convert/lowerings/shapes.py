@@ -86,6 +86,7 @@ def _select(build: Builder, args: dict[str, Any]) -> Symbol:
     *(aten.new_zeros.default, aten.new_ones.default, aten.new_full.default),
 )
 def _filled(build: Builder, args: dict[str, Any]) -> Tensor:
+    """A constant of the input's shape."""
     number = args["fill_value"] if "fill_value" in args else float("ones" in build.operator)
     return torch.full(build.output_shape, float(number))
 
