@@ -29,7 +29,8 @@ def test_what_the_page_on_cifar10_says_of_training_on() -> None:
         f"**ended at {float(row['test_top1_engine']):.2%}, above the {float(before['test_top1_engine']):.2%}",
         f"after {float(row['train_seconds']) / 3600:.1f} hours",
         f"after seven they stood at {float(curve[6]['test_top1']):.2%}",
-        f"had ended at {float(short['test_top1_engine']):.2%}, and at {float(short_curve[3]['test_top1']):.2%} after",
+        f"had ended at {float(short['test_top1_engine']):.2%}, and stood at "
+        f"{float(short_curve[3]['test_top1']):.2%} after four",
         f"{1 - float(row['test_top1_engine']):.2%} test error, where the paper has 10.17",
     ):
         assert said.replace("%", " %") in page
