@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from xnornet.data.idx import ArraySplit
 from xnornet.errors import FormatError, TrainingError, UsageError
 from xnornet.train import data as train_data
 from xnornet.train.checkpoint import load_record
@@ -174,8 +175,16 @@ def test_resuming_a_finished_run_does_nothing(tiny_data, tmp_path):
 def test_a_finished_run_is_no_result_of_other_data(tiny_data, tmp_path):
     done = train("fashion-float", data=tiny_data, out=tmp_path, overrides=TINY)
     fewer = replace(shrink(tiny_data, train_images=30), name="fewer")  # a step an epoch
-    with pytest.raises(UsageError, match="data=fewer: 20 training images an epoch, not 60 as where .* another --out"):
+    with pytest.raises(UsageError, match="data=fewer: trains on 31 images, not 61 as where .* another --out"):
         train("fashion-float", data=fewer, out=tmp_path, overrides=TINY, resume=True)
+    images, labels = tiny_data.splits["train"].images, tiny_data.splits["train"].labels
+    for train_split, difference in (
+        (ArraySplit(images, labels[::-1]), "other labels, or in another order"),
+        (ArraySplit(255 - images, labels), "other images, or in another order"),
+    ):
+        other = replace(tiny_data, splits={**tiny_data.splits, "train": train_split})
+        with pytest.raises(UsageError, match=difference):
+            train("fashion-float", data=other, out=tmp_path, overrides=TINY, resume=True)
     others = replace(tiny_data, class_names=tiny_data.class_names[::-1])
     with pytest.raises(FormatError, match="trained for other classes"):
         train("fashion-float", data=others, out=tmp_path, overrides=TINY, resume=True)
@@ -252,7 +261,7 @@ def test_files_that_a_run_builds_on_may_move(tiny_data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         fewer = shrink(tiny_data, train_images=30)  # a step an epoch
         patch.setattr("xnornet.train.run.open_dataset", lambda spec: fewer)
-        with pytest.raises(UsageError, match="data=moved: 20 training images an epoch, not 60 as where the run began"):
+        with pytest.raises(UsageError, match="data=moved: trains on 31 images, not 61 as where the run began"):
             resume(teacher=str(moved), init_from=str(first))
     with monkeypatch.context() as patch:
         interrupt_after(patch, 1)

@@ -18,6 +18,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
 from .. import __version__
+from ..data.glimpse import Glimpse
 from ..errors import FormatError, TrainingError
 from ..files import replacing
 from ..models import create
@@ -57,6 +58,7 @@ class Record:
         preprocess: from an image to the input.
         recipe: every value of the recipe, as plain types.
         origins: SHA-256 of the files that the recipe's `init_from` and `teacher` name, where it names any.
+        train_images: what its training images look like; None where that is not known.
         epoch: epochs completed.
         batch: batches of the next epoch done; not 0 in a checkpoint within an epoch.
         images_seen: training images shown so far.
@@ -75,6 +77,7 @@ class Record:
     preprocess: Preprocess
     recipe: Mapping[str, Any]
     origins: Mapping[str, str] = field(default_factory=dict)
+    train_images: Glimpse | None = None
     epoch: int = 0
     batch: int = 0
     images_seen: int = 0
@@ -102,6 +105,8 @@ class Record:
         values["preprocess"] = Preprocess(**{k: _tuple(v) for k, v in values["preprocess"].items()})
         values["labels"] = tuple(values["labels"])
         values["history"] = tuple(values["history"])
+        seen = values.get("train_images")
+        values["train_images"] = Glimpse.from_plain(seen) if seen else None
         return cls(**values)
 
     @classmethod
@@ -111,6 +116,7 @@ class Record:
         labels: tuple[str, ...],
         model_options: Mapping[str, Any],
         origins: Mapping[str, str] | None = None,
+        train_images: Glimpse | None = None,
     ) -> Record:
         """The record of a run that has not begun."""
         return cls(
@@ -122,6 +128,7 @@ class Record:
             preprocess=recipe.preprocess,
             recipe=plain(asdict(recipe)),
             origins=origins or {},
+            train_images=train_images,
         )
 
 

@@ -28,6 +28,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from ..data import ImageData, open_dataset
+from ..data.glimpse import Glimpse
 from ..errors import DataError, FormatError, TrainingError, UsageError
 from ..evaluate import other_classes
 from ..models import options as model_options_of
@@ -148,7 +149,8 @@ def train(
             raise DataError(f"data '{images.name}': its {which} split has no images")
     with _refusals(chosen):
         try:
-            record = Record.of(chosen, images.class_names, _model_options(chosen), origins=_origins(chosen, "teacher"))
+            seen = Glimpse.of(images.split("train"))
+            record = Record.of(chosen, images.class_names, _model_options(chosen), _origins(chosen, "teacher"), seen)
             network = build(record)
         except ValueError as error:
             raise UsageError(str(error)) from error
@@ -179,7 +181,6 @@ def _run(
     checkpoint = folder / "last.ckpt"
     if checkpoint.exists():
         record = _check_resumable(checkpoint, record, resume)
-        _check_same_data(images, chosen, record)
         if record.epoch >= chosen.epochs:
             return TrainingResult(checkpoint, record)
         moved = {key: getattr(chosen, key) for key in MAY_MOVE - {"init_from"}}  # what it began with, it began with
@@ -351,19 +352,14 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
         raise UsageError(f"init_from={init_from}: not the file that the run began with")
     if found.labels != record.labels:
         raise FormatError(f"{checkpoint}: trained for other classes than those of '{record.recipe['data']}'")
-    return found
-
-
-def _check_same_data(images: ImageData, recipe: Recipe, record: Record) -> None:
-    """An epoch has as many images as where the run began, which may be over by now. Raises UsageError."""
-    batches = ImageDataModule(images, recipe)
-    an_epoch = batches.steps // recipe.epochs * batches.images_per_step
-    # Fewer images than a batch depend on the processes that share them.
-    if record.history and record.history[0]["images_seen"] != an_epoch >= recipe.batch_size:
+    now, then = record.train_images, found.train_images  # None of a record made by an earlier version
+    difference = now.difference(then) if now and then else ""
+    if difference:
         raise UsageError(
-            f"data={recipe.data}: {an_epoch:,} training images an epoch, not {record.history[0]['images_seen']:,} as "
-            "where the run began; resume with the same data, or give another --out"
+            f"data={record.recipe['data']}: trains on {difference} as where the run began; resume with the same data, "
+            f"or give another --out, with init_from={checkpoint} to begin with its weights"
         )
+    return found
 
 
 @contextlib.contextmanager
