@@ -38,7 +38,14 @@ def note_on(data: str) -> str | None:
 
 
 def card(
-    entry: Entry, model: PackedModel, row: Row, seeds: Sequence[Row], results: str, note: str, chosen_on_test: bool
+    entry: Entry,
+    model: PackedModel,
+    row: Row,
+    seeds: Sequence[Row],
+    results: str,
+    note: str,
+    chosen_on_test: bool,
+    begun_with: str = "",
 ) -> str:
     """The model card, Markdown.
 
@@ -48,6 +55,7 @@ def card(
         results: the results file, as shown.
         note: source and licence of the data.
         chosen_on_test: whether it was chosen by its accuracy on the test data.
+        begun_with: what trained the weights that the run began with, as `origin` says it; empty for fresh ones.
     """
     height, width, _ = model.input_shape
     grey = ", grey" if model.preprocess.mode == "L" else ""
@@ -74,7 +82,7 @@ Trained on: {row["trained_on"]}{timed}. Commit: {row["commit"]}.
 
 ## How it was made
 
-{_making(entry, model, row)}
+{_making(entry, model, row, begun_with)}
 
 Data: {note}
 
@@ -107,6 +115,14 @@ def figures(row: Row, size: int) -> str:
     )
 
 
+def origin(row: Row, results: str) -> str:
+    """The run that another one began with, in one line."""
+    return (
+        f"the network of line `{row['line']}`, seed {row['seed']}, of `{results}`: {_percent(row, 'test_top1_engine')} "
+        f"after {row['epochs']} epochs, {_number(row, 'images_seen')} images, on {row['trained_on']}"
+    )
+
+
 def description(row: Row) -> str:
     """In one line, for the index."""
     what = f"{row['model']}, method {row['method']}"
@@ -127,7 +143,7 @@ def _among(row: Row, seeds: Sequence[Row]) -> str:
     return f"Top-1 in the engine by seed: {told}; this one is {which}."
 
 
-def _making(entry: Entry, model: PackedModel, row: Row) -> str:
+def _making(entry: Entry, model: PackedModel, row: Row, begun_with: str) -> str:
     told: Any = model.provenance
     options = [f"{key}={value}" for key, value in told["model"]["options"].items()]
     words = shlex.split(row["command"])
@@ -138,10 +154,11 @@ def _making(entry: Entry, model: PackedModel, row: Row) -> str:
             "architecture": " ".join([row["model"], *options]),
             "method": row["method"],
             "recipe": row["recipe"],
-            "epochs": row["epochs"],
+            "begun with": begun_with,
+            "epochs, after that" if begun_with else "epochs": row["epochs"],
             "short of the recipe": row.get("short_of", ""),
             "seed": row["seed"],
-            "training images shown": _number(row, "images_seen"),
+            "training images shown, after that" if begun_with else "training images shown": _number(row, "images_seen"),
             "versions": ", ".join(f"{key} {value}" for key, value in told.get("versions", {}).items()),
             "command": f"`{command}`",
         },

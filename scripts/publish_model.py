@@ -1,7 +1,8 @@
 """Publish a packed model: copy it to where it is had from, write its card, enter it in the index of `xnornet zoo`.
 
     python scripts/publish_model.py PACKED --name NAME --results benchmarks/results/FILE.csv (--bundle | --to FOLDER)
-        [--line LABEL] [--seed N] [--check DATA] [--words WORD,WORD,...] [--chosen-on-test] [--data-note TEXT]
+        [--line LABEL] [--seed N] [--begun-with FILE.csv] [--check DATA]
+        [--words WORD,WORD,...] [--chosen-on-test] [--data-note TEXT]
 
 With --bundle the file becomes part of the package; with --to it goes to FOLDER, to be served from there (docs/zoo.md).
 No number is typed: all come from the packed file and from its row of the results, and these two must agree. With
@@ -14,12 +15,13 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model_card import Row, card, description, note_on
+from model_card import Row, card, description, note_on, origin
 
 from xnornet import format
 from xnornet.engine import Model
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="CSV file that holds the row of this run")
     parser.add_argument("--line", help="the row's line; needed where recipe and seed leave a choice")
     parser.add_argument("--seed", help="the row's seed; default: the packed file's")
+    parser.add_argument("--begun-with", type=Path, help="CSV file that holds the row of the run it began with, if any")
     parser.add_argument("--check", metavar="DATA", help="run the file over this data's test split first")
     parser.add_argument("--words", help="what classes named by codes are, in order, with commas; appended to the codes")
     parser.add_argument("--chosen-on-test", action="store_true", help="say that it was chosen on its test data")
@@ -65,6 +68,7 @@ def publish(
     to: Path | None = None,
     line: str | None = None,
     seed: str | None = None,
+    begun_with: Path | None = None,
     check: str | None = None,
     words: str | None = None,
     chosen_on_test: bool = False,
@@ -79,9 +83,9 @@ def publish(
         OSError: something cannot be written.
     """
     model, content = format.read(packed), packed.read_bytes()
-    with results.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(results)
     row = row_of(model, len(content), rows, line, seed)
+    began = origin_of(row, begun_with)
     if check is not None:
         verify(model, row, check)
     provenance = without_folders(dict(model.provenance))
@@ -104,7 +108,7 @@ def publish(
         test_top1=float(row["test_top1_engine"]),
         description=description(row),
     )
-    text = card(entry, model, row, seeds_of(row, rows), shown(results), note, chosen_on_test)
+    text = card(entry, model, row, seeds_of(row, rows), shown(results), note, chosen_on_test, began)
     before = entries(zoo)
     folder = zoo if to is None else to
     _write(folder / entry.file, content)
@@ -134,6 +138,27 @@ def row_of(model: PackedModel, size: int, rows: Sequence[Row], line: str | None,
         lines = ", ".join(f"'{row.get('line', '')}'" for row in fitting)
         raise ValueError(f"the results have {len(fitting)} rows of {asked}; choose by --line: {lines}")
     return fitting[0]
+
+
+def origin_of(row: Row, results: Path | None) -> str:
+    """What the card says of the run that this one began with; empty for fresh weights.
+
+    Raises:
+        ValueError: the row says that there was one and no results are given, or it does not, or they lack its line.
+    """
+    began = re.search(r"(?:^|\s)init_from=(\S+)", row["command"])
+    if not began:
+        if results is not None:
+            raise ValueError(f"--begun-with {results}: the run began with fresh weights, says its row")
+        return ""
+    if results is None:
+        raise ValueError(f"the run began with {began[1]}; give --begun-with with the results of what trained that")
+    keys = ("line", "recipe", "seed")
+    found = [other for other in _rows(results) if all(other.get(key) == row.get(key) for key in keys)]
+    if len(found) != 1:
+        asked = ", ".join(f"{key} {row.get(key)}" for key in keys)
+        raise ValueError(f"--begun-with {results}: {len(found)} rows of {asked}, not one")
+    return origin(found[0], shown(results))
 
 
 def facts_of(model: PackedModel, size: int) -> Row:
@@ -206,6 +231,11 @@ def without_folders(value: Any) -> Any:
 def data_name(data: str) -> str:
     """A data set's own name, out of a folder, `hf:NAME` or `hf:OWNER/NAME`."""
     return Path(data.removeprefix("hf:")).name
+
+
+def _rows(results: Path) -> list[Row]:
+    with results.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def shown(path: Path) -> str:

@@ -95,8 +95,8 @@ xnornet reproduce fig1                         # or fig4
 make bench-engine                              # layers, networks and figures, on an idle machine
 ```
 
-`benchmarks/roofline.py`, `instructions.py`, `startup.py` and `training_cost.py` measure the rest; tables of other CPUs
-were made on those.
+`benchmarks/roofline.py`, `instructions.py`, `startup.py` and `training_cost.py` measure the rest; each table names its
+CPU.
 
 Larq Compute Engine has a converter that needs TensorFlow, and a runtime that needs an old NumPy, so it is timed in an
 environment of its own, of Python 3.10 or 3.11, on files made before:

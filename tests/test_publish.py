@@ -193,6 +193,25 @@ def test_a_file_without_folders_in_it_is_copied_as_it_is(trained: Run) -> None:
     assert "It is the only seed of its line there." in (trained.zoo / "a.md").read_text()
 
 
+def test_a_network_trained_on_tells_what_it_began_with(trained: Run, tmp_path: Path) -> None:
+    before = tmp_path / "before.csv"
+    write_csv(before, [{**trained.row, "epochs": 60, "images_seen": 98765, "trained_on": "another GPU"}])
+    publish = ("--name", "a", "--bundle", *NOTE)
+    done = trained.publish(*publish, "--begun-with", before)
+    assert f"--begun-with {before}: the run began with fresh weights" in done.stderr
+    write_csv(trained.results, [{**trained.row, "command": "xnornet train animals-xnor init_from=a.ckpt seed=1"}])
+    assert "the run began with a.ckpt; give --begun-with" in trained.publish(*publish).stderr
+    assert trained.publish(*publish, "--begun-with", before).returncode == 0
+    card = (trained.zoo / "a.md").read_text()
+    began = f"{100 * trained.top1:.2f} % after 60 epochs, 98,765 images, on another GPU"
+    assert f"| begun with | the network of line `XNOR-Net`, seed 1, of `before.csv`: {began} |" in card
+    assert "| epochs, after that | 3 |" in card
+    assert "| training images shown, after that | 12,345 |" in card
+    write_csv(before, [{**trained.row, "seed": 5}])
+    refused = trained.publish(*publish, "--begun-with", before).stderr
+    assert f"--begun-with {before}: 0 rows of line XNOR-Net, recipe animals-xnor, seed 1, not one" in refused
+
+
 def test_what_does_not_fit_is_refused(trained: Run, tmp_path: Path) -> None:
     def refused(expected: str, *words: str | Path, name: str = "a") -> None:
         done = trained.publish("--name", name, "--bundle", *words)
@@ -244,7 +263,7 @@ def test_a_committed_row_makes_a_card(scripts: ModuleType) -> None:
 
 
 def test_the_packages_cards_are_those_of_the_results(scripts: ModuleType) -> None:
-    from model_card import figures
+    from model_card import figures, origin
 
     for entry in entries().values():
         told = re.search(r"^From (?:line `(.*?)`, )?seed (\d+) of `(.*?)`[;.]", entry.card, re.MULTILINE)
@@ -261,6 +280,11 @@ def test_the_packages_cards_are_those_of_the_results(scripts: ModuleType) -> Non
         timed = f"; timed on: {row['times_machine']}" if row["times_machine"] else ""
         where = f"Trained on: {row['trained_on']}{timed}. Commit: {row['commit']}."
         assert where in entry.card
+        began = re.search(r"^\| begun with \| .* of `(.*?)`", entry.card, re.MULTILINE)
+        assert (began is None) == ("init_from=" not in row["command"])
+        if began:
+            (first,) = (other for other in _read(ROOT / began[1]) if wanted.items() <= other.items())
+            assert f"| begun with | {origin(first, began[1])} |" in entry.card
 
 
 def _read(path: Path) -> list[dict[str, str]]:

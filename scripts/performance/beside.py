@@ -26,9 +26,18 @@ def beside(rows: Sequence[Row], cases: Sequence[str]) -> str:
 def remarks(rows: Sequence[Row]) -> str:
     """What the stars mean, where there are any; what could not be timed, and why."""
     stars = "\n\n\\* beside busy processes" if any(map(disturbed, rows)) else ""
-    reasons: dict[str, list[str]] = {}
+    cases = unique(row["case"] for row in rows)
+    reasons: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         told = row["implementation"] not in UNTOLD or "WRONG" in row["note"]
         if not row["median_ms"] and told:
-            reasons.setdefault(f"{NAMES[row['implementation']]}: {row['note']}", []).append(row["case"])
-    return stars + "".join(f"\n\nNot timed: {reason}." for reason in reasons)
+            reasons.setdefault((NAMES[row["implementation"]], row["note"]), []).append(row["case"])
+    return stars + "".join(
+        f"\n\nNot timed: {name}{_where(some, cases)}: {note}." for (name, note), some in reasons.items()
+    )
+
+
+def _where(some: Sequence[str], cases: Sequence[str]) -> str:
+    """Which cases of a table, where not all."""
+    names = ", ".join(NETWORKS.get(case, case) for case in unique(some))
+    return "" if len(unique(some)) == len(cases) else f" ({names})"

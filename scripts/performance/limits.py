@@ -9,7 +9,7 @@ from .names import NAMES, NETWORKS, SAME
 def limits() -> str:
     """Every case in which a peer, or another form of ours, is faster than our binary network or layer."""
     found = []
-    xeon = dict.fromkeys(("networks-xeon.csv", "networks-later.csv", "larq.csv"), ", Xeon")
+    xeon = dict.fromkeys(("networks-xeon.csv", "networks-bwn.csv", "networks-later.csv", "larq.csv"), ", Xeon")
     others = {"networks-zen4.csv": ", Zen 4", **xeon}
     for name in ("networks.csv", *others, "layers.csv", "depthwise.csv", "fig4.csv"):
         rows = read(name)

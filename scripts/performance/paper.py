@@ -45,7 +45,7 @@ def figures() -> str:
             )
     lines += [
         f"Binary weights take exactly 1/{saved:g} of their float32 bytes, in the file and in the engine. Top-1 of "
-        "AlexNet on ImageNet as the paper has it: 56.7, 56.8 and 44.2 %; we have not trained on ImageNet.",
+        "AlexNet on ImageNet as the paper's figure has it: 56.7, 56.8 and 44.2 %; we have not trained on ImageNet.",
         where(one),
     ]
     return "\n\n".join([*lines, figure_4()])

@@ -119,7 +119,7 @@ def page(
     title: Annotated[str | None, typer.Option(help="What stands above it; default: the model's name.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a page of one file that classifies photos and the camera in any browser, on the visitor's CPU.
+    """Make a page of one file that classifies photos and the camera in a browser, on the visitor's CPU.
 
     Example: `xnornet page imagenette-realtobinary`
     """
