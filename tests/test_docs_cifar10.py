@@ -141,6 +141,8 @@ def test_what_the_page_on_cifar10_says_of_its_table() -> None:
     times = {row["line"]: float(row["float_ms"]) / float(row["engine_ms"]) for row in rows if row["engine_ms"]}
     assert f"{times['VGG, XNOR-Net']:.0f} times faster" in page
     assert f"network {times['VGG, BWN']:.1f} times" in page
+    top1 = {row["line"]: float(row["test_top1_engine"]) for row in rows}
+    assert f"{100 * (top1['VGG, float'] - top1['VGG, XNOR-Net']):.1f} points on CIFAR-10 ([below]" in README
     for row in (row for row in rows if row["line"].startswith("VGG")):  # the README's network
         name = {
             "VGG, float": "float",
