@@ -13,7 +13,7 @@ from xnornet.errors import UsageError
 from xnornet.graph import PackedModel
 from xnornet.ops import Window
 
-from .engine_cases import F32, channels_first, model_of, random_bits
+from .engine_cases import F32, channels_first, model_of, overflow, random_bits
 
 BYTE_ISAS = [isa.name for isa in list_isas() if isa.available and "qgemm" in " ".join(isa.kernels)]
 
@@ -147,24 +147,30 @@ def test_what_is_not_rounded(isa: str) -> None:
     assert not any("qgemm" in record.kernel for record in Model(model, isa=isa).profile(x, repeat=1))
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
+@pytest.mark.parametrize("nan", [False, True])
 @pytest.mark.parametrize("isa", BYTE_ISAS)
-def test_what_is_not_finite(isa: str) -> None:
+def test_what_is_not_finite(isa: str, nan: bool) -> None:
     """Spoils its image alone: logits that are no numbers, as of floats, and not wrong ones."""
     rng = np.random.default_rng(2)
     window = Window((3, 3), padding=(1, 1, 1, 1))
-    grow = ops.Affine(name="values", inputs=("input",), scale=np.full(16, np.float32(1e38)), bias=None)
-    conv = ops.BinaryWeightConv2d(name="conv", inputs=("values",), weight=random_bits(rng, 16, 3, 3, 16), window=window)
-    model = model_of((6, 6, 16), [grow, conv])
-    x = channels_first(real(rng, 4, 6, 6, 16)) * np.float32(1e-38)
-    x[1, 3, 2, 2] = 10  # infinite, once it has grown
-    x[2] = x[0]
-    x[2, 0, 5, 5] = -10
-    for threads in (1, 2):
-        got = Model(model, threads, isa=isa, activations="int8").run(x)
-        np.testing.assert_array_equal(got, reference.run(model, x, int8=True))
-        assert np.isnan(got[[1, 2]]).all()
-        assert np.isfinite(got[[0, 3]]).all()
+    before = overflow(16, nan)
+    conv = ops.BinaryWeightConv2d(
+        name="conv", inputs=(before[-1].name,), weight=random_bits(rng, 16, 3, 3, 16), window=window
+    )
+    model = model_of((6, 6, 16), [*before, conv])
+    x = channels_first(real(rng, 6, 6, 6, 16)) * np.float32(1e-38)
+    for image, (row, column), value in ((0, (0, 0), 10), (2, (3, 2), 10), (3, (5, 5), -10)):
+        x[image, 7, row, column] = value  # infinite, once it has grown
+    expected = reference.run(model, x, int8=True)
+    good = np.isfinite(expected).all(axis=1)
+    assert good.tolist() == [False, True, False, False, True, True]
+    for threads in (1, 2, 3, 4):
+        engine = Model(model, threads, isa=isa, activations="int8")
+        for some in (slice(None), *(slice(i, i + 1) for i in range(len(x)))):  # threads share images, or one
+            got = engine.run(x[some])
+            np.testing.assert_array_equal(got, expected[some])
+            assert np.isnan(got[~good[some]]).all()
 
 
 def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:

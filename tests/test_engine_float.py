@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xnornet import ops
+from xnornet import ops, reference
 from xnornet.bits import BitArray
 from xnornet.ops import Window
 
-from .engine_cases import channels_first, check, integers, model_of, random_bits
+from .engine_cases import channels_first, check, integers, model_of, overflow, random_bits
 from .test_engine_binary import pairs, sign, to_float
 
 
@@ -214,6 +214,20 @@ def test_float_pools(
     scale = rng.standard_normal(channels).astype(np.float32)
     layers = [layer, ops.Affine(name="scale", inputs=("pool",), scale=scale)]
     check(model_of((height, width, channels), layers), rng, batch=2, exact=not average, threads=[threads])
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
+def test_pools_keep_what_is_no_number() -> None:
+    """Wherever in the window it is."""
+    window, rng = Window((2, 3), (2, 3)), np.random.default_rng(0)
+    x = rng.standard_normal((6, 70, 2, 3)).astype(np.float32) * np.float32(1e-38)
+    for image, (row, column) in enumerate((row, column) for row in range(2) for column in range(3)):
+        x[image, 3 * image, row, column] = 10
+    before = overflow(70, nan=True)
+    for pool in (ops.MaxPool2d, ops.AvgPool2d):
+        layers = [*before, pool(name="pool", inputs=(before[-1].name,), window=window)]
+        assert np.isnan(reference.run(model_of((2, 3, 70), layers), x)).sum(axis=1).tolist() == [1] * 6
+        check(model_of((2, 3, 70), layers), rng, x=x, exact=pool is ops.MaxPool2d, threads=[1, 2])
 
 
 @settings(max_examples=60, deadline=None)

@@ -215,6 +215,7 @@ void run_chain(const Stage* stages, int count, char* const* buffers, const Tile&
   }
 }
 
+// S::max(a, b) is a where they are equal, zeros of either sign among them, and NaN where either is.
 template <class S>
 void run_max(const float* const* taps, int count, size_t channel, float* out) {
   constexpr int kVectors = kPanel / S::kLanes;

@@ -23,7 +23,10 @@ struct Simd {
   static F set(float x) { return _mm256_set1_ps(x); }
   static F add(F a, F b) { return _mm256_add_ps(a, b); }
   static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
-  static F max(F a, F b) { return _mm256_max_ps(b, a); }  // a where they are equal
+  // MAXPS gives its second operand, a, where they are equal and where either is NaN.
+  static F max(F a, F b) {
+    return _mm256_blendv_ps(_mm256_max_ps(b, a), b, _mm256_cmp_ps(b, b, _CMP_UNORD_Q));
+  }
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F clamp(F x, F low, F high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }  // a NaN stays
   static F div(F a, F b) { return _mm256_div_ps(a, b); }

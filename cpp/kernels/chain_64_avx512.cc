@@ -22,7 +22,10 @@ struct Simd {
   static F set(float x) { return _mm512_set1_ps(x); }
   static F add(F a, F b) { return _mm512_add_ps(a, b); }
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
-  static F max(F a, F b) { return _mm512_max_ps(b, a); }  // a where they are equal
+  // MAXPS gives its second operand, a, where they are equal and where either is NaN.
+  static F max(F a, F b) {
+    return _mm512_mask_mov_ps(_mm512_max_ps(b, a), _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q), b);
+  }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F clamp(F x, F low, F high) { return _mm512_min_ps(high, _mm512_max_ps(low, x)); }  // a NaN stays
   static F div(F a, F b) { return _mm512_div_ps(a, b); }

@@ -57,7 +57,10 @@ struct Simd {
     return map([&](int i) { return vmulq_f32(a.v[i], b.v[i]); });
   }
   static F max(const F& a, const F& b) {
-    return map([&](int i) { return vbslq_f32(vcltq_f32(a.v[i], b.v[i]), b.v[i], a.v[i]); });
+    return map([&](int i) {
+      const uint32x4_t keeps = vbicq_u32(vceqq_f32(b.v[i], b.v[i]), vcltq_f32(a.v[i], b.v[i]));
+      return vbslq_f32(keeps, a.v[i], b.v[i]);
+    });
   }
   static F fma(const F& a, const F& b, const F& c) {
     return map([&](int i) { return vfmaq_f32(c.v[i], a.v[i], b.v[i]); });

@@ -70,7 +70,7 @@ struct Simd {
     return map([&](int l) { return a.v[l] * b.v[l]; });
   }
   static F max(const F& a, const F& b) {
-    return map([&](int l) { return a.v[l] < b.v[l] ? b.v[l] : a.v[l]; });
+    return map([&](int l) { return a.v[l] < b.v[l] || b.v[l] != b.v[l] ? b.v[l] : a.v[l]; });
   }
   static F fma(const F& a, const F& b, const F& c) {
     return map([&](int l) { return fused(a.v[l], b.v[l], c.v[l]); });

@@ -95,8 +95,11 @@ struct Simd {
   static F mul(const F& a, const F& b) {
     return map([&](int i) { return wasm_f32x4_mul(a.v[i], b.v[i]); });
   }
-  static F max(const F& a, const F& b) {  // a < b ? b : a
-    return map([&](int i) { return wasm_f32x4_pmax(a.v[i], b.v[i]); });
+  static F max(const F& a, const F& b) {
+    return map([&](int i) {
+      const v128_t larger = wasm_f32x4_pmax(a.v[i], b.v[i]);  // a < b ? b : a
+      return wasm_v128_bitselect(b.v[i], larger, wasm_f32x4_ne(b.v[i], b.v[i]));
+    });
   }
   static F fma(const F& a, const F& b, const F& c) {
     return map([&](int i) { return xnornet::fma(a.v[i], b.v[i], c.v[i]); });

@@ -1,4 +1,4 @@
-// Sums of bytes times weights of +1 and -1 with NEON, 4 pixels x 32 channels in registers: AND and UADALP do
+// Sums of bytes times weights of +1 and -1 with NEON, 4 pixels x 16 channels in registers: EOR and UADALP do
 // 16 multiply-accumulates, where FMLA does 4 of floats. How reals become bytes, and bits masks.
 #include <arm_neon.h>
 

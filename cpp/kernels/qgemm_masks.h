@@ -16,7 +16,7 @@
 namespace xnornet {
 namespace {
 
-constexpr int kMaskLanes = 4, kMaskInputs = 4, kExcess = 255;
+constexpr int kMaskLanes = 4, kMaskInputs = 4;
 constexpr size_t kMostSteps = 128;  // of 2 * 255 at most, in 16 bits
 
 // kPixels x kVectors sums in registers. Masks are [vector][depth / 4][4][4]; neighbouring bytes are added to

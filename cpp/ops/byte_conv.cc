@@ -146,8 +146,8 @@ void ByteConv::find_ranges(const Run& run) const {
     float low = 0, high = 0;
     for (int t = 0; t < run.threads(); ++t) {
       const float* part = reinterpret_cast<const float*>(run.scratch[t]) + 2 * image;
-      if (!(part[0] >= low)) low = part[0];  // NaN stays: nothing is below it
-      if (!(part[1] <= high)) high = part[1];
+      if (!(part[0] >= low) && !std::isnan(low)) low = part[0];  // NaN comes in, and stays
+      if (!(part[1] <= high) && !std::isnan(high)) high = part[1];
     }
     keep(image, low, high);
   }
