@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import xnornet
 
 NEEDS_TORCH = {"nn", "models", "train", "convert", "reproduce", "needs_torch.py"}
+INCLUDE = re.compile(r'^#include "(.*)"', re.MULTILINE)
 PACKAGE = Path(xnornet.__file__).parent
 MODULES = sorted(
     "xnornet." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
@@ -48,3 +50,16 @@ def test_the_device_of_the_first_import_does_not_matter() -> None:
         "layer(x).sum().backward(); layer.eval()(x)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_engines_folders_include_one_way() -> None:
+    """Each those before it alone, as docs/engine.md has it."""
+    order = ["system", "kernels", "ops", "baseline", "runtime", "file", "image", "c", "python", "tests"]
+    sources = Path(__file__).parents[1] / "cpp"
+    if not sources.is_dir():
+        pytest.skip("the package was installed without the engine's sources")
+    found = [(path, name) for path in sources.glob("*/*.[ch]*") for name in INCLUDE.findall(path.read_text())]
+    assert len(found) > 100
+    for path, name in found:
+        includes, included = order.index(path.parent.name), name.split("/")[0]
+        assert included not in order or order.index(included) <= includes, f"{path} includes {name}"

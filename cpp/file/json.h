@@ -16,7 +16,6 @@ class Json {
   static Json parse(std::string_view text);
 
   bool is_null() const { return kind_ == Kind::kNull; }
-  bool is_array() const { return kind_ == Kind::kArray; }
 
   // Each throws std::invalid_argument where the value is of another kind.
   bool boolean() const;

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "file/packed_file.h"
+#include "file/preprocess.h"
 
 namespace xnornet {
 

@@ -17,7 +17,6 @@ class PaddedImage {
         height_(in.height + window.top + window.bottom),
         width_(in.width + window.left + window.right) {}
 
-  const Value& in() const { return in_; }
   size_t elements() const { return static_cast<size_t>(height_) * width_ * in_.channels; }
 
   // Which element a tap is, counted from the window's first.

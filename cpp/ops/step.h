@@ -8,8 +8,8 @@
 
 #include "kernels/kernel_set.h"
 #include "ops/graph.h"
-#include "runtime/memory.h"
-#include "runtime/team.h"
+#include "system/memory.h"
+#include "system/team.h"
 
 namespace xnornet {
 

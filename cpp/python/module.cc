@@ -13,10 +13,10 @@
 
 #include "baseline/scalar_conv2d.h"
 #include "ops/graph.h"
-#include "runtime/clock.h"
 #include "runtime/dispatch.h"
 #include "runtime/plan.h"
-#include "runtime/process.h"
+#include "system/clock.h"
+#include "system/process.h"
 
 namespace nb = nanobind;
 
@@ -363,7 +363,6 @@ void bind_plan(nb::module_& m) {
           arg("x"), arg("logits"))
       .def("profile", &profile, arg("x"), arg("repeat"))
       .def_prop_ro("isa", [](const Plan& plan) { return plan.kernels().name; })
-      .def_prop_ro("threads", &Plan::threads)
       .def_prop_ro("images_at_once", &Plan::images_at_once);
 }
 
@@ -402,7 +401,6 @@ NB_MODULE(_core, m) {
   nb::exception<UnsupportedIsa>(m, "UnsupportedIsa", PyExc_RuntimeError);
   m.def("core_clock_hz", &core_clock_hz, nb::call_guard<Unlocked>());
   m.def("scalar_conv2d", &scalar_conv2d, nb::arg("x"), nb::arg("weight"), nb::arg("out"), nb::arg("window"));
-  m.def("select", [](const std::string& isa) { return select_kernels(isa).name; }, nb::arg("isa"));
   m.def("kernel_sets", [] {
     nb::list sets;
     for (const KernelSet* set : kernel_sets()) {

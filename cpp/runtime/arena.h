@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/stage.h"
-#include "runtime/memory.h"
+#include "system/memory.h"
 
 namespace xnornet {
 

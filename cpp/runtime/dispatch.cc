@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "runtime/cpu_features.h"
+#include "system/cpu_features.h"
 
 namespace xnornet {
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "runtime/planner.h"
-#include "runtime/team.h"
+#include "system/team.h"
 
 namespace xnornet {
 
@@ -37,7 +37,6 @@ class Plan {
   const Value& input() const { return schedule_.input; }
   const Value& output() const { return schedule_.output; }
   const KernelSet& kernels() const { return kernels_; }
-  int threads() const { return team_.threads(); }
   size_t arena_bytes() const { return schedule_.arena_bytes; }
   uint64_t weight_bytes() const {
     uint64_t sum = 0;

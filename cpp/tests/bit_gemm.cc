@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "runtime/memory.h"
+#include "system/memory.h"
 #include "tests/test.h"
 
 namespace xnornet {

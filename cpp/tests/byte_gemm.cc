@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "runtime/memory.h"
+#include "system/memory.h"
 #include "tests/test.h"
 
 namespace xnornet {

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "runtime/memory.h"
+#include "system/memory.h"
 #include "tests/test.h"
 
 namespace xnornet {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "ops/graph.h"
-#include "runtime/memory.h"
+#include "system/memory.h"
 #include "tests/test.h"
 
 namespace xnornet {

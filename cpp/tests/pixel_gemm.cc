@@ -1,5 +1,5 @@
 // Window sums of 8-bit pixels and 16-bit weights, against plain loops.
-#include "runtime/memory.h"
+#include "system/memory.h"
 #include "tests/test.h"
 
 namespace xnornet {
