@@ -135,53 +135,6 @@ def cases() -> Iterator[bytes]:
             x = rng.standard_normal((3, SHAPE[2], *SHAPE[:2])).astype(np.float32)
             yield encode(f"dense blocks {growths} {orders}", model_of(SHAPE, blocks), x, exact=True)
     for channels, filters, window in [
-        (3, 20, Window((7, 7), (2, 2), (3, 3, 3, 3))),
-        (16, 70, same),
-        (5, 33, Window((3, 2), (1, 2), (0, 1, 2, 0), (2, 1))),
-        (600, 9, Window((1, 1))),
-    ]:
-        shape = (filters, *window.kernel_size, channels)
-        x = channels_first(integers(rng, 2, 9, 8, channels))
-        layers: dict[str, list[ops.Op]] = {
-            "conv2d": [
-                ops.Conv2d(
-                    name="c",
-                    inputs=("input",),
-                    weight=integers(rng, *shape),
-                    bias=integers(rng, filters),
-                    window=window,
-                )
-            ],
-            "binary_weight_conv2d": [
-                ops.BinaryWeightConv2d(name="c", inputs=("input",), weight=random_bits(rng, *shape), window=window)
-            ],
-            "binary_conv2d": [
-                sign(),
-                ops.BinaryConv2d(name="c", inputs=("bits",), weight=random_bits(rng, *shape), window=window),
-                to_float("c"),
-            ],
-        }
-        for kind, ops_of_kind in layers.items():
-            yield encode(f"{kind} {shape}", model_of((9, 8, channels), ops_of_kind), x, exact=True)
-    for kind in ("conv2d", "binary_weight_conv2d", "binary_conv2d"):
-        for shape, window in (((9, 8, 70), same), ((5, 9, 16), Window((3, 2), (1, 2), (0, 1, 2, 0), (2, 1)))):
-            depthwise_ops = [*depthwise(kind, shape, window, rng, 0), to_float("conv")]
-            x = channels_first(integers(rng, 2, *shape))
-            yield encode(f"depthwise {kind} {shape}", model_of(shape, depthwise_ops), x, exact=True)
-    for groups, channels, filters in [(4, 8, 8), (8, 4, 8), (6, 3, 16), (2, 5, 64), (3, 4, 7)]:
-        weight = integers(rng, groups * filters, 3, 3, channels)
-        grouped = ops.Conv2d(name="c", inputs=("input",), weight=weight, window=same, groups=groups)
-        x = channels_first(integers(rng, 2, 9, 8, groups * channels))
-        name = f"{groups} groups of {channels} to {filters} channels"
-        yield encode(name, model_of((9, 8, groups * channels), [grouped]), x, exact=True)
-    # Narrower and wider than what a chain reads at once; 8 and 16 are whole vectors, whose stores are seen by the
-    # sanitizer of threads, as masked ones are not.
-    for growths in ([7, 5, 3], [64, 64, 70], [8, 16, 24]):
-        blocks = dense(rng, growths, ["xy"] * 3, [""] * 3)
-        blocks.append(ops.MaxPool2d(name="end", inputs=("x3",), window=Window((2, 2))))
-        x = rng.standard_normal((3, SHAPE[2], *SHAPE[:2])).astype(np.float32)
-        yield encode(f"dense blocks {growths}", model_of(SHAPE, blocks), x, exact=True)
-    for channels, filters, window in [
         (8, 16, same),
         (70, 150, Window((3, 2), (2, 1), (0, 1, 1, 0))),
         (600, 64, Window((1, 1))),

@@ -27,6 +27,19 @@ def test_models(run: Run) -> None:
     assert "unknown method 'xor'; there are float, bwn" in err
 
 
+def test_what_packing_doubts_is_a_line(run: Run, tiny_data: object, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from xnornet.train.run import train
+
+    from .training import TINY
+
+    made = train("fashion-bwn", method="binaryconnect-stochastic", out=tmp_path, overrides={**TINY, "epochs": 1})
+    capture, _, err = run("pack", made.checkpoint, "-o", tmp_path / "net.safetensors")
+    assert capture == 0
+    assert err
+    assert all(line.startswith("xnornet: warning: module '") for line in err.splitlines()), err
+
+
 def test_recipes(run: Run) -> None:
     status, out, err = run("recipes")
     assert (status, err) == (0, "")
@@ -155,7 +168,7 @@ def test_convert(run: Run, tmp_path: Path) -> None:
     sketch.classifier(8, classes=3)
     source, made, names = tmp_path / "net.onnx", tmp_path / "net.safetensors", tmp_path / "names.txt"
     onnx.save(sketch.model(), source)
-    names.write_text("cat\ndog\nmüsli\n", encoding="utf-8")
+    names.write_text("cat\r\ndog\nmüsli \n\n", encoding="utf-8-sig")  # as editors on Windows write it
     words = ["convert", source, "-o", made, "--labels", names]
     status, out, err = run(*words, "--raw-pixels", "--mean", "51,102,153", "--std", "102")
     assert (status, err) == (0, "")
@@ -185,9 +198,10 @@ def test_convert(run: Run, tmp_path: Path) -> None:
         assert status == 2, err
         assert said in err
         assert len(err.splitlines()) == 1
-    status, _, err = run("pack", source, "-o", made)
-    assert status == 2
-    assert f"{source}: `xnornet convert` packs networks of other frameworks" in err
+    for foreign in (source, tmp_path / "net.pth.tar"):
+        status, _, err = run("pack", foreign, "-o", made)
+        assert status == 2
+        assert f"{foreign}: `xnornet convert` packs networks of other frameworks" in err
     status, _, err = run("convert", names, "-o", made)
     assert status == 2
     assert "is not one of .onnx, .params, .t7, .pth.tar; `xnornet pack` packs checkpoints" in err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -73,8 +72,7 @@ def test_demo_table_is_the_committed_one() -> None:
 def test_the_classifier_in_16_bits() -> None:
     """The table of docs/packing.md, and what the README and the CHANGELOG say of AlexNet."""
     page = (ROOT / "docs" / "packing.md").read_text()
-    with (RESULTS / "float16.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(RESULTS / "float16.csv")
     assert {row["model"] for row in rows} >= {"alexnet", "resnet18", "cifar10-xnor"}
     names = {"alexnet": "AlexNet, 1,000 classes", "resnet18": "ResNet-18, 1,000 classes"}
     for row in rows:
@@ -95,8 +93,7 @@ def test_the_classifier_in_16_bits() -> None:
 
 def test_first_layers_in_fixed_point() -> None:
     """What docs/engine.md says of their times."""
-    with (RESULTS / "stems.csv").open(newline="") as file:
-        rows = {(row["network"], row["isa"], row["stem"]): row for row in csv.DictReader(file)}
+    rows = {(row["network"], row["isa"], row["stem"]): row for row in rows_of(RESULTS / "stems.csv")}
 
     def shares(isa: str, key: str) -> str:
         both = (

@@ -53,6 +53,14 @@ def test_what_is_printed_names_arrays_by_type_and_shape() -> None:
                 assert (f"{name}={value!r}" in shown) == (value is not None)
 
 
+def test_the_sign_of_what_is_no_number() -> None:
+    """-1, as in the engine and in `reference`."""
+    for dtype in (np.float16, np.float32, np.float64):
+        values = np.array([np.nan, 0.0, -0.0, -1, 1, np.inf, -np.inf], dtype)
+        assert BitArray.from_signs(values).signs().tolist() == [-1, 1, 1, -1, 1, 1, -1]
+    assert BitArray.from_signs(np.array([0, -1, 1], np.int8)).signs().tolist() == [1, -1, 1]
+
+
 def test_same_model_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from tests.networks import tiny_model;"

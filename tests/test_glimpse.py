@@ -9,7 +9,6 @@ from PIL import Image
 
 from xnornet.data.glimpse import LOOKED_AT, TOLERANCE, Glimpse
 from xnornet.data.idx import ArraySplit
-from xnornet.errors import DataError
 
 COUNT = 3 * LOOKED_AT + 1
 
@@ -56,17 +55,32 @@ def test_others_differ(split):
         assert Glimpse.of(replace(split, images=images)).difference(glimpse).startswith("other images")
 
 
-def test_an_image_that_cannot_be_read_tells_nothing(split):
+@pytest.mark.parametrize("kind", ["png", "jpg", "bmp"])
+def test_an_image_that_cannot_be_read_tells_nothing(split, tmp_path, kind):
+    path = tmp_path / f"damaged.{kind}"
+    Image.fromarray(np.kron(split.images[0], np.ones((8, 8), np.uint8))).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
     class Damaged(ArraySplit):
         def __getitem__(self, index):
-            if index == 0:
-                raise DataError("damaged")
-            return super().__getitem__(index)
+            return (path, self.labels[0]) if index == 0 else super().__getitem__(index)
 
     damaged, whole = Glimpse.of(Damaged(split.images, split.labels)), Glimpse.of(split)
     assert damaged.brightness == (None, *whole.brightness[1:])
     assert not damaged.difference(whole)
     assert not whole.difference(damaged)
+
+
+def test_images_of_16_bits_are_told_apart(tmp_path):
+    dark, light = tmp_path / "dark.png", tmp_path / "light.png"
+    for path, value in ((dark, 0x4000), (light, 0xC000)):
+        Image.fromarray(np.full((8, 8), value, np.uint16)).save(path)
+
+    class Files(list):
+        labels = (0, 0)
+
+    seen = [Glimpse.of(Files([(path, 0), (light, 0)])) for path in (dark, light)]
+    assert [each.brightness[0] for each in seen] == [0x40, 0xC0]
 
 
 def test_few_images_are_all_looked_at(split):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -25,6 +24,7 @@ from xnornet.zoo import entries, index
 from xnornet.zoo.index import write_entries
 
 from .networks import tiny_model, write_pictures
+from .results import rows_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -256,7 +256,7 @@ def test_a_committed_row_makes_a_card(scripts: ModuleType) -> None:
     from model_card import description, figures
 
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.csv")):
-        for row in _read(path):
+        for row in rows_of(path):
             if "test_top1_engine" in row:
                 assert f"{100 * float(row['test_top1_engine']):.2f} %" in figures(row, 1)
                 assert row["model"] in description(row)
@@ -274,7 +274,7 @@ def test_the_packages_cards_are_those_of_the_results(scripts: ModuleType) -> Non
         if not (ROOT / results).exists():  # published from elsewhere
             continue
         wanted = {"seed": seed, "recipe": recipe[1], **({"line": line} if line else {})}
-        (row,) = (row for row in _read(ROOT / results) if wanted.items() <= row.items())
+        (row,) = (row for row in rows_of(ROOT / results) if wanted.items() <= row.items())
         assert figures(row, entry.bytes) in entry.card, entry.name
         assert entry.test_top1 == float(row["test_top1_engine"])
         timed = f"; timed on: {row['times_machine']}" if row["times_machine"] else ""
@@ -283,10 +283,5 @@ def test_the_packages_cards_are_those_of_the_results(scripts: ModuleType) -> Non
         began = re.search(r"^\| begun with \| .* of `(.*?)`", entry.card, re.MULTILINE)
         assert (began is None) == ("init_from=" not in row["command"])
         if began:
-            (first,) = (other for other in _read(ROOT / began[1]) if wanted.items() <= other.items())
+            (first,) = (other for other in rows_of(ROOT / began[1]) if wanted.items() <= other.items())
             assert f"| begun with | {origin(first, began[1])} |" in entry.card
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

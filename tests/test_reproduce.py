@@ -32,6 +32,7 @@ from xnornet.reproduce.training import make_run, reproduce
 from xnornet.train.checkpoint import load_record
 
 from .data_files import write_idx
+from .results import rows_of
 from .training import shrink
 
 
@@ -213,16 +214,11 @@ def test_a_run_has_its_rows_once_in_order(tmp_path: Path) -> None:
         rows.put({**row, "seed": seed}, [{**epoch, "seed": seed} for epoch in epochs])
     rows.put(row, epochs)
     rows.put({**row, "engine_ms": "1.5"})
-    written = read_csv(rows.table)
+    written = rows_of(rows.table)
     assert [(row["seed"], row["engine_ms"]) for row in written] == [("0", "1.5"), ("1", ""), ("2", "")]
-    assert [(row["seed"], row["epoch"]) for row in read_csv(rows.curves)] == [(s, e) for s in "012" for e in "12"]
+    assert [(row["seed"], row["epoch"]) for row in rows_of(rows.curves)] == [(s, e) for s in "012" for e in "12"]
     assert rows.of(Line("a, b", ""), 0) == written[0]
     assert rows.of(Line("a, b", ""), 3) is None
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_commands_that_share_a_folder_of_results_lose_no_rows(tmp_path: Path) -> None:
@@ -236,7 +232,7 @@ for seed in range(20):
     both = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), line]) for line in "ab"]
     assert [process.wait() for process in both] == [0, 0]
     for name in ("fashion", "fashion-curves"):
-        assert len({(row["line"], row["seed"]) for row in read_csv(tmp_path / f"{name}.csv")}) == 40
+        assert len({(row["line"], row["seed"]) for row in rows_of(tmp_path / f"{name}.csv")}) == 40
 
 
 @given(

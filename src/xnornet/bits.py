@@ -52,8 +52,8 @@ class BitArray:
 
     @classmethod
     def from_signs(cls, signs: npt.NDArray[Any]) -> BitArray:
-        """Pack the signs of an array of any real dtype."""
-        return cls(tuple(signs.shape), np.packbits(signs.ravel() < 0, bitorder="little"))
+        """Pack the signs of an array of any real dtype; that of NaN is -1, as everywhere in the engine."""
+        return cls(tuple(signs.shape), np.packbits(~(signs.ravel() >= 0), bitorder="little"))
 
     def signs(self) -> npt.NDArray[np.int8]:
         """Unpack to int8 +1 / -1."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +16,11 @@ from .data import Split, Unreadable
 from .engine import Model, finite
 from .errors import DataError
 from .preprocess import Preprocess
+from .progress import Progress
 
 __all__ = ["Evaluation", "batches", "evaluate", "other_classes"]
 
 _ENOUGH = 500  # images whose time says something of speed
-
-Progress = Callable[[int, int], None]  # (images done, images in all)
 
 
 @dataclass(frozen=True)

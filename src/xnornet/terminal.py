@@ -1,17 +1,15 @@
-"""What the command's verbs share: words to values, tables and JSON to the terminal, signs of life during long work."""
+"""What is shown on a terminal: texts, tables and JSON, signs of life during long work."""
 
 from __future__ import annotations
 
 import codecs
-import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -21,20 +19,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .errors import UsageError, XnornetError
-
-if TYPE_CHECKING:
-    from .evaluate import Progress
+from .errors import XnornetError
+from .progress import Progress, Status
 
 __all__ = [
     "FittedTable",
     "PlainConsole",
     "console",
-    "located",
-    "need_training_extra",
-    "numbers_of",
     "one_line",
-    "overrides_of",
     "print_json",
     "progress_bar",
     "show",
@@ -92,7 +84,8 @@ class FittedTable(Table):
         if self._least(console, options) <= options.max_width:
             yield from super().__rich_console__(console, options)
             return
-        yield Text(str(self.title), style="italic", overflow="fold")
+        if self.title:
+            yield Text(str(self.title), style="italic", overflow="fold")
         columns = [list(column.cells) for column in self.columns]
         headings = [" ".join(str(column.header).split()) for column in self.columns]
         for first, *cells in zip(*columns, strict=True):
@@ -169,44 +162,6 @@ def print_json(value: Any, indent: int | None = 2) -> None:
     print(text, flush=indent is None)
 
 
-def overrides_of(items: list[str]) -> dict[str, str]:
-    """Words "KEY=VALUE" as a dict. Raises UsageError."""
-    pairs = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or not key:
-            raise UsageError(f"'{item}' is not KEY=VALUE")
-        pairs[key] = value
-    return pairs
-
-
-def numbers_of(text: str) -> list[int]:
-    """Seeds, as "0,1,2". Raises UsageError."""
-    try:
-        return [int(number) for number in text.split(",") if number]
-    except ValueError as error:
-        raise UsageError(f"--seeds {text}: needs whole numbers, separated by commas") from error
-
-
-def located(file: Path) -> Path:
-    """The packed file that is meant by a path or by the name of a published model, fetched if need be.
-
-    Raises UsageError, FetchError.
-    """
-    from .zoo import locate
-
-    if file.is_file():
-        return file
-    with progress_bar(file.name) as progress:
-        return locate(file, progress)
-
-
-def need_training_extra() -> None:
-    """Raises UsageError where what training needs is not installed."""
-    if missing := [name for name in ("torch", "lightning") if importlib.util.find_spec(name) is None]:
-        raise UsageError(f"{' and '.join(missing)} not installed; pip install 'xnornet[train]'")
-
-
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress | None]:
     """A progress bar on standard error, or nothing where that is not a terminal."""
@@ -225,7 +180,7 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
 
 
 @contextmanager
-def status_line() -> Iterator[Callable[[str], None]]:
+def status_line() -> Iterator[Status]:
     """What is being done, on standard error, where that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import UsageError, XnornetError
 from ..files import write_csv
+from ..progress import Status
 from ..terminal import FittedTable
 from .efficiency import speedup
 from .layers import bench_layer
@@ -19,7 +20,6 @@ from .tables import fitted
 
 __all__ = ["FIGURES", "Figure", "channel_case", "filter_case", "milliseconds", "reproduce"]
 
-Progress = Callable[[str], None]
 Rendered = tuple[FittedTable, list[dict[str, Any]]]
 
 CHANNELS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -48,11 +48,11 @@ class Figure:
         table: the numbers in it, beside the paper's.
     """
 
-    measure: Callable[[Path, float, Progress], None]
+    measure: Callable[[Path, float, Status], None]
     table: Callable[[Path], Rendered]
 
 
-def reproduce(name: str, results: Path, *, seconds: float = 0.75, progress: Progress = lambda _: None) -> Rendered:
+def reproduce(name: str, results: Path, *, seconds: float = 0.75, progress: Status = lambda _: None) -> Rendered:
     """Measure a figure of the paper, or what is missing of it, and put ours beside the paper's.
 
     Args:
@@ -87,7 +87,7 @@ def milliseconds(rows: Sequence[Row], case: str) -> dict[str, float]:
     return {row["implementation"]: float(row["median_ms"]) for row in timed}
 
 
-def _measure(path: Path, cases: Sequence[str], peers: Sequence[str], seconds: float, progress: Progress) -> None:
+def _measure(path: Path, cases: Sequence[str], peers: Sequence[str], seconds: float, progress: Status) -> None:
     results = Results(path)
     for case in cases:
         if not results.has(case, 1):
@@ -95,7 +95,7 @@ def _measure(path: Path, cases: Sequence[str], peers: Sequence[str], seconds: fl
             results.add(records, f"xnornet bench --layer {case} --seconds {seconds:g} --peers {','.join(peers)}")
 
 
-def _measure_1(results: Path, seconds: float, progress: Progress) -> None:
+def _measure_1(results: Path, seconds: float, progress: Status) -> None:
     peers = ("xnornet-bwn", "xnornet-float", "scalar", "torch", "onnxruntime", "openvino", "ncnn", "onnxruntime-int8")
     _measure(results / "fig1.csv", [DEFAULT_CASE], (*peers, "openvino-int8"), seconds, progress)
 
@@ -132,7 +132,7 @@ def _table_1(results: Path) -> Rendered:
     return table, records
 
 
-def _measure_4(results: Path, seconds: float, progress: Progress) -> None:
+def _measure_4(results: Path, seconds: float, progress: Status) -> None:
     need_torch("the networks whose memory is counted are built")
     progress("memory of the networks")
     _write_memory(results / "fig4-memory.csv")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import UnsupportedError, UsageError, XnornetError
 from ..format import read
 from ..graph import PackedModel
+from ..progress import Status
 from ..summary import summarise
 from .case import Case, Family
 from .peers import choose, peer_class
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bench_file", "bench_network", "need_torch", "network_case"]
 
-Progress = Callable[[str], None]
 Peers = Sequence[str] | Mapping[str, str] | None
 
 
@@ -37,7 +37,7 @@ def bench_file(
     batch: int = 1,
     seconds: float = 2.0,
     peers: Peers = ("torch",),
-    progress: Progress = lambda _: None,
+    progress: Status = lambda _: None,
 ) -> list[Record]:
     """Time a packed file, and the same architecture in float32 in other engines, in turns in one run.
 
@@ -89,7 +89,7 @@ def bench_network(
     batch: int = 1,
     seconds: float = 3.0,
     peers: Peers = None,
-    progress: Progress = lambda _: None,
+    progress: Status = lambda _: None,
 ) -> list[Record]:
     """Time an architecture of `xnornet.models` with random weights, in every engine, at its published size.
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._core import core_clock_hz
+from ..progress import Status
 from .case import Case, Family, Precision, difference
 from .peers import choose
 from .processes import PeerFailed, Worker
@@ -23,7 +24,6 @@ from .turns import take_turns
 
 __all__ = ["Limits", "bench_case"]
 
-Progress = Callable[[str], None]
 
 _COPIES = 4  # of its weights, that a conversion may hold at once
 
@@ -43,7 +43,7 @@ def bench_case(
     seconds: float = 2.0,
     peers: Sequence[str] | Mapping[str, str] | None = None,
     limits: Limits = Limits(),
-    progress: Progress = lambda _: None,
+    progress: Status = lambda _: None,
 ) -> list[Record]:
     """Time one case in every implementation.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from ..engine import Model, list_isas
 from ..errors import UsageError
 from ..format import read
+from ..progress import Status
 from ..terminal import FittedTable
 from .layers import bench_layer
 from .networks import bench_file, bench_network
@@ -22,7 +23,6 @@ from .record import Record
 __all__ = ["architecture", "fitted", "kernels", "layers", "networks", "single_layers"]
 
 Rendered = tuple[RenderableType, list[dict[str, Any]]]
-Progress = Callable[[str], None]
 
 # Headings; columns of others hold numbers. Texts may be folded.
 NAMES = ("implementation", "name", "layer", "method", "op", "kernel")
@@ -36,7 +36,7 @@ def networks(
     batch: int,
     seconds: float,
     peers: Sequence[str] | None,
-    progress: Progress = lambda _: None,
+    progress: Status = lambda _: None,
 ) -> Rendered:
     """The packed network beside its float32 twin. Arguments as `bench_file`."""
     asked = {} if peers is None else {"peers": peers}
@@ -75,7 +75,7 @@ def architecture(
     batch: int,
     seconds: float,
     peers: Sequence[str] | None,
-    progress: Progress = lambda _: None,
+    progress: Status = lambda _: None,
 ) -> Rendered:
     """An architecture with random weights in every engine. Arguments as `bench_network`."""
     records = bench_network(name, threads=threads, batch=batch, seconds=seconds, peers=peers, progress=progress)
@@ -90,7 +90,7 @@ def single_layers(
     batch: int,
     seconds: float,
     peers: Sequence[str] | None,
-    progress: Progress = lambda _: None,
+    progress: Status = lambda _: None,
 ) -> Rendered:
     """Single layers beside the peers. Arguments as `bench_layer`."""
     tables: list[RenderableType] = []

@@ -106,6 +106,7 @@ def run() -> None:
     if not log.handlers:
         log.addHandler(logging.StreamHandler())
         log.handlers[0].setFormatter(_LogLine())
+    warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
     warnings.filterwarnings("ignore", module="PIL")  # odd but readable images; the unreadable are reported by us
     try:
         _refuse_empty(sys.argv[1:])

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ..errors import DataError, UsageError
-from ..terminal import console, located, need_training_extra, one_line, print_json, progress_bar, show
+from ..terminal import console, one_line, print_json, progress_bar, show
 from .app import ActivationsName, AsJson, IsaName, PackedFile, StemName, Threads, complain
+from .words import located, need_training_extra
 
 if TYPE_CHECKING:
     from ..data import ImageData

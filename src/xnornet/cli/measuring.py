@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import StoppedError, UsageError
-from ..terminal import console, located, need_training_extra, numbers_of, overrides_of, print_json, show, status_line
+from ..terminal import console, print_json, show, status_line
 from .app import FILE, AsJson, Threads, complain, given_words, refuse
+from .words import located, need_training_extra, numbers_of, overrides_of
 
 
 def bench(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UnsupportedError, UsageError
-from ..terminal import console, located, need_training_extra, overrides_of, print_json, progress_bar, show
-from .app import AsJson, PackedFile, complain
+from ..terminal import console, print_json, progress_bar, show
+from .app import AsJson, PackedFile
 from .inference import data_of
+from .words import located, need_training_extra, overrides_of
 
 if TYPE_CHECKING:
     from ..summary import Summary
@@ -44,7 +44,6 @@ def train(
     from ..train.processes import is_first_process
     from ..train.run import train as run
 
-    warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
     result = run(
         recipe,
         data=data,
@@ -183,7 +182,6 @@ def convert(
     from ..convert.from_foreign import pack_foreign
     from ..summary import summarise
 
-    warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
     packed = pack_foreign(
         source,
         output,

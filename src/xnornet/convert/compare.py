@@ -13,10 +13,11 @@ from torch import nn
 
 from .. import reference
 from ..data import Split, Unreadable
-from ..evaluate import Evaluation, Progress, batches
+from ..evaluate import Evaluation, batches
 from ..graph import PackedModel
 from ..nn.functional import exact_float32
 from ..ops import Quantize, Sign
+from ..progress import Progress
 from ..train.checkpoint import load_module
 
 __all__ = ["Comparison", "compare", "compare_checkpoint", "is_tie", "torch_evaluation"]

@@ -10,7 +10,7 @@ from ..errors import FormatError, UsageError
 from ..graph import PackedModel
 from ..target import is_packed, refuse_checkpoint, refuse_source
 from ..train.checkpoint import checkpoint_of, load_module
-from .from_foreign import READERS
+from .from_foreign import ending_of
 from .from_torch import pack
 
 __all__ = ["pack_checkpoint"]
@@ -33,7 +33,7 @@ def pack_checkpoint(checkpoint: str | Path, path: str | Path, *, float16: bool =
         UnsupportedError: as `pack`.
         OSError: the file cannot be written; nothing is left behind.
     """
-    if Path(checkpoint).suffix in READERS:
+    if ending_of(checkpoint):
         raise UsageError(f"{checkpoint}: `xnornet convert` packs networks of other frameworks; this takes checkpoints")
     checkpoint = checkpoint_of(checkpoint)
     if checkpoint.is_file() and is_packed(checkpoint):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ..data.class_names import read_class_names
 from ..errors import UnsupportedError, UsageError
 from ..graph import PackedModel
 from ..preprocess import Preprocess
@@ -13,7 +14,7 @@ from ..target import refuse_checkpoint, refuse_source
 from .foreign import from_bmxnet, from_onnx, from_torch7, from_xnor_net_pytorch
 from .from_torch import pack
 
-__all__ = ["READERS", "pack_foreign"]
+__all__ = ["ending_of", "pack_foreign"]
 
 # By how their names end.
 READERS = {
@@ -22,6 +23,11 @@ READERS = {
     ".t7": (from_torch7, "Torch7"),
     ".pth.tar": (from_xnor_net_pytorch, "XNOR-Net-PyTorch"),
 }
+
+
+def ending_of(source: str | Path) -> str | None:
+    """That of `READERS` by which a file is another framework's; None where there is none."""
+    return next((ending for ending in READERS if Path(source).name.endswith(ending)), None)
 
 
 def pack_foreign(
@@ -59,11 +65,12 @@ def pack_foreign(
         UsageError: of a `source` of another kind, a `size` that is needed or contradicts the file, other values that do
             not fit, or a checkpoint at `path`.
         FormatError: `source` is missing, damaged or foreign.
+        DataError: the file of class names cannot be read, or has an empty line between others.
         UnsupportedError: as `pack`, and the readers.
         OSError: a file cannot be read or written; nothing is left behind.
     """
     source = Path(source)
-    ending = next((ending for ending in READERS if source.name.endswith(ending)), None)
+    ending = ending_of(source)
     if ending is None:
         raise UsageError(f"{source}: is not one of {', '.join(READERS)}; `xnornet pack` packs checkpoints")
     refuse_source(path, source, "file to convert", "packed file")
@@ -96,7 +103,8 @@ def pack_foreign(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    names = _names(labels) if labels is not None else network.labels
+    # Some of ImageNet's names are two classes': cranes.
+    names = read_class_names(Path(labels), distinct=False) if labels is not None else network.labels
     asked = f"; is --size {size[0]},{size[1]} what it was trained on?" if None in said else ""
     example = torch.zeros(1, channels, *size)
     try:
@@ -137,10 +145,3 @@ def _numbers(
     if raw_pixels and given is None and max(numbers) <= 1:
         raise UsageError(f"{whose} {shown}: its pixels are of 0 to 1; leave --raw-pixels out, or give --{option}")
     return numbers
-
-
-def _names(path: str | Path) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is no text in UTF-8; give a file with a class name a line") from error

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..data import ImageData, Split, Unreadable
 from ..errors import DataError, UnsupportedError
-from ..evaluate import Progress, batches, other_classes
+from ..evaluate import batches, other_classes
 from ..graph import PackedModel
+from ..progress import Progress
 from ..target import refuse_packed
 from ..train.checkpoint import AtomicCheckpoints, Record, build, weights_checkpoint
 from .unpack import settle, unpack

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 from ..cpus import cores
 from ..errors import DataError
 from ..preprocess import Preprocess, open_image
+from ..progress import Progress
 from .splits import Split
 
 __all__ = ["Check", "check"]
@@ -33,7 +33,7 @@ class Check:
     sizes: tuple[int, int, int] | None
 
 
-def check(split: Split, progress: Callable[[int, int], None] | None = None) -> Check:
+def check(split: Split, progress: Progress | None = None) -> Check:
     """Decode all of a split. `progress` hears of images done and of images in all."""
 
     def look(index: int) -> int | str:

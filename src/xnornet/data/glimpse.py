@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..preprocess import open_image
+from ..preprocess import Preprocess
 from .splits import Split
 
 __all__ = ["Glimpse"]
 
 LOOKED_AT = 16  # images, spread over the split
 TOLERANCE = 3  # of 255: decoders of JPEG differ by less, in the mean of an image
+_SMALL = Preprocess(mode="L", size=(16, 16))
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,6 @@ class Glimpse:
 
 def _brightness(split: Split, index: int) -> int | None:
     try:
-        return round(float(np.asarray(open_image(split[index][0]).convert("L")).mean()))
+        return round(float(_SMALL.pixels(split[index][0]).mean()))
     except DataError:  # training skips it too, and says so
         return None

@@ -6,7 +6,6 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,13 @@ from PIL import Image, ImageFile
 
 from ..errors import DataError, UsageError
 from ..preprocess import ImageLike, open_image, open_named
+from ..progress import Progress
 from ..termination import exit_on_sigterm
 from .folders import FolderSplit
 from .splits import ImageData, Split
 from .unreadable import Unreadable
 
 __all__ = ["hold_out"]
-
-Progress = Callable[[int, int], None]  # (images done, images in all)
 
 
 def hold_out(data: ImageData, share: float, folder: Path, progress: Progress | None = None) -> Unreadable:

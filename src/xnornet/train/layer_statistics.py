@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from ..files import replacing
+from ..files import write_csv
 from ..nn import WeightQuantizer
 from .module import Classifier
 
@@ -79,10 +78,7 @@ class LayerStatistics(L.Callback):
         if found and trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.log_metrics(found, step=epoch)
-            with replacing(self.folder / "layers.csv") as temporary, temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=list(self._rows[0]))
-                writer.writeheader()
-                writer.writerows(self._rows)
+            write_csv(self.folder / "layers.csv", self._rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self._rows, "signs": {name: _packed(signs) for name, signs in self._signs.items()}}

@@ -6,19 +6,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
 from .. import __version__
 from ..errors import FetchError
 from ..files import remove_partial, replacing
+from ..progress import Progress
 from ..termination import exit_on_sigterm
 from .index import Entry
 
-__all__ = ["Progress", "cache_path", "fetch", "holds", "in_folder", "source"]
+__all__ = ["cache_path", "fetch", "holds", "in_folder", "source"]
 
-Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 _CHUNK = 1 << 18  # bytes
 _PATIENCE = 30  # seconds without a byte

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from .fetch import Progress
+    from ..progress import Progress
     from .index import Entry
 
 __all__ = ["locate", "where"]

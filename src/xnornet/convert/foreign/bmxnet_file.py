@@ -21,7 +21,6 @@ __all__ = ["from_bmxnet"]
 _LIST_MAGIC = 0x112
 _ARRAY_MAGIC = 0xF993FAC9  # of newer versions; older ones begin with the number of axes
 _TYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
-_WORD = 64  # bits
 
 
 def from_bmxnet(path: str | Path) -> ForeignNetwork:
