@@ -17,6 +17,7 @@ from xnornet.graph import PackedModel
 from xnornet.models import MODELS, QuickNet, create, image_size, options
 from xnornet.models.densenet import DenseNet
 from xnornet.nn import BinaryConv2d, BinaryLinear, Method, method
+from xnornet.nn.quantizers import input_quantizer
 
 # Narrow networks of small images: the shapes are odd on purpose, where the architecture allows. ResNets are wide enough
 # for oneDNN with AVX2 (see `tests/training.py`).
@@ -278,12 +279,42 @@ def test_weights_begin_as_published(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["birealnet18", "reactnet18", "realtobinary18"])
 def test_latent_weights_of_shortcut_networks_begin_small(name: str) -> None:
-    """As published: even in [0, 0.001]. Float ones, and those of real inputs, begin as torch's own."""
-    for key in ("xnor", "bireal", "reactnet", "bwn", "float"):
+    """As published: even in [0, 0.001]. Float ones, and those of real inputs, begin as torch's own; those too whose
+    gradient, or learned scale, would come to nothing there."""
+    for key in ("bireal", "reactnet", "xnor", "xnor-learned", "bwn", "float"):
         layers = layers_of(create(name, key, width=16))
         small = [bool(m.weight.min() >= 0 and m.weight.max() <= 0.001) for m in layers]
-        assert small == [quantized(m) and key != "bwn" for m in layers]
-        assert sum(small) == (16 if key in ("xnor", "bireal", "reactnet") else 0)
+        assert small == [key in ("bireal", "reactnet") and quantized(m) for m in layers]
+        assert sum(small) == (16 if key in ("bireal", "reactnet") else 0)
+
+
+@pytest.mark.parametrize("key", ["xnor", "xnor-code", "xnor-learned", "bireal", "reactnet", "irnet"])
+@pytest.mark.parametrize("name", ["birealnet18", "realtobinary18"])
+def test_filters_do_not_begin_with_weights_of_one_sign(name: str, key: str) -> None:
+    """Or soon have both, as those that begin near 0: unless their weights move as one."""
+    torch.manual_seed(0)
+    network = create(name, key, num_classes=10, width=16)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-10)
+    for _ in range(25):
+        loss = F.cross_entropy(network(torch.randn(8, 3, 64, 64)), torch.arange(8))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    both = [layer.weight.sign().flatten(1).std(1) > 0 for layer in layers_of(network) if quantized(layer)]
+    assert torch.cat(both).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("key", ["irnet", "bireal", "dorefa:2,2"])
+@pytest.mark.parametrize(
+    "name", ["resnet20", "birealnet18", "realtobinary18", "quicknet", "reactnet", "binarydensenet", "meliusnet"]
+)
+def test_residual_networks_quantize_real_values_as_their_method_does(name: str, key: str) -> None:
+    """In either order: no activation has quantized them."""
+    for order in ("norm-first", "conv-first"):
+        chosen = replace(method(key), order=order)
+        network = create(name, chosen, **SMALL[name])
+        found = {repr(m.input_quantizer) for m in layers_of(network) if quantized(m)}
+        assert found == {repr(input_quantizer(chosen.input_quantizer))}
 
 
 def test_methods_that_draw_their_own_latent_weights_do() -> None:

@@ -143,7 +143,7 @@ class _Block(nn.Module):
         self, method: Method, in_channels: int, out_channels: int, stride: int, rprelu: bool, prelu: bool = False
     ) -> None:
         super().__init__()
-        self.conv = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.conv = method.unchained.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
         self.prelu = nn.PReLU(out_channels) if prelu else nn.Identity()
         self.shortcut = averaging_shortcut(in_channels, out_channels, stride)

@@ -85,7 +85,7 @@ class GrowingLayer(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
         self.activation = nn.Identity() if method.quantized_inputs else nn.ReLU()
-        self.conv = method.conv2d(channels, width, 3, padding=1, bias=False)
+        self.conv = method.unchained.conv2d(channels, width, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(self.activation(self.norm(x)))

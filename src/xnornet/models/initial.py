@@ -40,9 +40,11 @@ def small_latent_(network: nn.Module, largest: float = 0.001) -> None:
 
     All signs begin at +1, and turn within few steps: what moves a latent weight is Adam's step, of the size of the
     learning rate, beside which torch's own first weights are tens of times as large. A weight quantizer that has an
-    initialisation of its own has the last word.
+    initialisation of its own has the last word, and those that do not begin small keep torch's.
     """
     for layer in network.modules():
-        if isinstance(layer, BinaryConv2d | BinaryLinear) and layer.weight_quantizer is not None:
+        if not isinstance(layer, BinaryConv2d | BinaryLinear) or layer.weight_quantizer is None:
+            continue
+        if layer.weight_quantizer.begins_small:
             nn.init.uniform_(layer.weight, 0.0, largest)
             layer.weight_quantizer.initialise_(layer.weight)

@@ -132,7 +132,7 @@ class _Block(nn.Module):
     def __init__(self, method: Method, channels: int) -> None:
         super().__init__()
         signs: dict[str, Any] = {"padding_value": 1} if method.binary_inputs else {}
-        self.conv = method.conv2d(channels, channels, 3, padding=1, bias=False, **signs)
+        self.conv = method.unchained.conv2d(channels, channels, 3, padding=1, bias=False, **signs)
         self.relu = nn.ReLU()
         self.norm = nn.BatchNorm2d(channels)
 

@@ -70,7 +70,7 @@ class _Layer(nn.Module):
 
     def __init__(self, method: Method, in_channels: int, out_channels: int, kernel_size: int, stride: int) -> None:
         super().__init__()
-        self.conv = method.conv2d(
+        self.conv = method.unchained.conv2d(
             in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2, bias=False
         )
         self.norm = nn.BatchNorm2d(out_channels)

@@ -34,7 +34,7 @@ class RealToBinary18(ShortcutNet18):
         width: channels of the first stage; the others have two, four and eight times as many.
         stem: "imagenet" or "cifar", as of `ResNet18`.
         gate: False for the paper's strong baseline, section 4.1, whose scale is learned in place of the gate: that of
-            the method ("xnor-learned"; the reproduction's has factors for rows and columns too).
+            the method ("xnor-learned"; the reproduction's has factors for rows and columns too, and its stem a PReLU).
         prelu: False for blocks without the PReLU.
 
     Shape: (N, in_channels, H, W) -> (N, num_classes) logits.
@@ -67,7 +67,7 @@ class _Block(nn.Module):
         self.norm = nn.BatchNorm2d(in_channels)
         self.gate = _Gate(in_channels, out_channels) if gate else None
         self.clip: nn.Module = nn.Identity() if method.quantized_inputs else nn.Hardtanh()
-        self.conv = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.conv = method.unchained.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.activation = nn.PReLU(out_channels) if prelu else nn.Identity()
         self.shortcut = averaging_shortcut(in_channels, out_channels, stride)
 

@@ -193,7 +193,7 @@ def _shortcut(method: Method, in_channels: int, out_channels: int, stride: int, 
     if not quantized:
         layer = METHODS["float"].conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
         return nn.Sequential(layer, nn.BatchNorm2d(out_channels))
-    layer = method.conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+    layer = method.unchained.conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
     if method.norm_first:
         return nn.Sequential(nn.BatchNorm2d(in_channels), layer)
     return nn.Sequential(layer, nn.BatchNorm2d(out_channels))
@@ -206,9 +206,9 @@ class _ConvFirstBlock(nn.Module):
         self, method: Method, in_channels: int, out_channels: int, stride: int, quantized_shortcut: bool
     ) -> None:
         super().__init__()
-        self.conv1 = method.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.conv1 = method.unchained.conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = method.conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv2 = method.unchained.conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.shortcut = _shortcut(method, in_channels, out_channels, stride, quantized_shortcut)
         self.activation = _activation(method)

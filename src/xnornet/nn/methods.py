@@ -99,6 +99,12 @@ class Method:
         """The method of the last layer: float, or as the others."""
         return METHODS["float"] if "last" in self.float_layers else self
 
+    @property
+    def unchained(self) -> Method:
+        """The method of layers before which no `activation` stands, as in residual networks: they quantize real values
+        themselves, by the method's own quantizer in either order."""
+        return replace(self, order="norm-first")
+
     def conv2d(self, *args: Any, **kwargs: Any) -> nn.Conv2d:
         """The method's convolution; takes what `torch.nn.Conv2d` takes."""
         if self._is_quantized:
@@ -120,8 +126,8 @@ class Method:
 
     def quantizers(self) -> dict[str, Any]:
         """The arguments that make a layer one of this method's."""
-        # In the order conv-first a layer sees what is quantized already. The STE leaves signs and their gradient alone;
-        # other gradients may vanish at +1 and -1.
+        # In the order conv-first a layer sees what `activation` has quantized. The STE leaves signs and their gradient
+        # alone; other gradients may vanish at +1 and -1.
         again = self.order == "conv-first" and self.binary_inputs
         return {
             "input_quantizer": "ste_sign" if again else input_quantizer(self.input_quantizer),

@@ -85,12 +85,14 @@ class WeightQuantizer(nn.Module):
 
     Attributes:
         limit: the |W| to which `constrain_` clips the latent weights; None: it leaves their size alone.
+        begins_small: whether latent weights may begin near 0, where Adam turns them in few steps, as Bi-Real Net's do.
         adopted: what `adopt_` makes of the weights that a float layer has learned, for the report of `binarize_`;
             empty where it leaves them alone.
     """
 
     bits: int
     limit: float | None = 1.0
+    begins_small: bool = True
     adopted: str = ""
 
     def attach(self, weight: Tensor) -> None:

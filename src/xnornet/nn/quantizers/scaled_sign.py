@@ -145,6 +145,9 @@ class ScaledSign(WeightQuantizer):
             raise ValueError(f"center is true or false, got {center!r}")
         self.gradient = gradient
         self.center = center
+        # The exact gradient's term through alpha, sign(W_i)/n * sum_j g_j sign(W_j), is far above alpha * g_i where
+        # alpha is small, and moves all weights of a filter as one.
+        self.begins_small = gradient != "exact"
 
     def attach(self, weight: Tensor) -> None:
         if self.center and weight.shape[1] == 1:
@@ -204,6 +207,7 @@ class LearnedSign(WeightQuantizer):
     """
 
     bits = 1
+    begins_small = False  # the scale would begin there too, and a step of Adam is as large
     scale: nn.Parameter | None
 
     def __init__(self) -> None:
