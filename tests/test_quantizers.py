@@ -14,6 +14,7 @@ from xnornet.nn.quantizers import (
     WEIGHT_QUANTIZERS,
     ScaledSign,
     SteSign,
+    WeightQuantizer,
     gradient_quantizer,
     input_quantizer,
     weight_quantizer,
@@ -202,3 +203,21 @@ def test_names_make_quantizers():
 def test_unknown_names_are_refused_with_those_there_are(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("limit", [1.0, 0.5, None])
+def test_codes_are_enough_for_a_weight_quantizer_of_ones_own(limit):
+    class Signs(WeightQuantizer):
+        bits = 1
+
+        def codes(self, weight):
+            return sign(weight.detach()), torch.tensor([2.0, 3.0])
+
+    quantizer = Signs()
+    quantizer.limit = limit
+    weight = torch.tensor([[0.4, -0.6, 1.5], [-1.5, 0.5, -0.0]], requires_grad=True)
+    value = quantizer(weight)
+    assert value.tolist() == [[2, -2, 2], [-3, 3, 3]]
+    value.backward(torch.arange(1.0, 7).view(2, 3))
+    passes = weight.detach().abs() <= (limit or 2)
+    assert torch.equal(weight.grad, torch.where(passes, torch.arange(1.0, 7).view(2, 3), 0))

@@ -250,7 +250,7 @@ def test_files_that_a_run_builds_on_may_move(tiny_data, tmp_path, monkeypatch):
     for wrong, message in (
         ({"init_from": str(first)}, f"holds a run with teacher={first}, not"),
         ({"teacher": str(moved)}, f"holds a run with init_from={first}, not"),
-        ({"teacher": str(whole.checkpoint), "init_from": str(first)}, "not the file that the run began with"),
+        ({"teacher": str(whole.checkpoint), "init_from": str(first)}, "not the one that the run began with"),
         (
             {"teacher": str(moved), "init_from": str(whole.checkpoint)},
             f"init_from={whole.checkpoint}: not the file that the run began with",

@@ -65,11 +65,52 @@ def test_a_student_learns_its_teacher_s_answers(tiny_data, tmp_path):
     assert (learned - answers).abs().mean() < (other - answers).abs().mean()
 
     shutil.copy(student.checkpoint, teacher.checkpoint)
-    with pytest.raises(UsageError, match="not the file that the run began with"):
+    with pytest.raises(UsageError, match="not the one that the run began with"):
         train(
             "fashion-bwn", out=tmp_path / "student", resume=True,
             overrides={**options, "teacher": str(teacher.checkpoint)},
         )  # fmt: skip
+
+
+def test_a_network_from_elsewhere_teaches(tiny_data, tmp_path, monkeypatch):
+    class Elsewhere(nn.Module):
+        def __init__(self, classes=10):
+            super().__init__()
+            self.layer = nn.Linear(28 * 28, classes)
+            self.dropout = nn.Dropout(0.5)
+
+        def forward(self, x):
+            return self.dropout(self.layer(x.flatten(1)))
+
+    torch.manual_seed(1)
+    teacher = Elsewhere()
+    options = {**TINY, "checkpoint_steps": 1, "distillation": "0.5"}
+    whole = train("fashion-bwn", out=tmp_path / "whole", overrides=options, teacher=teacher)
+    assert not teacher.training
+    assert not teacher.layer.weight.requires_grad
+    assert whole.record.recipe["teacher"] == "Elsewhere"
+    assert not any("teacher" in key or "layer" in key for key in weights(whole.checkpoint))
+    alone = train("fashion-bwn", out=tmp_path / "alone", overrides={**TINY, "checkpoint_steps": 1})
+    assert not torch.equal(
+        weights(whole.checkpoint)["network.classifier.weight"], weights(alone.checkpoint)["network.classifier.weight"]
+    )
+    with monkeypatch.context() as patch:
+        poison(patch, 5, lambda m, b: pytest.fail("interrupted"))
+        with pytest.raises(pytest.fail.Exception):
+            train("fashion-bwn", out=tmp_path / "parts", overrides=options, teacher=teacher)
+    with pytest.raises(UsageError, match="teacher=Elsewhere: not the one that the run began with"):
+        train("fashion-bwn", out=tmp_path / "parts", overrides=options, teacher=Elsewhere(), resume=True)
+    parts = train("fashion-bwn", out=tmp_path / "parts", overrides=options, teacher=teacher, resume=True)
+    assert_same(weights(parts.checkpoint), weights(whole.checkpoint))
+
+    for wrong, message in (
+        (Elsewhere(9), r"teacher Elsewhere: makes \(1, 9\) of an image, not logits \(1, 10\)"),
+        (nn.Conv2d(3, 10, 3), r"teacher Conv2d: does not take images \(1, 1, 28, 28\)"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            train("fashion-bwn", out=tmp_path / "x", overrides=options, teacher=wrong)
+    with pytest.raises(UsageError, match="teacher=a.ckpt: there is a network as teacher too"):
+        train("fashion-bwn", out=tmp_path / "x", overrides={**options, "teacher": "a.ckpt"}, teacher=teacher)
 
 
 def test_a_teacher_of_other_images_is_refused(tiny_data, tmp_path):

@@ -239,6 +239,16 @@ def fingerprint(path: str | Path) -> str:
     return found.hexdigest()
 
 
+def weights_fingerprint(network: nn.Module) -> str:
+    """SHA-256 of a network's weights and their names, in hexadecimal."""
+    found = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        plain_value = value.detach().cpu().contiguous()
+        found.update(f"{name} {plain_value.dtype} {tuple(plain_value.shape)}\n".encode())
+        found.update(plain_value.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
 def load_record(path: str | Path) -> Record:
     """Only what the checkpoint says of itself. Raises FormatError as `load_module`."""
     return _load(checkpoint_of(path))[1]

@@ -25,7 +25,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from torch import nn
+from torch import Tensor, nn
 
 from ..data import ImageData, open_dataset
 from ..data.glimpse import Glimpse
@@ -45,6 +45,7 @@ from .checkpoint import (
     load_record,
     load_weights,
     plain,
+    weights_fingerprint,
 )
 from .data import ImageDataModule
 from .ending import Ending
@@ -101,6 +102,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     overrides: Mapping[str, Any] | None = None,
+    teacher: nn.Module | None = None,
     report: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> TrainingResult:
     """Train a recipe.
@@ -118,11 +120,14 @@ def train(
             begin. A resumed run ends with the weights of one that was never interrupted, bit for bit on the same CPU
             with as many threads.
         overrides: other values of the recipe, as text or typed; see `Recipe.override`.
+        teacher: a network of one's own in place of the recipe's `teacher`, a pretrained one from elsewhere: what the
+            student takes, (N, C, H, W) float32, normalised -> (N, classes) logits. It is put into eval mode and frozen,
+            and the record keeps its class and the SHA-256 of its weights.
         report: takes a line on what the run begins with, and one on every epoch.
 
     Raises:
-        UsageError: an unknown recipe, option or value, devices that are not there, or a run folder that holds another
-            run.
+        UsageError: an unknown recipe, option or value, devices that are not there, a teacher that does not take the
+            images or knows other classes, or a run folder that holds another run.
         DataError: the data cannot be read.
         FormatError: the checkpoint to go on from is damaged.
         TrainingError: the loss is not a number, memory is not enough, a process that decodes images was killed, the run
@@ -135,6 +140,10 @@ def train(
     own = data if isinstance(data, ImageData) else None
     given = {"data": data if own is None else own.name, "method": method, "epochs": epochs}
     changes = {**(overrides or {}), **{k: v for k, v in given.items() if v is not None}}
+    if teacher is not None:
+        if changes.get("teacher"):
+            raise UsageError(f"teacher={changes['teacher']}: there is a network as teacher too; leave one out")
+        changes["teacher"] = type(teacher).__name__
     chosen = chosen.override(changes)
     folder = Path(out) if out is not None else Path("runs") / chosen.name
 
@@ -150,7 +159,8 @@ def train(
     with _refusals(chosen):
         try:
             seen = Glimpse.of(images.split("train"))
-            record = Record.of(chosen, images.class_names, _model_options(chosen), _origins(chosen, "teacher"), seen)
+            origins = _origins(chosen, "teacher") if teacher is None else {"teacher": weights_fingerprint(teacher)}
+            record = Record.of(chosen, images.class_names, _model_options(chosen), origins, seen)
             network = build(record)
         except ValueError as error:
             raise UsageError(str(error)) from error
@@ -165,7 +175,7 @@ def train(
         if key in changes:
             log.warning("%s=%s changes nothing here: it needs %s", key, changes[key], need)
     with _writing(folder), sole_trainer(folder) if first else contextlib.nullcontext():
-        return _run(chosen, images, record, network, folder, resume, report)
+        return _run(chosen, images, record, network, teacher, folder, resume, report)
 
 
 def _run(
@@ -173,6 +183,7 @@ def _run(
     images: ImageData,
     record: Record,
     network: nn.Module,
+    teacher: nn.Module | None,
     folder: Path,
     resume: bool,
     report: Callable[[str], None],
@@ -228,7 +239,7 @@ def _run(
             num_sanity_val_steps=0,
         )
         trainer.fit(
-            Classifier(network, chosen, len(record.labels), _teacher(chosen, record)),
+            Classifier(network, chosen, len(record.labels), _teacher(chosen, record, teacher)),
             datamodule=batches,
             ckpt_path=checkpoint if record.epoch or record.batch else None,
             weights_only=True,
@@ -261,8 +272,11 @@ def _origins(recipe: Recipe, *keys: str) -> dict[str, str]:
     return {key: fingerprint(path) for key in keys if (path := getattr(recipe, key))}
 
 
-def _teacher(recipe: Recipe, record: Record) -> nn.Module | None:
+def _teacher(recipe: Recipe, record: Record, own: nn.Module | None) -> nn.Module | None:
     """The network to learn from, which must see the same images in the same classes."""
+    if own is not None:
+        _check_teacher(own.eval(), record)
+        return own.requires_grad_(False)
     path = recipe.teacher
     if not path:
         return None
@@ -271,6 +285,22 @@ def _teacher(recipe: Recipe, record: Record) -> nn.Module | None:
         what = "preprocess" if of.preprocess != record.preprocess else "classes"
         raise UsageError(f"teacher={path}: made for other images ({what} differ); train one on the same data")
     return network.requires_grad_(False)
+
+
+@torch.no_grad()
+def _check_teacher(teacher: nn.Module, record: Record) -> None:
+    """It makes logits of the record's images. Raises UsageError."""
+    height, width, channels = record.preprocess.output_shape
+    name, takes = type(teacher).__name__, f"(1, {channels}, {height}, {width})"
+    like = next(teacher.parameters(), torch.empty(0))
+    try:
+        logits = teacher(torch.zeros(1, channels, height, width, dtype=like.dtype, device=like.device))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise UsageError(f"teacher {name}: does not take images {takes} ({' '.join(str(error).split())})") from error
+    expected = (1, len(record.labels))
+    if not isinstance(logits, Tensor) or logits.shape != expected:
+        made = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UsageError(f"teacher {name}: makes {made} of an image, not logits {expected}; give one of these classes")
 
 
 def _model_options(recipe: Recipe) -> dict[str, Any]:
@@ -345,7 +375,7 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
             f"init_from={checkpoint} to begin with its weights"
         )
     if found.origins.get("teacher") != record.origins.get("teacher"):
-        raise UsageError(f"teacher={record.recipe['teacher']}: not the file that the run began with")
+        raise UsageError(f"teacher={record.recipe['teacher']}: not the one that the run began with")
     init_from = record.recipe["init_from"]  # which may be gone
     began = found.origins.get("init_from")
     if began and checkpoint_of(init_from).is_file() and fingerprint(init_from) != began:

@@ -105,6 +105,14 @@ class WeightQuantizer(nn.Module):
         """Codes of the weight's shape and the scale (out,) of each filter, None for 1; without a gradient."""
         raise NotImplementedError
 
+    def forward(self, weight: Tensor) -> Tensor:
+        """Scale times codes; by default by the straight-through estimator: the gradient passes where |W| <= `limit`."""
+        with torch.no_grad():
+            codes, scale = self.codes(weight)
+            value = codes if scale is None else codes * per_filter(scale, codes)
+        latent = weight if self.limit is None else weight.clamp(-self.limit, self.limit)
+        return value + (latent - latent.detach())
+
     def restore_(self, weight: Tensor, codes: Tensor, scale: Tensor | None) -> None:
         """The way back from `codes`: make of a fresh latent weight one that they come from.
 
