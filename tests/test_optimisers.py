@@ -208,6 +208,17 @@ def test_bop_flips_at_gamma_whatever_the_rate_of_the_groups(given):
     torch.testing.assert_close(made.state[weight]["momentum"], torch.full_like(weight, gamma))
 
 
+def test_bop_begins_with_both_signs_where_latent_weights_begin_with_one():
+    torch.manual_seed(0)
+    network = create("birealnet18", "bireal", width=8)
+    made = Bop(parameter_groups(network, lr=1e-2), lr=1e-2)
+    binary = [weight for group in made.param_groups if group["binary"] for weight in group["params"]]
+    assert len(binary) == 16
+    for weight in binary:
+        assert set(weight.unique().tolist()) == {-1.0, 1.0}
+        assert abs(weight.mean().item()) < 0.2
+
+
 def test_what_bop_cannot_do():
     weight = nn.Parameter(torch.ones(3))
     with pytest.raises(ValueError, match="threshold=-1"):

@@ -21,7 +21,8 @@ class Bop(torch.optim.Adam):
 
     There is no latent weight: its magnitude had no meaning but inertia, and m is that. gamma, the adaptivity rate,
     takes the place of the group's ``lr``, so that every schedule of learning rates decays it. Binary weights become
-    their signs when the optimiser is made. The layers' gradient should be that of the binary weight itself: of the
+    their signs when the optimiser is made; where all of a layer have one sign, as latent weights that begin near 0 have,
+    random ones. The layers' gradient should be that of the binary weight itself: of the
     methods, "bnn" passes it unchanged and has no alpha, as in the article; with "xnor" alpha is 1, and its gradient
     adds a small term.
 
@@ -47,7 +48,10 @@ class Bop(torch.optim.Adam):
             group["lr"] = gamma
             for weight in group["params"]:
                 with torch.no_grad():
-                    weight.copy_(torch.where(weight >= 0, 1.0, -1.0))
+                    positive = weight >= 0
+                    if bool((positive == positive.flatten()[0]).all()):
+                        positive = torch.rand_like(weight) < 0.5
+                    weight.copy_(torch.where(positive, 1.0, -1.0))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -1,7 +1,7 @@
 """ImageNet (ILSVRC 2012): 1,281,167 training images of 1000 classes, tested on the 50,000 validation images.
 
-Names end in `-paper` for what the paper states and in `-code` for what its released code does; the others are what we
-recommend, and docs/training.md says why. None of them has been trained on ImageNet by us yet.
+Names end in `-paper` for what the paper states of training and in `-code` for what its released code does; the others
+are what we recommend, and docs/training.md says why. None of them has been trained on ImageNet by us yet.
 """
 
 from __future__ import annotations
