@@ -21,10 +21,9 @@ class Bop(torch.optim.Adam):
 
     There is no latent weight: its magnitude had no meaning but inertia, and m is that. gamma, the adaptivity rate,
     takes the place of the group's ``lr``, so that every schedule of learning rates decays it. Binary weights become
-    their signs when the optimiser is made; where all of a layer have one sign, as latent weights that begin near 0 have,
-    random ones. The layers' gradient should be that of the binary weight itself: of the
-    methods, "bnn" passes it unchanged and has no alpha, as in the article; with "xnor" alpha is 1, and its gradient
-    adds a small term.
+    their signs when the optimiser is made; where all of a layer have one, as latent weights that begin near 0 have,
+    random ones. The layers' gradient should be that of the binary weight itself: of the methods, "bnn" passes it
+    unchanged and has no alpha, as in the article; with "xnor" alpha is 1, and its gradient adds a small term.
 
     Args:
         params: parameter groups, of `parameter_groups` for instance; an ``lr`` of binary ones is not used: it is far

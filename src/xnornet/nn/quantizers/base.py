@@ -21,13 +21,12 @@ __all__ = [
     "GRADIENT_QUANTIZERS",
     "INPUT_QUANTIZERS",
     "WEIGHT_QUANTIZERS",
+    "FullRangeWeight",
     "GradientQuantizer",
     "InputQuantizer",
     "WeightQuantizer",
     "check_bits",
     "check_positive",
-    "fill_range_",
-    "glorot_lr_scale",
     "gradient_quantizer",
     "input_quantizer",
     "magnitudes",
@@ -139,6 +138,23 @@ class WeightQuantizer(nn.Module):
         """Factor on the learning rate of this weight."""
         del weight
         return 1.0
+
+
+class FullRangeWeight(WeightQuantizer):
+    """One whose latent weights begin in U(-1, 1), with a factor on their learning rate (`glorot_lr_scale`); those of a
+    float layer are scaled to that range."""
+
+    adopted = "each filter scaled to reach 1"
+
+    def initialise_(self, weight: Tensor) -> None:
+        nn.init.uniform_(weight, -1.0, 1.0)
+
+    @torch.no_grad()
+    def adopt_(self, weight: Tensor) -> None:
+        fill_range_(weight)
+
+    def lr_scale(self, weight: Tensor) -> float:
+        return glorot_lr_scale(weight)
 
 
 class GradientQuantizer(nn.Module):

@@ -10,18 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..functional import depending, exporting, quantize
 from ..packing import Layout, masked, pack
 from .base import (
     INPUT_QUANTIZERS,
     WEIGHT_QUANTIZERS,
+    FullRangeWeight,
     InputQuantizer,
-    WeightQuantizer,
     check_bits,
-    fill_range_,
-    glorot_lr_scale,
     per_filter,
 )
 
@@ -84,16 +82,13 @@ def within_cells(fresh: Tensor, codes: Tensor, bits: int) -> Tensor:
     return out
 
 
-class KBitWeight(WeightQuantizer):
+class KBitWeight(FullRangeWeight):
     r"""``W ~ alpha * q_k(W)``: the paper's q_k in place of sign, with the scale that is optimal for it.
 
     For given codes B, ``|W - alpha B|^2`` is least at ``alpha = W.B / B.B``, of which eq. 6 is the case k = 1. Backward
     as "exact" of `ScaledSign`: ``dC/dW_i = B_i / B.B * sum_j g_j B_j + alpha * 1[|W_i| <= 1] * g_i``, alpha that of the
-    values q_k. The latent weights begin in U(-1, 1), so that all levels are in use, and their learning rate has the
-    factor that goes with it; those of a float layer are scaled to that range.
+    values q_k. The latent weights begin in U(-1, 1), as of `FullRangeWeight`, so that all levels are in use.
     """
-
-    adopted = "each filter scaled to reach 1"
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -137,16 +132,6 @@ class KBitWeight(WeightQuantizer):
                 low, high = torch.where(over, low, middle), torch.where(over, middle, high)
             found = moved(high).view_as(found) * codes.sign()
         weight.copy_(found)
-
-    def initialise_(self, weight: Tensor) -> None:
-        nn.init.uniform_(weight, -1.0, 1.0)
-
-    @torch.no_grad()
-    def adopt_(self, weight: Tensor) -> None:
-        fill_range_(weight)
-
-    def lr_scale(self, weight: Tensor) -> float:
-        return glorot_lr_scale(weight)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"

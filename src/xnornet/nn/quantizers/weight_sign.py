@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..functional import sign
-from .base import WEIGHT_QUANTIZERS, WeightQuantizer, check_positive, fill_range_, glorot_lr_scale
+from .base import WEIGHT_QUANTIZERS, FullRangeWeight, WeightQuantizer, check_positive
 
 __all__ = ["ClippedSign", "SignWeight", "StochasticSign"]
 
 
-class SignWeight(WeightQuantizer):
-    r"""``W ~ sign(W)``, deterministic (BinaryConnect, Courbariaux et al. 2015; BinaryNet, Courbariaux et al. 2016).
-
-    The gradient passes unchanged, ``dC/dW = dC/dsign(W)``: the clip of the latent weights to [-1, 1] after each step is
-    what keeps them in range. They begin in U(-1, 1), and their learning rate has a factor (`glorot_lr_scale`); those of
-    a float layer are scaled to that range.
-    """
+class _PassedSign(WeightQuantizer):
+    """sign(W), whose gradient passes unchanged."""
 
     bits = 1
-    adopted = "each filter scaled to reach 1"
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         return sign(weight.detach()), None
@@ -32,15 +26,13 @@ class SignWeight(WeightQuantizer):
     def _pass_gradient(value: Tensor, weight: Tensor) -> Tensor:
         return value + (weight - weight.detach())
 
-    def initialise_(self, weight: Tensor) -> None:
-        nn.init.uniform_(weight, -1.0, 1.0)
 
-    @torch.no_grad()
-    def adopt_(self, weight: Tensor) -> None:
-        fill_range_(weight)
+class SignWeight(FullRangeWeight, _PassedSign):
+    r"""``W ~ sign(W)``, deterministic (BinaryConnect, Courbariaux et al. 2015; BinaryNet, Courbariaux et al. 2016).
 
-    def lr_scale(self, weight: Tensor) -> float:
-        return glorot_lr_scale(weight)
+    The gradient passes unchanged, ``dC/dW = dC/dsign(W)``: the clip of the latent weights to [-1, 1] after each step is
+    what keeps them in range. They begin in U(-1, 1), as of `FullRangeWeight`.
+    """
 
 
 class StochasticSign(SignWeight):
@@ -72,7 +64,7 @@ class StochasticSign(SignWeight):
         return f"eval={self.eval_weight!r}"
 
 
-class ClippedSign(SignWeight):
+class ClippedSign(_PassedSign):
     r"""``W ~ sign(W)`` as Larq's "ste_sign" with its "weight_clip": latent weights within [-clip, clip].
 
     The gradient passes unchanged. First weights and learning rate are those of any layer, not BinaryConnect's.
@@ -81,21 +73,9 @@ class ClippedSign(SignWeight):
         clip: above 0.
     """
 
-    adopted = ""
-
     def __init__(self, clip: float = 1.0) -> None:
         super().__init__()
         self.clip = self.limit = check_positive("clip", clip)
-
-    def initialise_(self, weight: Tensor) -> None:
-        """Nothing: those that the layer, or its network, has drawn."""
-
-    def adopt_(self, weight: Tensor) -> None:
-        """Nothing, likewise."""
-
-    def lr_scale(self, weight: Tensor) -> float:
-        del weight
-        return 1.0
 
     def extra_repr(self) -> str:
         return f"clip={self.clip}"
