@@ -151,7 +151,7 @@ def test_a_teacher_of_real_inputs_answers_in_16_bits(method, low, tiny_data, tmp
         )
         return network, record
 
-    monkeypatch.setattr("xnornet.train.run.load_module", watched)
+    monkeypatch.setattr("xnornet.train.teacher.load_module", watched)
     options = {**TINY, "epochs": 1, "precision": "bf16-mixed", "teacher": str(teacher.checkpoint)}
     train("fashion-bwn", out=tmp_path / "student", overrides=options)
     assert seen == {(low, low)}

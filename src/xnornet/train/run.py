@@ -25,12 +25,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from torch import Tensor, nn
+from torch import nn
 
 from ..data import ImageData, open_dataset
 from ..data.glimpse import Glimpse
 from ..errors import DataError, FormatError, TrainingError, UsageError
-from ..evaluate import other_classes
 from ..models import options as model_options_of
 from ..nn import method as method_named
 from .bar import Bar
@@ -41,7 +40,6 @@ from .checkpoint import (
     build,
     checkpoint_of,
     fingerprint,
-    load_module,
     load_record,
     load_weights,
     plain,
@@ -59,6 +57,7 @@ from .processes import is_first_process, process_counts, synchronise_batch_norms
 from .recipes import Recipe
 from .recipes import recipe as recipe_named
 from .run_folder import RunFolder
+from .teacher import teacher_of
 
 __all__ = ["TrainingResult", "train"]
 
@@ -239,7 +238,7 @@ def _run(
             num_sanity_val_steps=0,
         )
         trainer.fit(
-            Classifier(network, chosen, len(record.labels), _teacher(chosen, record, teacher)),
+            Classifier(network, chosen, len(record.labels), teacher_of(chosen, record, teacher)),
             datamodule=batches,
             ckpt_path=checkpoint if record.epoch or record.batch else None,
             weights_only=True,
@@ -270,37 +269,6 @@ def _too_few_steps(recipe: Recipe, images: int, steps: int) -> str:
 def _origins(recipe: Recipe, *keys: str) -> dict[str, str]:
     """Hashes of the checkpoints that a run builds on, of those of "init_from" and "teacher" that are asked for."""
     return {key: fingerprint(path) for key in keys if (path := getattr(recipe, key))}
-
-
-def _teacher(recipe: Recipe, record: Record, own: nn.Module | None) -> nn.Module | None:
-    """The network to learn from, which must see the same images in the same classes."""
-    if own is not None:
-        _check_teacher(own.eval(), record)
-        return own.requires_grad_(False)
-    path = recipe.teacher
-    if not path:
-        return None
-    network, of = load_module(path)
-    if of.preprocess != record.preprocess or other_classes(record.labels, of.labels, "data"):
-        what = "preprocess" if of.preprocess != record.preprocess else "classes"
-        raise UsageError(f"teacher={path}: made for other images ({what} differ); train one on the same data")
-    return network.requires_grad_(False)
-
-
-@torch.no_grad()
-def _check_teacher(teacher: nn.Module, record: Record) -> None:
-    """It makes logits of the record's images. Raises UsageError."""
-    height, width, channels = record.preprocess.output_shape
-    name, takes = type(teacher).__name__, f"(1, {channels}, {height}, {width})"
-    like = next(teacher.parameters(), torch.empty(0))
-    try:
-        logits = teacher(torch.zeros(1, channels, height, width, dtype=like.dtype, device=like.device))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise UsageError(f"teacher {name}: does not take images {takes} ({' '.join(str(error).split())})") from error
-    expected = (1, len(record.labels))
-    if not isinstance(logits, Tensor) or logits.shape != expected:
-        made = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UsageError(f"teacher {name}: makes {made} of an image, not logits {expected}; give one of these classes")
 
 
 def _model_options(recipe: Recipe) -> dict[str, Any]:
