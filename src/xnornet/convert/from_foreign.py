@@ -12,6 +12,7 @@ from ..graph import PackedModel
 from ..preprocess import Preprocess
 from ..target import refuse_checkpoint, refuse_source
 from .foreign import from_bmxnet, from_onnx, from_torch7, from_xnor_net_pytorch
+from .foreign.network import ForeignNetwork
 from .from_torch import pack
 
 __all__ = ["ending_of", "pack_foreign"]
@@ -75,38 +76,13 @@ def pack_foreign(
         raise UsageError(f"{source}: is not one of {', '.join(READERS)}; `xnornet pack` packs checkpoints")
     refuse_source(path, source, "file to convert", "packed file")
     refuse_checkpoint(path, "packed file")
-    read, kind = READERS[ending]
-    if binary_weights is None:
-        network = read(source)
-    elif ending == ".t7":
-        network = from_torch7(source, binary_weights=binary_weights)
-    else:
-        raise UsageError(f"{source}: --binary-weights and --real-weights are for Torch7's .t7; {kind} says it itself")
-    height, width, channels = network.image
-    said = (height, width)
-    if size is None:
-        if height is None or width is None:
-            raise UsageError(f"{source}: the file does not say the size of its images; give --size")
-        size = (height, width)
-    elif any(known not in (None, given) for known, given in zip(said, size, strict=True)):
-        raise UsageError(f"--size {size[0]},{size[1]}: {source} takes images of {height} x {width} pixels alone")
-    mean = _numbers("mean", mean, network.mean, source, raw_pixels) or (0.0,)
-    std = _numbers("std", std, network.std, source, raw_pixels) or (1.0,)
-    whole = 255.0 if raw_pixels else 1.0
-    try:
-        preprocess = Preprocess(
-            mode="RGB" if channels == 3 else "L",
-            size=size,
-            resize=resize,
-            mean=tuple(n / whole for n in _each(mean, channels)),
-            std=tuple(n / whole for n in _each(std, channels)),
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    network, kind = _read(source, ending, binary_weights)
+    preprocess = _preprocess(network, source, size, resize, mean, std, raw_pixels)
     # Some of ImageNet's names are two classes': cranes.
     names = read_class_names(Path(labels), distinct=False) if labels is not None else network.labels
-    asked = f"; is --size {size[0]},{size[1]} what it was trained on?" if None in said else ""
-    example = torch.zeros(1, channels, *size)
+    height, width = preprocess.size
+    asked = f"; is --size {height},{width} what it was trained on?" if None in network.image else ""
+    example = torch.zeros(1, network.image[2], height, width)
     try:
         with torch.no_grad():
             classes = network(example).shape[1]
@@ -124,6 +100,48 @@ def pack_foreign(
         )
     except UnsupportedError as error:
         raise UnsupportedError(f"{source}: {error}{asked}") from error
+
+
+def _read(source: Path, ending: str, binary_weights: bool | None) -> tuple[ForeignNetwork, str]:
+    """The network, and the name of what it was trained with."""
+    read, kind = READERS[ending]
+    if binary_weights is None:
+        return read(source), kind
+    if ending != ".t7":
+        raise UsageError(f"{source}: --binary-weights and --real-weights are for Torch7's .t7; {kind} says it itself")
+    return from_torch7(source, binary_weights=binary_weights), kind
+
+
+def _preprocess(
+    network: ForeignNetwork,
+    source: Path,
+    size: tuple[int, int] | None,
+    resize: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    raw_pixels: bool,
+) -> Preprocess:
+    """What the user gives, else what the files say."""
+    height, width, channels = network.image
+    if size is None:
+        if height is None or width is None:
+            raise UsageError(f"{source}: the file does not say the size of its images; give --size")
+        size = (height, width)
+    elif any(known not in (None, given) for known, given in zip((height, width), size, strict=True)):
+        raise UsageError(f"--size {size[0]},{size[1]}: {source} takes images of {height} x {width} pixels alone")
+    mean = _numbers("mean", mean, network.mean, source, raw_pixels) or (0.0,)
+    std = _numbers("std", std, network.std, source, raw_pixels) or (1.0,)
+    whole = 255.0 if raw_pixels else 1.0
+    try:
+        return Preprocess(
+            mode="RGB" if channels == 3 else "L",
+            size=size,
+            resize=resize,
+            mean=tuple(n / whole for n in _each(mean, channels)),
+            std=tuple(n / whole for n in _each(std, channels)),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _each(numbers: tuple[float, ...], channels: int) -> tuple[float, ...]:
