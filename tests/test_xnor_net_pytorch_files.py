@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import io
 import pickletools
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -304,10 +305,12 @@ def test_the_command(tmp_path: Path, run: Run) -> None:
     x = images(network)
     with torch.no_grad():
         np.testing.assert_allclose(Model(model).run(x.numpy()), network(x).numpy(), rtol=1e-4, atol=1e-4)
+    copied = shutil.copy(path, tmp_path / "lenet.ckpt")
     for words, code, said in (
         (("convert", path, "-o", made, "--size", "32"), 2, "--size 32,32: "),
         (("convert", path, "-o", made, "--binary-weights"), 2, "XNOR-Net-PyTorch says it itself"),
-        (("pack", path, "-o", made), 1, "pack one of XNOR-Net-PyTorch with `xnornet convert`"),
+        (("pack", path, "-o", made), 2, "`xnornet convert` packs networks of other frameworks"),
+        (("pack", copied, "-o", made), 1, "pack one of XNOR-Net-PyTorch with `xnornet convert`"),
     ):
         status, _, err = run(*words)
         assert status == code
