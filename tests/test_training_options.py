@@ -4,6 +4,7 @@ import csv
 import math
 import shutil
 
+import lightning as L
 import pytest
 import torch
 from torch import nn
@@ -214,6 +215,38 @@ def test_a_method_that_clips_nothing_has_no_share_of_clipped_weights(tiny_data, 
         rows = list(csv.DictReader(file))
     assert rows
     assert all(row["clipped"] == "" and 0 <= float(row["flip_ratio"]) <= 1 for row in rows)
+
+
+def test_callbacks_of_ones_own_go_on_through_a_resumption(tiny_data, tmp_path, monkeypatch):
+    class Mean(L.Callback):
+        """An exponential mean of the classifier's weights, kept in the checkpoints."""
+
+        def __init__(self):
+            self.mean, self.steps = None, 0
+
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            weight = pl_module.network.classifier.weight.detach().clone()
+            self.mean = weight if self.mean is None else self.mean.lerp(weight, 0.1)
+            self.steps += 1
+
+        def state_dict(self):
+            return {"mean": self.mean, "steps": self.steps}
+
+        def load_state_dict(self, state_dict):
+            self.mean, self.steps = state_dict["mean"], state_dict["steps"]
+
+    options = {**TINY, "checkpoint_steps": 1}
+    whole, parts, resumed = Mean(), Mean(), Mean()
+    train("fashion-xnor", out=tmp_path / "whole", overrides=options, callbacks=[whole])
+    assert whole.steps == 9
+    with monkeypatch.context() as patch:
+        poison(patch, 5, lambda m, b: pytest.fail("interrupted"))
+        with pytest.raises(pytest.fail.Exception):
+            train("fashion-xnor", out=tmp_path / "parts", overrides=options, callbacks=[parts])
+    assert parts.steps == 5
+    train("fashion-xnor", out=tmp_path / "parts", overrides=options, callbacks=[resumed], resume=True)
+    assert resumed.steps == 9
+    assert torch.equal(resumed.mean, whole.mean)
 
 
 def test_layers_csv_goes_on_through_a_resumption(tiny_data, tmp_path, monkeypatch):

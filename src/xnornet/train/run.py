@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def train(
     resume: bool = False,
     overrides: Mapping[str, Any] | None = None,
     teacher: nn.Module | None = None,
+    callbacks: Sequence[L.Callback] = (),
     report: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> TrainingResult:
     """Train a recipe.
@@ -122,6 +123,8 @@ def train(
         teacher: a network of one's own in place of the recipe's `teacher`, a pretrained one from elsewhere: what the
             student takes, (N, C, H, W) float32, normalised -> (N, classes) logits. It is put into eval mode and frozen,
             and the record keeps its class and the SHA-256 of its weights.
+        callbacks: of Lightning, called before our own; their state is part of the checkpoints, so of plain types. The
+            module that they get has the network as `network`.
         report: takes a line on what the run begins with, and one on every epoch.
 
     Raises:
@@ -174,7 +177,7 @@ def train(
         if key in changes:
             log.warning("%s=%s changes nothing here: it needs %s", key, changes[key], need)
     with _writing(folder), sole_trainer(folder) if first else contextlib.nullcontext():
-        return _run(chosen, images, record, network, teacher, folder, resume, report)
+        return _run(chosen, images, record, network, teacher, callbacks, folder, resume, report)
 
 
 def _run(
@@ -183,6 +186,7 @@ def _run(
     record: Record,
     network: nn.Module,
     teacher: nn.Module | None,
+    callbacks: Sequence[L.Callback],
     folder: Path,
     resume: bool,
     report: Callable[[str], None],
@@ -230,7 +234,7 @@ def _run(
             check_val_every_n_epoch=chosen.test_epochs,
             default_root_dir=folder,
             logger=Board(folder / "tensorboard"),
-            callbacks=[LayerStatistics(folder), kept, *([Bar()] if sys.stderr.isatty() else [])],
+            callbacks=[*callbacks, LayerStatistics(folder), kept, *([Bar()] if sys.stderr.isatty() else [])],
             plugins=[AtomicCheckpoints()],
             enable_checkpointing=False,  # `RunFolder` saves; Lightning's own callback would choose a "best"
             enable_progress_bar=False,  # `Bar` counts epochs as the printed lines do, and knows the run's end
