@@ -100,6 +100,7 @@ def write_data(folder: Path) -> None:
         write_idx(folder / f"{split}-labels-idx1-ubyte", (np.arange(60) % 10).astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_runs_at_once_and_one_that_teaches(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
