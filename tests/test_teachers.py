@@ -106,6 +106,7 @@ def test_a_network_from_elsewhere_teaches(tiny_data, tmp_path, monkeypatch):
     for wrong, message in (
         (Elsewhere(9), r"teacher Elsewhere: makes \(1, 9\) of an image, not logits \(1, 10\)"),
         (nn.Conv2d(3, 10, 3), r"teacher Conv2d: does not take images \(1, 1, 28, 28\)"),
+        (Elsewhere().half(), r"teacher Elsewhere: does not take images \(1, 1, 28, 28\)"),
     ):
         with pytest.raises(UsageError, match=message):
             train("fashion-bwn", out=tmp_path / "x", overrides=options, teacher=wrong)

@@ -243,9 +243,8 @@ def weights_fingerprint(network: nn.Module) -> str:
     """SHA-256 of a network's weights and their names, in hexadecimal."""
     found = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
-        plain_value = value.detach().cpu().contiguous()
-        found.update(f"{name} {plain_value.dtype} {tuple(plain_value.shape)}\n".encode())
-        found.update(plain_value.flatten().view(torch.uint8).numpy().tobytes())
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 

@@ -43,9 +43,9 @@ def _check(teacher: nn.Module, record: Record) -> None:
     """It makes logits of the record's images. Raises UsageError."""
     height, width, channels = record.preprocess.output_shape
     name, takes = type(teacher).__name__, f"(1, {channels}, {height}, {width})"
-    like = next(teacher.parameters(), torch.empty(0))
+    device = next(teacher.parameters(), torch.empty(0)).device
     try:
-        logits = teacher(torch.zeros(1, channels, height, width, dtype=like.dtype, device=like.device))
+        logits = teacher(torch.zeros(1, channels, height, width, device=device))
     except (RuntimeError, ValueError, TypeError) as error:
         raise UsageError(f"teacher {name}: does not take images {takes} ({' '.join(str(error).split())})") from error
     expected = (1, len(record.labels))
