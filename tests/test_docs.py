@@ -92,7 +92,7 @@ def test_the_classifier_in_16_bits() -> None:
 
 
 def test_first_layers_in_fixed_point() -> None:
-    """What docs/engine.md says of their times."""
+    """What docs/engine.md says of their times, and the CHANGELOG of those in integers."""
     rows = {(row["network"], row["isa"], row["stem"]): row for row in rows_of(RESULTS / "stems.csv")}
 
     def shares(isa: str, key: str) -> str:
@@ -105,6 +105,18 @@ def test_first_layers_in_fixed_point() -> None:
     said = " ".join((ROOT / "docs" / "engine.md").read_text().split())
     assert f"takes {shares('amx', 'median_ms')} with AMX, {shares('avx512', 'median_ms')} with VNNI" in said
     assert f"left alone, AMX takes {shares('amx', 'min_ms')}" in said
+
+    def gains(*isas: str) -> tuple[str, str]:
+        some = [
+            float(rows[name, isa, "float"]["median_ms"]) / float(rows[name, isa, "integer"]["median_ms"])
+            for name in ("alexnet", "resnet18")
+            for isa in isas
+        ]
+        return f"{min(some):.1f}", f"{max(some):.1f}"
+
+    (least, most), (low, high) = gains("amx", "avx512"), gains("avx2")
+    told = f"{least} to {float(most):g} times as fast as in floats with AMX or VNNI, {low} to {high} times with AVX2"
+    assert told in " ".join((ROOT / "CHANGELOG.md").read_text().split())
 
 
 def test_what_the_readme_says_of_int8_with_amx() -> None:

@@ -112,6 +112,8 @@ def test_what_the_page_on_cifar10_says_of_one_part_at_a_time() -> None:
         assert len(gaps) == (3 if line == "with K" else 2), line
         return f"{gaps[0]:{sign}.2f} to {gaps[-1]:{sign}.2f}"
 
+    least, most = (f"{float(gap):.1f}" for gap in apart("with K", factor=-1).split(" to "))
+    assert f"and costs {least} to {most} [here]" in (ROOT / "docs" / "methods.md").read_text()
     code, bireal = "centred filters, the released code's gradient", "Bi-Real Net's gradients"
     irnet = "IR-Net's weights and gradients"
     no_scale = [f"{whose}'s layers: no scale" for whose in ("BinaryNet", "BinaryConnect")]

@@ -276,3 +276,15 @@ def test_what_is_said_of_ones_own_photos() -> None:
         f"{int(row['packed_bytes']) / 1e6:.2f} MB"
     )
     assert told in page
+
+
+def test_what_the_page_on_photos_says_of_quicknets_time() -> None:
+    """Beside Bi-Real Net, in both files that have the two."""
+    page = " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
+    told = []
+    for name in ("networks-later.csv", "larq.csv"):
+        rows = [row for row in rows_of(RESULTS / name) if (row["isa"], row["implementation"]) == ("amx", "xnornet")]
+        ms = {row["case"]: float(row["median_ms"]) for row in rows}
+        assert ms["quicknet"] < ms["birealnet18"]
+        told.append(f"{ms['quicknet']:.2f} ms to {ms['birealnet18']:.2f}")
+    assert f"in less time: {told[0]} at full size, {told[1].replace(' ms', '')} in another run" in page
