@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, int]] = {
     "alexnet": {"image_size": 67, "width": 12},
     "binarydensenet": {"width": 4},
     "birealnet18": {"width": 4},
+    "birealnet34": {"width": 4},
     "googlenet": {"width": 4},
     "meliusnet": {"width": 16},
     "nin": {"width": 12},
@@ -44,6 +45,7 @@ SMALL: dict[str, dict[str, int]] = {
 PIXELS = {
     "binarydensenet": 39,
     "birealnet18": 35,
+    "birealnet34": 33,
     "realtobinary18": 35,
     "googlenet": 34,
     "meliusnet": 35,
@@ -82,7 +84,7 @@ METHODS["bnn, first and last layer too"] = replace(method("bnn"), float_layers=(
 # What differs from the others in training alone, or is built of what others are built of: not for every architecture.
 SOME = {"float", "bwn", "xnor", "xnor+last", "xnor-cbap", "xnor, K", "bnn", "reactnet", "dorefa:1,2", "kbit:2,2"}
 # Built of what another architecture is built of, deeper, wider or in another order.
-VARIANTS = {"binarydensenet", "meliusnet", "resnet34", "quicknet_large", "quicknet_small", "reactnet"}
+VARIANTS = {"binarydensenet", "birealnet34", "meliusnet", "resnet34", "quicknet_large", "quicknet_small", "reactnet"}
 CASES = [
     (name, key)
     for name in MODELS

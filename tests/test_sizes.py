@@ -18,6 +18,7 @@ PUBLISHED = {
     "alexnet": (62_378_344, 58_236_928, 1_135_256_096),
     "binarydensenet": (5_111_488 + 1000, 4_202_496, 3_789_867_520),
     "birealnet18": (11_679_912, 10_985_472, 1_814_073_344),
+    "birealnet34": (21_780_648, 21_086_208, 3_663_761_408),
     "googlenet": (23_419_048, 22_384_640, 4_259_340_288),
     "meliusnet": (6_918_496 + 1000, 6_119_424, 4_760_608_768),
     "nin": (966_986, 949_248, 222_486_528),
@@ -57,7 +58,9 @@ def test_weights_and_operations_are_the_published_ones(name: str) -> None:
 def test_resnet18_has_the_parameters_of_the_paper() -> None:
     """With its norms: 11,689,512 (spec of the paper, section 6.3)."""
     assert size_of("resnet18", "float").parameters == size_of("birealnet18", "float").parameters == 11_689_512
-    assert size_of("resnet34", "float").parameters == 21_797_672  # torchvision's
+    assert (
+        size_of("resnet34", "float").parameters == size_of("birealnet34", "float").parameters == 21_797_672
+    )  # torchvision's
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,7 @@ def test_sizes_of_the_maps() -> None:
     assert maps("nin") == [32, 16, 8]
     assert maps("resnet18") == [112] + 4 * [56] + 4 * [28] + 4 * [14] + 4 * [7]
     assert maps("resnet34") == [112] + 6 * [56] + 8 * [28] + 12 * [14] + 6 * [7]
+    assert maps("birealnet34") == [112] + 6 * [56] + 8 * [28] + 12 * [14] + 6 * [7]
     assert maps("resnet20") == 7 * [32] + 6 * [16] + 6 * [8]
 
 

@@ -1,9 +1,10 @@
-"""ResNet-18 with a shortcut around every convolution: Bi-Real Net (Liu et al. 2018) and ReActNet (Liu et al. 2020)."""
+"""ResNets with a shortcut around every convolution: Bi-Real Net (Liu et al. 2018) and ReActNet (Liu et al. 2020)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -13,11 +14,11 @@ from .initial import small_latent_
 from .registry import register
 from .resnet import Stem, residual_stem
 
-__all__ = ["BiRealNet18", "ReActNet18", "ShortcutNet18", "averaging_shortcut"]
+__all__ = ["BiRealNet18", "BiRealNet34", "ReActNet18", "ShortcutNet", "averaging_shortcut"]
 
 
-class ShortcutNet18(nn.Module):
-    """A float stem, sixteen blocks of one 3 x 3 convolution, a global average, a float dense layer.
+class ShortcutNet(nn.Module):
+    """A float stem, four stages of blocks of one 3 x 3 convolution, a global average, a float dense layer.
 
     Args:
         method, num_classes, in_channels, width, stem: as of `BiRealNet18`.
@@ -29,6 +30,8 @@ class ShortcutNet18(nn.Module):
     Raises:
         ValueError: an unknown stem, a width below 1.
     """
+
+    blocks_of_stages: ClassVar = (4, 4, 4, 4)
 
     def __init__(
         self,
@@ -44,8 +47,8 @@ class ShortcutNet18(nn.Module):
         self.stem = residual_stem(method, stem, in_channels, width, activation)
         blocks: list[nn.Module] = []
         channels = width
-        for stage in range(4):
-            for index in range(4):
+        for stage, count in enumerate(self.blocks_of_stages):
+            for index in range(count):
                 blocks.append(block(channels, width << stage, 2 if stage and not index else 1))
                 channels = width << stage
         self.blocks = nn.Sequential(*blocks)
@@ -60,7 +63,7 @@ class ShortcutNet18(nn.Module):
 
 
 @register("birealnet18")
-class BiRealNet18(ShortcutNet18):
+class BiRealNet18(ShortcutNet):
     """x + norm(conv(sign(x))), sixteen times: real values flow from the stem to the dense layer past every sign.
 
     Source: `pytorch_implementation/BiReal18_34/birealnet.py` of Bi-Real-net. Where the shape changes the shortcut is an
@@ -97,8 +100,19 @@ class BiRealNet18(ShortcutNet18):
         super().__init__(method, num_classes, in_channels, width, stem, block, _activation(method))
 
 
+@register("birealnet34")
+class BiRealNet34(BiRealNet18):
+    """`BiRealNet18` with stages of 6, 8, 12 and 6 blocks, its paper's larger network.
+
+    The counts are those of ResNet-34: 21,797,672 parameters for 1000 classes, of which 21,086,208 in 3 x 3 convolutions
+    behind the stem. Arguments, shapes and errors as `BiRealNet18`.
+    """
+
+    blocks_of_stages = (6, 8, 12, 6)
+
+
 @register("reactnet18")
-class ReActNet18(ShortcutNet18):
+class ReActNet18(ShortcutNet):
     """rprelu(x + norm(conv(rsign(x)))), sixteen times: Bi-Real Net with a PReLU, and learned shifts around it and sign.
 
     Source: `resnet/2_step2/birealnet.py` of ReActNet. RPReLU is a PReLU between two shifts, RSign the sign of x plus a

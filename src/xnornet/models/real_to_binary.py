@@ -7,7 +7,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from ..nn import Method
-from .bireal import ShortcutNet18, averaging_shortcut
+from .bireal import ShortcutNet, averaging_shortcut
 from .registry import register
 from .resnet import Stem
 
@@ -15,7 +15,7 @@ __all__ = ["RealToBinary18"]
 
 
 @register("realtobinary18")
-class RealToBinary18(ShortcutNet18):
+class RealToBinary18(ShortcutNet):
     """x + prelu(gate(y) * conv(sign(y))) with y = norm(x), sixteen times: gates in place of scales.
 
     Source: section 4 of "Training binary neural networks with real-to-binary convolutions", in the form that its Larq

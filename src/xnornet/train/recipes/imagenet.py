@@ -84,11 +84,12 @@ _RESNET18 = (
 )
 # To teach others, as ReActNet is taught.
 _RESNET34 = _recipes("resnet34", ("float",), epochs=90, optimiser="sgd", lr=0.1, weight_decay=1e-4, **_RESNET)
-# ResNet-18 with later blocks, on the same budget; Bi-Real's authors take Adam at 1e-3 falling linearly too.
+# ResNets with later blocks, on the same budget; Bi-Real's authors take Adam at 1e-3 falling linearly too.
 # Real-to-Binary Net is published with plain signs, which its staged training helps along; at once, from fresh weights,
 # it needs Bi-Real's gradients and scales (docs/imagenette.md).
 _LATER = (
     *(replace(r, name="imagenet-resnet18-bireal") for r in _recipes("birealnet18", ("bireal",), **_LINEAR)),
+    *(replace(r, name="imagenet-resnet34-bireal") for r in _recipes("birealnet34", ("bireal",), **_LINEAR)),
     *(replace(r, name="imagenet-resnet18-reactnet") for r in _recipes("reactnet18", ("reactnet",), **_LINEAR)),
     *_recipes("realtobinary18", ("bireal",), **_LINEAR),
     *_recipes("reactnet", ("reactnet",), **_LINEAR),
