@@ -122,10 +122,6 @@ struct DigitGemm {
   int tile;          // pixels a call takes at most
   int shift;         // what a pixel is less than it says; the caller makes up for it in the starts
 
-  // Asks the system for what the kernel needs beside instructions, for the whole process; whether it may run.
-  // To be called before it. Null: there is nothing to ask for.
-  bool (*request)();
-
   // out[pixel][64] of rows of pixels, each a multiple of 64 bytes. With s the sums of the digits: of two
   // digits s0 + 256 s1 as integers modulo 2^32; of three fma(s2, 65536, fma(s1, 256, s0)) as floats, of sums
   // that are below 2^24. It reads rows, and writes sums[pixel][digits * channels], up to a multiple of 16
@@ -136,9 +132,8 @@ struct DigitGemm {
 
 // Sums of windows of bytes times 1-bit weights, +1 or -1, and how real inputs become bytes.
 struct ByteGemm {
-  const char* name;   // null: there is none, and the other members are empty
-  int tile;           // rows, and sums, are there for a multiple of so many pixels
-  bool (*request)();  // as of DigitGemm
+  const char* name;  // null: there is none, and the other members are empty
+  int tile;          // rows, and sums, are there for a multiple of so many pixels
 
   // Bits become what `gemm` reads, a byte a weight, in the same order, `count` bytes of bits (a multiple of
   // 64) at a time: [64 / lanes][depth / inputs][lanes][inputs] for 64 filters. `excess`: how much too large a
@@ -194,7 +189,18 @@ struct KernelSet {
   MaxFn max;
   MeanFn mean;
   SignsFn signs;
+
+  // Asks the system for what `digits` and `bytes` need beside instructions, for the whole process; whether it
+  // grants that. Null: there is nothing to ask for.
+  bool (*request)();
+  const KernelSet* refused;  // the set to take whole numbers' kernels of where it does not
 };
+
+// The set whose `pixels`, `digits` and `bytes` may run in this process. It asks: to be called by who needs
+// one.
+inline const KernelSet& granted(const KernelSet& set) {
+  return set.request && !set.request() ? *set.refused : set;
+}
 
 extern const KernelSet kPortable;
 #if defined(__x86_64__)

@@ -34,14 +34,9 @@ const KernelSet kAmx = {
     .bits = kBitsAvx512,
     .floats = kFloatsAvx512,
     .pixels = {},
-    .digits = {.name = "ugemm_64x64_amxint8",
-               .tile = 64,
-               .shift = 0,
-               .request = request_tiles,
-               .gemm = ugemm_64x64_amxint8},
+    .digits = {.name = "ugemm_64x64_amxint8", .tile = 64, .shift = 0, .gemm = ugemm_64x64_amxint8},
     .bytes = {.name = "qgemm_64x64_amxint8",
               .tile = 64,
-              .request = request_tiles,
               .lanes = 16,
               .inputs = 4,
               .excess = 0,
@@ -56,6 +51,8 @@ const KernelSet kAmx = {
     .max = max_64_avx512,
     .mean = mean_64_avx512,
     .signs = signs_64_avx512,
+    .request = request_tiles,
+    .refused = &kAvx512,
 };
 
 }  // namespace xnornet

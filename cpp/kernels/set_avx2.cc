@@ -14,7 +14,6 @@ const KernelSet kAvx2 = {
     .digits = {},
     .bytes = {.name = "qgemm_6x16_avx2",
               .tile = 6,
-              .request = nullptr,
               .lanes = 8,
               .inputs = 4,
               .excess = 0,
@@ -29,6 +28,8 @@ const KernelSet kAvx2 = {
     .max = max_64_avx2,
     .mean = mean_64_avx2,
     .signs = signs_64_avx2,
+    .request = nullptr,
+    .refused = nullptr,
 };
 
 }  // namespace xnornet

@@ -12,14 +12,9 @@ const KernelSet kAvx512 = {
     .bits = kBitsAvx512,
     .floats = kFloatsAvx512,
     .pixels = {.name = "pgemm_12x32_avx512vnni", .tile = 12, .channels = 32, .gemm = pgemm_12x32_avx512vnni},
-    .digits = {.name = "ugemm_8x16_avx512vnni",
-               .tile = 48,
-               .shift = 0,
-               .request = nullptr,
-               .gemm = ugemm_8x16_avx512vnni},
+    .digits = {.name = "ugemm_8x16_avx512vnni", .tile = 48, .shift = 0, .gemm = ugemm_8x16_avx512vnni},
     .bytes = {.name = "qgemm_6x64_avx512vnni",
               .tile = 12,
-              .request = nullptr,
               .lanes = 16,
               .inputs = 4,
               .excess = 0,
@@ -34,6 +29,8 @@ const KernelSet kAvx512 = {
     .max = max_64_avx512,
     .mean = mean_64_avx512,
     .signs = signs_64_avx512,
+    .request = nullptr,
+    .refused = nullptr,
 };
 
 }  // namespace xnornet

@@ -26,7 +26,6 @@ const KernelSet kAvx512bw = {
     .digits = {},
     .bytes = {.name = "qgemm_6x64_avx512bw",
               .tile = 12,
-              .request = nullptr,
               .lanes = 16,
               .inputs = 4,
               .excess = 0,
@@ -41,6 +40,8 @@ const KernelSet kAvx512bw = {
     .max = max_64_avx512,
     .mean = mean_64_avx512,
     .signs = signs_64_avx512,
+    .request = nullptr,
+    .refused = nullptr,
 };
 
 }  // namespace xnornet

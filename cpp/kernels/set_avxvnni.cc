@@ -15,7 +15,6 @@ const KernelSet kAvxVnni = {
     .digits = {},
     .bytes = {.name = "qgemm_6x16_avxvnni",
               .tile = 6,
-              .request = nullptr,
               .lanes = 8,
               .inputs = 4,
               .excess = 0,
@@ -30,6 +29,8 @@ const KernelSet kAvxVnni = {
     .max = max_64_avx2,
     .mean = mean_64_avx2,
     .signs = signs_64_avx2,
+    .request = nullptr,
+    .refused = nullptr,
 };
 
 }  // namespace xnornet

@@ -14,7 +14,6 @@ const KernelSet kNeon = {
     .digits = {},
     .bytes = {.name = "qgemm_4x16_neon",
               .tile = 4,
-              .request = nullptr,
               .lanes = 4,
               .inputs = 4,
               .excess = 255,
@@ -29,6 +28,8 @@ const KernelSet kNeon = {
     .max = max_64_neon,
     .mean = mean_64_neon,
     .signs = signs_64_neon,
+    .request = nullptr,
+    .refused = nullptr,
 };
 
 }  // namespace xnornet

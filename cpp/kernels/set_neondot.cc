@@ -13,14 +13,9 @@ const KernelSet kNeonDot = {
     .bits = kBitsNeon,
     .floats = kFloatsNeon,
     .pixels = {},
-    .digits = {.name = "ugemm_4x8_neondot",
-               .tile = 16,
-               .shift = 128,
-               .request = nullptr,
-               .gemm = ugemm_4x8_neondot},
+    .digits = {.name = "ugemm_4x8_neondot", .tile = 16, .shift = 128, .gemm = ugemm_4x8_neondot},
     .bytes = {.name = "qgemm_4x16_neondot",
               .tile = 4,
-              .request = nullptr,
               .lanes = 4,
               .inputs = 4,
               .excess = 0,
@@ -35,6 +30,8 @@ const KernelSet kNeonDot = {
     .max = max_64_neon,
     .mean = mean_64_neon,
     .signs = signs_64_neon,
+    .request = nullptr,
+    .refused = nullptr,
 };
 
 }  // namespace xnornet

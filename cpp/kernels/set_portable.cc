@@ -31,6 +31,8 @@ const KernelSet kPortable = {
     .max = max_64_portable,
     .mean = mean_64_portable,
     .signs = signs_64_portable,
+    .request = nullptr,
+    .refused = nullptr,
 };
 
 }  // namespace xnornet

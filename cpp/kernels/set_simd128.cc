@@ -26,7 +26,6 @@ const KernelSet kSimd128 = {
     .digits = {},
     .bytes = {.name = "qgemm_2x16_simd128",
               .tile = 2,
-              .request = nullptr,
               .lanes = 4,
               .inputs = 4,
               .excess = 255,
@@ -44,6 +43,8 @@ const KernelSet kSimd128 = {
     .max = max_64_simd128,
     .mean = mean_64_simd128,
     .signs = signs_64_simd128,
+    .request = nullptr,
+    .refused = nullptr,
 };
 
 }  // namespace xnornet

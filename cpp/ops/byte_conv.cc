@@ -39,10 +39,9 @@ struct Rounding {
 
 }  // namespace
 
-bool ByteConv::suits(const Conv& conv, const Value& out, const KernelSet& kernels) {
-  const ByteGemm& k = kernels.bytes;
-  return k.name && conv.binary_weight() && !conv.binary_input && conv.groups == 1 && out.pixels() > 1 &&
-         conv.out_channels >= kLeastFilters && conv.fan_in() <= kMostFanIn && (!k.request || k.request());
+bool ByteConv::suits(const Conv& conv, const Value& out) {
+  return conv.binary_weight() && !conv.binary_input && conv.groups == 1 && out.pixels() > 1 &&
+         conv.out_channels >= kLeastFilters && conv.fan_in() <= kMostFanIn;
 }
 
 size_t ByteConv::padded_bytes(const Conv& conv, const Value& in) {

@@ -17,9 +17,8 @@ namespace xnornet {
 
 class ByteConv : public Step {
  public:
-  // Whether a kernel set can compute a convolution so, and it pays: a dense layer, of one pixel, waits for
-  // its weights instead.
-  static bool suits(const Conv& conv, const Value& out, const KernelSet& kernels);
+  // Whether it pays for a convolution: a dense layer, of one pixel, waits for its weights instead.
+  static bool suits(const Conv& conv, const Value& out);
 
   // Bytes an image of the rounded copy of the input, and of what was found of it.
   static size_t padded_bytes(const Conv& conv, const Value& in);

@@ -172,7 +172,8 @@ class Planner {
       return filled(std::make_unique<BitConv>(conv, in, out, slot, kernels_, classes));
     }
     const bool rounded = numbers_.activations == Activations::kInt8 && f_.root[input] != 0;
-    if (rounded && ByteConv::suits(conv, out, kernels_)) return build_byte_conv(d, conv, input);
+    if (rounded && ByteConv::suits(conv, out) && granted(kernels_).bytes.name)
+      return build_byte_conv(d, conv, input);
     if (!FloatDepthwise::suits(conv)) return build_real_conv(d, conv, input);
     const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
     auto step =
@@ -188,7 +189,8 @@ class Planner {
     const std::vector<float>* bias = conv.bias.empty() ? nullptr : &conv.bias;
     const int padded = arena_.add(ByteConv::padded_bytes(conv, in), d, d);
     const int range = arena_.add(ByteConv::kRangeBytes, d, d);
-    auto step = std::make_unique<ByteConv>(conv, in, out, layout_.slot_of(input), padded, range, kernels_);
+    auto step =
+        std::make_unique<ByteConv>(conv, in, out, layout_.slot_of(input), padded, range, granted(kernels_));
     fill(draft, Holds::kF32, nullptr, bias, step->chain);
     return step;
   }
@@ -214,21 +216,16 @@ class Planner {
       fill(draft, Holds::kF32, nullptr, nullptr, pixels->chain);
       return pixels;
     };
-    const bool pairs = kernels_.pixels.name;
-    const auto digits = [&] {  // only now: what is asked for is the process's from then on
-      return kernels_.digits.name && (!kernels_.digits.request || kernels_.digits.request());
-    };
-    if (numbers_.stem == Stem::kInteger && PixelConv::suits(conv, *reader_) && (pairs || digits())) {
-      if (pairs)
-        return filled(
-            std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
+    const bool integer = numbers_.stem == Stem::kInteger && PixelConv::suits(conv, *reader_);
+    const bool fixed = numbers_.stem == Stem::kFixed && DigitConv::suits(conv, *reader_);
+    if (!integer && !fixed) return step;
+    const KernelSet& kernels = granted(kernels_);
+    if (integer && kernels.pixels.name)
       return filled(
-          std::make_unique<DigitConv>(2, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
-    }
-    if (numbers_.stem == Stem::kFixed && DigitConv::suits(conv, *reader_) && digits())
-      return filled(
-          std::make_unique<DigitConv>(3, conv, in, out, padded_slot, kernels_, reader_, std::move(step)));
-    return step;
+          std::make_unique<PixelConv>(conv, in, out, padded_slot, kernels, reader_, std::move(step)));
+    if (!kernels.digits.name) return step;
+    return filled(std::make_unique<DigitConv>(integer ? 2 : 3, conv, in, out, padded_slot, kernels, reader_,
+                                              std::move(step)));
   }
 
   // Turn a draft's chain into stages.
