@@ -74,7 +74,7 @@ struct Tile {
 // Channel by channel, the largest of `count` >= 1 pixels: 64 channels from taps[i] + channel on.
 using MaxFn = void (*)(const float* const* taps, int count, size_t channel, float* out);
 
-// Their sums, from 0 on in the order of the taps, over `divisor`.
+// Their sums, by one order of additions in all kernels (run_mean in chain_64.h), over `divisor`.
 using MeanFn = void (*)(const float* const* taps, int count, size_t channel, float divisor, float* out);
 
 // Signs of `channels` <= 64 planes of floats, each `plane` after the last, of `pixels` <= 64 from `planes`

@@ -237,6 +237,28 @@ void compare_halfway(const KernelSet& set, bool subnormal, Report& report) {
 
 bool same(float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }
 
+// Of one channel, as run_mean in kernels/chain_64.h states it: blocks of 32 taps, and halves of what is a power
+// of two of them; then what is left, onto which the powers are added, the smallest first.
+float sum_of_blocks(const float* const* taps, int blocks, size_t channel) {
+  if (blocks > 1)
+    return sum_of_blocks(taps, blocks / 2, channel) +
+           sum_of_blocks(taps + blocks / 2 * 32, blocks / 2, channel);
+  float sum = 0;
+  for (int i = 0; i < 32; ++i) sum += taps[i][channel];
+  return sum;
+}
+float sum_in_pairs(const float* const* taps, int count, size_t channel) {
+  int blocks = count / 32;
+  float sum = 0;
+  for (int i = blocks * 32; i < count; ++i) sum += taps[i][channel];
+  while (blocks) {
+    const int power = blocks & -blocks;
+    blocks -= power;
+    sum += sum_of_blocks(taps + blocks * 32, power, channel);
+  }
+  return sum;
+}
+
 }  // namespace
 
 void test_max(const KernelSet& set, Report& report) {
@@ -257,16 +279,33 @@ void test_max(const KernelSet& set, Report& report) {
         report.check(same(out[c], expected), "max_64_%s: channel %zu + %d of %d taps: %g, expected %g",
                      set.name, channel, c, count, out[c], expected);
       }
+    }
+  }
+}
+
+void test_mean(const KernelSet& set, Report& report) {
+  Random random(8);
+  for (int count : {1, 2, 25, 31, 32, 33, 64, 95, 96, 128, 225, 3136}) {
+    std::vector<float> x(count * (kChannels + kPanel)), out(kPanel);
+    for (float& value : x)
+      value = random.below(9999) ? random.real() : std::numeric_limits<float>::quiet_NaN();
+    std::vector<const float*> taps;
+    for (int i = 0; i < count; ++i) taps.push_back(&x[i * (kChannels + kPanel)]);
+    for (size_t channel : {0, 3, 64, 130}) {
       set.mean(taps.data(), count, channel, 2.5f, out.data());
       for (int c = 0; c < kPanel; ++c) {
-        float expected = 0;
-        for (const float* tap : taps) expected += tap[channel + c];
-        expected /= 2.5f;
+        const float expected = sum_in_pairs(taps.data(), count, channel + c) / 2.5f;
         report.check(same(out[c], expected), "mean_64_%s: channel %zu + %d of %d taps: %g, expected %g",
                      set.name, channel, c, count, out[c], expected);
       }
     }
   }
+  // Large even maps: one after the other, the sum of these is 1 % too small.
+  const std::vector<float> even(kPanel, 0.1f);
+  const std::vector<const float*> taps(1 << 20, even.data());
+  float out[kPanel];
+  set.mean(taps.data(), 1 << 20, 0, 1 << 20, out);
+  report.check(std::abs(out[0] - 0.1f) < 1e-7f, "mean_64_%s of 1024 x 1024 taps of 0.1: %g", set.name, out[0]);
 }
 
 void test_signs(const KernelSet& set, Report& report) {

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
       test_depthwise(*set, report);
       test_chain(*set, report);
       test_max(*set, report);
+      test_mean(*set, report);
       test_signs(*set, report);
       for (int i = 1; i < argc; ++i) test_golden(*set, argv[i], report);
       std::printf("%-9s %d checks, %d failures\n", set->name, report.checks, report.failures);

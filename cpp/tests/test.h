@@ -57,6 +57,7 @@ void test_byte_gemm(const KernelSet& set, Report& report);
 void test_depthwise(const KernelSet& set, Report& report);
 void test_chain(const KernelSet& set, Report& report);
 void test_max(const KernelSet& set, Report& report);
+void test_mean(const KernelSet& set, Report& report);
 void test_signs(const KernelSet& set, Report& report);
 void test_golden(const KernelSet& set, const char* path, Report& report);
 
