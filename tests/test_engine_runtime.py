@@ -85,6 +85,32 @@ def test_tiles_are_asked_for_where_they_are_used(stem: str, left: bool) -> None:
     assert done.stdout == f"{left}\n"
 
 
+@pytest.mark.skipif("amx" not in ISAS or sys.platform != "linux", reason="needs Linux and a CPU with AMX")
+@pytest.mark.parametrize(("stem", "activations"), [("fixed", "int8"), ("integer", "float")])
+def test_where_the_system_refuses_tiles(stem: str, activations: str) -> None:
+    """As it does where a stack for signals is too small for them: whole numbers by AVX-512, to the same bits."""
+    code = f"""
+import ctypes, sys, numpy as np
+from tests.engine_cases import pixels
+from xnornet.models import create
+from xnornet.convert import lower
+from xnornet.engine import Model
+import torch
+class Stack(ctypes.Structure):
+    _fields_ = (("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+memory = ctypes.create_string_buffer(8192)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 8192)), None) == 0
+torch.manual_seed(0)
+network = lower(create("resnet20", "bwn").eval(), torch.zeros(1, 3, 32, 32))
+x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+found = [Model(network, isa=isa, stem="{stem}", activations="{activations}") for isa in ("amx", "avx512")]
+kernels = [[step.kernel for step in model.profile(x, 1)] for model in found]
+print(kernels[0] == kernels[1], "vnni" in kernels[0][0], np.array_equal(*(model.run(x) for model in found)))
+"""
+    done = in_process(code)
+    assert (done.stdout, done.stderr) == ("True True True\n", "")
+
+
 def test_large_batches_are_cut() -> None:
     model = Model(small_network())
     most = model._plan.images_at_once
@@ -153,6 +179,38 @@ for _ in range(3):
 """
     done = in_process(code)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_fork_into_a_namespace_of_process_ids() -> None:
+    """As of containers, whose first processes are all of id 1: a child may have its parent's."""
+    code = """
+import ctypes, os, time, numpy as np
+from tests.engine_cases import small_network, pixels
+from xnornet.engine import Model
+unshare = ctypes.CDLL(None).unshare
+users, ids = 0x10000000, 0x20000000
+if unshare(ids) and unshare(users | ids):
+    print("not allowed")
+    os._exit(0)
+if child := os.fork():
+    os._exit(os.waitpid(child, 0)[1])
+model, x = Model(small_network(), 2), pixels(4)
+expected = model.run(x)
+time.sleep(0.1)  # the helper sleeps too
+assert os.getpid() == 1 and unshare(ids) == 0
+if child := os.fork():
+    os._exit(os.waitpid(child, 0)[1] >> 8)
+assert os.getpid() == 1
+equal = np.array_equal(model.run(x), expected)
+del model
+print("the same" if equal else "another", flush=True)
+os._exit(0)
+"""
+    done = in_process(code)
+    if done.stdout == "not allowed\n":
+        pytest.skip("needs the right to make namespaces")
+    assert (done.returncode, done.stdout) == (0, "the same\n"), done.stderr
 
 
 ENDING = """

@@ -30,8 +30,9 @@ class Unlocked {
  public:
   Unlocked() {
     if (over_) return;
-    if (process_ != process_id()) {  // after a fork: the parent's threads are not here to be waited for
-      process_ = process_id();
+    if (process_ !=
+        process_generation()) {  // after a fork: the parent's threads are not here to be waited for
+      process_ = process_generation();
       count_ = 0;
     }
     ++count_;
@@ -47,7 +48,7 @@ class Unlocked {
 
   static void at_exit() {
     over_ = true;
-    while (count_ > 0 && process_ == process_id()) {
+    while (count_ > 0 && process_ == process_generation()) {
       nb::gil_scoped_release release;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
@@ -58,7 +59,7 @@ class Unlocked {
   // All are read and written under Python's lock.
   static inline bool over_ = false;
   static inline int count_ = 0;
-  static inline long process_ = 0;
+  static inline unsigned process_ = 0;
   PyThreadState* state_ = nullptr;
 };
 

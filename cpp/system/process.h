@@ -1,18 +1,10 @@
-// Which process this is: another one after a fork, of which Windows has none.
+// Which process this is, of a parent and the children forked off it.
 #pragma once
-
-#if !defined(_WIN32)
-#include <unistd.h>
-#endif
 
 namespace xnornet {
 
-inline long process_id() {
-#if defined(_WIN32)
-  return 0;
-#else
-  return getpid();
-#endif
-}
+// How many forks lie between the process that loaded this code and the one that asks. Not its id: a child in
+// a namespace of process ids of its own may have its parent's.
+unsigned process_generation();
 
 }  // namespace xnornet

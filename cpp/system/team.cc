@@ -21,7 +21,8 @@ inline void pause() {
 
 }  // namespace
 
-Team::Team(int threads) : process_(process_id()), threads_(threads), ticket_(static_cast<uint64_t>(threads)) {
+Team::Team(int threads)
+    : process_(process_generation()), threads_(threads), ticket_(static_cast<uint64_t>(threads)) {
   try {
     for (int t = 1; t < threads; ++t) helpers_.emplace_back(&Team::help, this);
   } catch (...) {  // no more threads to be had: those there are must end before the members do
@@ -88,13 +89,13 @@ void Team::help() {
 
 TeamOwner::~TeamOwner() {
   Team* team = team_.load();
-  if (team && team->process() == process_id()) delete team;
+  if (team && team->process() == process_generation()) delete team;
 }
 
 Team* TeamOwner::hold() {
   if (threads_ == 1) return nullptr;
   Team* team = team_.load(std::memory_order_acquire);
-  if (!team || team->process() != process_id()) {
+  if (!team || team->process() != process_generation()) {
     // After a fork the old object is abandoned, not destroyed: its threads are not here to be joined.
     Team* fresh;
     try {

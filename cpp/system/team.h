@@ -26,7 +26,7 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int threads() const { return threads_; }
-  long process() const { return process_; }
+  unsigned process() const { return process_; }  // that has its threads
 
   // Run body(part, threads) for every part, several at once; return when all are done. One caller at a time.
   void run(const Body& body);
@@ -40,7 +40,7 @@ class Team {
   void stop();
   int claim();  // a part of this round that nobody runs yet, or -1
 
-  const long process_;
+  const unsigned process_;
   const int threads_;
   std::atomic<bool> held_{false};
   std::atomic<const Body*> body_{nullptr};
