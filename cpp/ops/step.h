@@ -39,12 +39,13 @@ struct Run {
   }
 
   // work(thread, pixels, panels) of all: threads share the pixels, a multiple of `tile` each; or, where these
-  // are fewer than `tiles` of them a thread (small maps, dense layers), the panels, if there are enough and
-  // `separate` says that they may be computed apart.
+  // are fewer than `tiles` of them a thread (small maps, dense layers), the panels, if there are enough for
+  // all threads, or more than tiles of pixels, and `separate` says that they may be computed apart.
   template <class Work>
   void divide(size_t pixels, size_t tile, size_t tiles, size_t panels, bool separate, Work work) const {
     const auto count = static_cast<size_t>(threads());
-    const bool by_pixels = !separate || pixels >= tiles * tile * count || panels < count;
+    const bool few_panels = panels < count && panels < (pixels + tile - 1) / tile;
+    const bool by_pixels = !separate || pixels >= tiles * tile * count || few_panels;
     parallel([&](int t, int n) {
       if (by_pixels) {
         work(t, part_of(pixels, tile, t, n), Part{0, panels});
