@@ -7,18 +7,29 @@
 
 namespace xnornet {
 
-struct Plan::Workspace {
-  Workspace(const Schedule& schedule, size_t images, int threads, size_t scratch_bytes)
-      : capacity(images), arena(schedule.arena_bytes * images), scratch(scratch_bytes * threads) {
-    for (int t = 0; t < threads; ++t) scratches.push_back(scratch.data() + t * scratch_bytes);
-    buffers.resize(schedule.slots.size());
-    alias_rows.resize(buffers.size() * threads);
-    for (int t = 0; t < threads; ++t) aliases.push_back(alias_rows.data() + t * buffers.size());
+// What steps need beside the values, for each of some threads.
+struct Plan::Scratch {
+  Scratch(int threads, size_t bytes, size_t slots) : memory(bytes * threads), alias_rows(slots * threads) {
+    for (int t = 0; t < threads; ++t) {
+      of_thread.push_back(memory.data() + t * bytes);
+      aliases.push_back(alias_rows.data() + t * slots);
+    }
   }
-  size_t capacity;
-  Memory arena, scratch;
-  std::vector<char*> scratches, buffers, alias_rows;
+  Memory memory;
+  std::vector<char*> of_thread, alias_rows;
   std::vector<char**> aliases;
+};
+
+struct Plan::Workspace {
+  Workspace(const Schedule& schedule, size_t images, size_t scratch_bytes)
+      : capacity(images),
+        arena(schedule.arena_bytes * images),
+        buffers(schedule.slots.size()),
+        alone(1, scratch_bytes, buffers.size()) {}
+  size_t capacity;
+  Memory arena;
+  std::vector<char*> buffers;
+  Scratch alone;
 };
 
 Plan::Plan(const Graph& graph, const std::vector<float>& scale, const std::vector<float>& bias, int threads,
@@ -29,6 +40,7 @@ Plan::Plan(const Graph& graph, const std::vector<float>& scale, const std::vecto
       team_(threads) {
   for (const auto& step : schedule_.steps) scratch_bytes_ = std::max(scratch_bytes_, step->scratch_bytes);
   scratch_bytes_ = round_up(scratch_bytes_ + kSlack, kLine);
+  if (threads > 1) together_ = std::make_unique<Scratch>(threads, scratch_bytes_, schedule_.slots.size());
   give_back(take(1));  // so that the first run need not wait for memory
 }
 
@@ -44,7 +56,7 @@ Plan::Workspace* Plan::take(size_t batch) {
     delete workspace;  // too small: a larger one takes its place
     break;
   }
-  return new Workspace(schedule_, batch, team_.threads(), scratch_bytes_);
+  return new Workspace(schedule_, batch, scratch_bytes_);
 }
 
 void Plan::give_back(Workspace* workspace) {
@@ -66,18 +78,23 @@ void Plan::run(const RawInput& input, size_t batch, float* logits, double* step_
   if (!schedule_.output_is_read) workspace->buffers[schedule_.output_slot] = reinterpret_cast<char*>(logits);
   const auto release = [](Team* t) { t->release(); };
   const std::unique_ptr<Team, decltype(release)> team(team_.hold(), release);
+  const Scratch& scratch = team ? *together_ : workspace->alone;
   const Run run{.buffers = workspace->buffers.data(),
                 .batch = batch,
                 .input = input,
                 .team = team.get(),
-                .scratch = workspace->scratches.data(),
-                .aliases = workspace->aliases.data(),
+                .scratch = scratch.of_thread.data(),
+                .aliases = scratch.aliases.data(),
                 .slots = workspace->buffers.size()};
   for (size_t i = 0; i < schedule_.steps.size(); ++i) {
+    if (!step_ms) {
+      schedule_.steps[i]->run(run);
+      continue;
+    }
     const auto start = std::chrono::steady_clock::now();
     schedule_.steps[i]->run(run);
     const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
-    if (step_ms) step_ms[i] = spent.count();
+    step_ms[i] = spent.count();
   }
   if (schedule_.output_is_read)
     std::memcpy(logits, workspace->buffers[schedule_.output_slot], batch * schedule_.output.bytes());

@@ -45,6 +45,7 @@ class Plan {
   }
 
  private:
+  struct Scratch;
   struct Workspace;
   Workspace* take(size_t batch);
   void give_back(Workspace* workspace);
@@ -53,6 +54,7 @@ class Plan {
   const Schedule schedule_;
   size_t scratch_bytes_ = 0;
   TeamOwner team_;
+  std::unique_ptr<Scratch> together_;  // of all threads, for the run that holds the team
   // Workspaces not in use. Atomics rather than a lock: a lock may be held by another thread at a fork.
   std::array<std::atomic<Workspace*>, 8> idle_{};
 };
