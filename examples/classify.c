@@ -4,6 +4,7 @@
      cc examples/classify.c -o classify $(pkg-config --cflags --libs xnornet) -Wl,-rpath,$HOME/.local/lib -lm
      ./classify model.safetensors photo.ppm ...
 */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,12 @@ static int read_picture(const char* path, xnornet_image* image) {
   return pixels != NULL;
 }
 
+/* A label out of a file may hold what a terminal obeys. */
+static void print_label(const char* label) {
+  for (; *label; ++label) putchar(iscntrl((unsigned char)*label) ? '?' : *label);
+  putchar('\n');
+}
+
 /* The best classes with their probabilities, the softmax of the logits; -INFINITY marks those that are
  * printed. */
 static void print_best(const xnornet_model* model, float* logits, int top) {
@@ -54,7 +61,8 @@ static void print_best(const xnornet_model* model, float* logits, int top) {
     int best = 0;
     for (int i = 1; i < classes; ++i)
       if (logits[i] > logits[best]) best = i;
-    printf("  %5.1f %%  %s\n", 100 * exp(logits[best] - largest) / sum, xnornet_label(model, best));
+    printf("  %5.1f %%  ", 100 * exp(logits[best] - largest) / sum);
+    print_label(xnornet_label(model, best));
     logits[best] = -INFINITY;
   }
 }

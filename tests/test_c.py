@@ -166,6 +166,8 @@ def test_what_json_lets_pass_is_refused(library: Library) -> None:
     assert "too many values" in refused(library, len(large).to_bytes(8, "little") + large)
     name = "\x1b[31m\nx"
     assert refused(library, with_document(lambda d: d["ops"][1].update(inputs=[name]))).count("?[31m?x") == 1
+    name = "\x9b31mÛ\x7f\x85"
+    assert refused(library, with_document(lambda d: d["ops"][1].update(inputs=[name]))).count("?31mÛ??") == 1
 
 
 @given(st.data())
