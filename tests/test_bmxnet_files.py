@@ -167,6 +167,19 @@ def test_what_is_not_known_is_named(attributes: dict[str, object], said: str, tm
         from_bmxnet(path)
 
 
+@pytest.mark.parametrize("counted", ["True", "False"])
+def test_averages_that_count_padding_or_not(counted: str, tmp_path: Path) -> None:
+    net = Symbol()
+    told = {"kernel": "(3, 3)", "pad": "(1, 1)", "stride": "(1, 1)", "pool_type": "avg"}
+    conv = net.add("Convolution", "c", 0, net.drawn("w", 8, 3, 1, 1), kernel="(1, 1)", num_filter=8, no_bias=True)
+    path = net.write(tmp_path, net.add("Pooling", "mean", conv, count_include_pad=counted, **told))
+    x = torch.randn(2, 3, 5, 5)
+    expected = F.avg_pool2d(
+        F.conv2d(x, torch.from_numpy(net.arrays["arg:w"])), 3, 1, 1, count_include_pad=counted == "True"
+    )
+    torch.testing.assert_close(from_bmxnet(path)(x), expected)
+
+
 def test_an_operator_that_is_not_known(tmp_path: Path) -> None:
     net = Symbol()
     with pytest.raises(UnsupportedError, match="node 'up': the operator UpSampling is not known"):

@@ -215,6 +215,7 @@ def test_a_module_that_keeps_what_a_pass_computed(left: str) -> None:
         lambda x: 1 - x,
         lambda x: -x,
         lambda x: x - F.relu(x),
+        lambda x: F.relu6(x + 3) / 6 * x / torch.tensor([0.229, 0.224, 0.225, -7]).view(4, 1, 1),
         lambda x: x / 4 + x / torch.tensor([1.0, -2, 0.5, 8]).view(4, 1, 1),
         lambda x: x.clone().clamp_(-0.5).clamp(max=0.5),
         lambda x: torch.clamp_min(x, 0.1) - torch.clamp_max(x, 0.2),

@@ -36,6 +36,22 @@ def magnitude(weight: Tensor) -> Tensor:
     return weight.abs().mean((1, 2, 3), keepdim=True)
 
 
+def compared_first(weight: Tensor) -> Tensor:
+    """Their signs are taken before they are written over."""
+    weight = weight - weight.mean((1, 2, 3), keepdim=True)
+    positive = weight >= 0
+    return torch.where(positive, 1.0, -1.0) * weight.abs_().mean((1, 2, 3), keepdim=True)
+
+
+def in_regions(weight: Tensor) -> Tensor:
+    """As quantizers that are trained in 16 bits have them."""
+    with torch.autocast(weight.device.type, enabled=False):
+        signs = sign(weight)
+        with torch.enable_grad():
+            scale = magnitude(weight)
+    return signs * scale
+
+
 class Layer(nn.Module):
     """A convolution of signs, both written out, between float layers."""
 
@@ -68,6 +84,10 @@ class Layer(nn.Module):
         lambda x: ((x >= 0).to(x.dtype) - 0.5) * 2,
         lambda x: 1 - 2 * (x < 0).float(),
         lambda x: torch.where(x < 0, -1.0, 1.0) + (annealed(x) - annealed(x).detach()).contiguous(),
+        lambda x: torch.where(x > 0, 1.0, -1.0),
+        lambda x: torch.where(x <= 0, -torch.ones_like(x), torch.ones_like(x)),
+        lambda x: (x > 0).float() * 2 - 1 + (annealed(x) - annealed(x).detach()),
+        lambda x: (lambda above, _: torch.where(above, 1.0, -1.0))(x >= 0, x.mul_(0.5)),
         lambda x: sign(x).detach() + x - x.detach(),
         lambda x: x - (x - sign(x)).detach(),
         lambda x: -x.detach() + sign(x) + x,
@@ -86,12 +106,52 @@ class Layer(nn.Module):
         lambda w: sign(w) * magnitude(w),
         lambda w: (lambda q: q.detach() + w - w.detach())(sign(w) * magnitude(w)),
         lambda w: (lambda q: w - (w - q).detach())(sign(w) * magnitude(w)),
+        compared_first,
+        in_regions,
     ],
 )
 def test_signs_of_plain_torch(inputs: Function, weights: Function) -> None:
     kinds = check_packed(settle_norms(Layer(inputs, weights), (1, 8, 8)), (1, 8, 8))
     assert "binary_conv2d" in kinds
-    assert kinds[:3] == ["conv2d", "sign", "binary_conv2d"]
+    assert [kind for kind in kinds if kind != "affine"][:3] == ["conv2d", "sign", "binary_conv2d"]
+
+
+def test_where_an_estimators_value_is_written_over() -> None:
+    def weights(w: Tensor) -> Tensor:
+        signs = sign(w)
+        estimated = signs + (hard(w) - hard(w).detach())
+        signs.flatten(1).mul_(0.5)
+        return estimated
+
+    net = settle_norms(Layer(sign, weights), (1, 8, 8))
+    assert "binary_conv2d" in check_packed(net, (1, 8, 8))
+
+
+def test_long_sums_are_no_estimators() -> None:
+    def shared(x: Tensor) -> Tensor:
+        for _ in range(40):
+            x = (x + x) * 0.5 + 0
+            x = x + x
+            x = x * 0.5
+        return x
+
+    def long(x: Tensor) -> Tensor:
+        y = x
+        for _ in range(300):
+            y = y + x
+        return y / 301
+
+    for function in (shared, long):
+        assert "sign" not in check_packed(Layer(function, lambda w: w).eval(), (1, 8, 8), images=4)
+
+
+def test_autocast_that_is_on_is_refused() -> None:
+    def cast(x: Tensor) -> Tensor:
+        with torch.autocast("cpu"):
+            return sign(x)
+
+    with pytest.raises(UnsupportedError, match="take torch.no_grad, torch.enable_grad, torch.autocast"):
+        lower(Layer(cast, sign).eval(), torch.zeros(1, 1, 8, 8))
 
 
 def test_weights_of_one_magnitude_a_filter_in_front_of_numbers() -> None:
@@ -114,14 +174,15 @@ def written_over(x: torch.Tensor) -> torch.Tensor:
     [
         (lambda x: x + (x.relu() - hard(x)), ""),  # other tensors
         (lambda x: x + 0.25 - 0.25, ""),  # numbers, which round
+        (lambda x: (lambda m: (x * 4 + m) - m)(torch.tensor(1.5 * 2**23)), ""),  # to whole numbers
         (lambda x: x.relu() - x.relu() - (x - x.relu()), ""),  # what is left is subtracted
         (lambda x: torch.add(x, x.relu() - x, alpha=2), "alpha"),
         (lambda x: x.mean((2, 3), keepdim=True) + (x - x.detach()), ""),  # a sum of another shape
         (lambda x: torch.where(x >= 0.5, 1.0, -1.0), "aten.ge"),
         (lambda x: torch.where(x >= 0, -1.0, 1.0), "aten.ge"),
         (lambda x: torch.where(x >= 0, x, -torch.ones_like(x)), "aten.ge"),
-        (lambda x: torch.where(x > 0, torch.ones_like(x), -torch.ones_like(x)), "aten.gt"),
-        (lambda x: (x > 0).float() * 2 - 1, "aten.gt"),
+        (lambda x: torch.where(x > 0, -1.0, 1.0), "aten.gt"),
+        (lambda x: (x > 0).float() - 1, "aten.gt"),
         (lambda x: (x >= 0).float() * 2, "aten.ge"),
         (lambda x: (x >= 0.5).float() * 2 - 1, "aten.ge"),
         (lambda x: (x.relu() >= 0).float() - 1, "aten.ge"),
@@ -171,6 +232,11 @@ def test_a_weight_of_zero_is_told() -> None:
             "module 'conv2d': its inputs are signs, its weights, packed as 32-bit floats",
         ),
         (lambda x: sign(x) + 0.5, sign, "its inputs are packed as numbers, which is slow: signs that were shifted"),
+        (
+            lambda x: F.max_pool2d(sign(x) + 0.5, 2),
+            sign,
+            "signs that were shifted, scaled by channel or joined",
+        ),
         (
             lambda x: torch.cat([sign(x), sign(-x)], 1),
             lambda w: torch.cat([sign(w), sign(w)], 1),

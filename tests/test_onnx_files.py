@@ -354,9 +354,25 @@ def padding_of_two_axes(sketch: Sketch) -> None:
     sketch.convolution(8, 8, signs=False)
 
 
+def a_bias_expanded(sketch: Sketch) -> None:
+    """As torch's exporter writes bias.expand_as(x)."""
+    before = sketch.last
+    sketch.add("Shape")
+    shape = sketch.last
+    sketch.add("Expand", shape, x=sketch.numbers(1, 8, 1, 1))
+    sketch.add("Add", before)
+
+
 @pytest.mark.parametrize(
     "part",
-    [the_greatest_of_numbers, averages_that_hang_over, keras_padding_and_maximum, a_shape_cut_out, padding_of_two_axes],
+    [
+        a_bias_expanded,
+        the_greatest_of_numbers,
+        averages_that_hang_over,
+        keras_padding_and_maximum,
+        a_shape_cut_out,
+        padding_of_two_axes,
+    ],
 )
 def test_more_parts_of_networks(part: object, tmp_path: Path) -> None:
     sketch = Sketch((3, 9, 8))

@@ -59,6 +59,29 @@ def reflected(sketch: Sketch) -> None:
     sketch.add("Pad", sketch.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1])), mode="reflect")
 
 
+def reflected_before_a_maximum(sketch: Sketch) -> None:
+    sketch.add("Relu")
+    reflected(sketch)
+    sketch.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+
+
+def a_row_for_each_image(sketch: Sketch) -> None:
+    sketch.add("Flatten")
+    sketch.add("Gemm", sketch.numbers(108, 1), sketch.numbers(1, 1))
+    sketch.add("Gemm", sketch.numbers(1, 3), sketch.numbers(3, 1))
+
+
+def joined_without_an_axis(sketch: Sketch) -> None:
+    sketch.nodes.append(helper.make_node("Concat", ["images", "images"], ["y"], name="joined"))
+    sketch.last = "y"
+
+
+def classes_over_images(sketch: Sketch) -> None:
+    sketch.add("Flatten")
+    sketch.classifier(108)
+    sketch.add("Softmax", axis=0)
+
+
 def another_shape(sketch: Sketch) -> None:
     sketch.add("Reshape", sketch.constant(np.array([-1, 3, 36])))
 
@@ -143,6 +166,10 @@ def maps_flattened_otherwise(sketch: Sketch) -> None:
         (a_quotient, "of two computed values; sums, differences and products"),
         (axes_that_are_dropped, "over the axes \\[2\\], which are dropped"),
         (reflected, "of mode 'reflect', 4 axes; only images can be padded, by a constant"),
+        (reflected_before_a_maximum, "of mode 'reflect', 4 axes"),
+        (a_row_for_each_image, "with C of shape \\[3, 1\\]; one row for all images"),
+        (joined_without_an_axis, "'joined' \\(Concat\\): 'axis'"),
+        (classes_over_images, "the operator Softmax is not known"),
         (another_shape, "from \\[1, 3, 6, 6\\] to \\[1, 3, 36\\]; only flattening"),
     ],
 )

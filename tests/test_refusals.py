@@ -47,7 +47,6 @@ class Refused(nn.Module):
         (lambda x: x * F.elu(F.adaptive_avg_pool2d(x, 1)), "aten.elu.*use ReLU, PReLU, LeakyReLU or SiLU"),
         (lambda x: x * x.amax(3, keepdim=True), "aten.mul.*as many pixels or one"),
         (lambda x: (x > 0).float(), "aten.gt.*use xnornet.nn.functional.sign"),
-        (lambda x: torch.where(x > 0, 1.0, -1.0), "aten.gt.*use xnornet.nn.functional.sign"),
         (lambda x: x[:, :, 0], "aten.select.*a part of a value.*of one pixel"),
         (lambda x: F.adaptive_max_pool2d(x, 1), r"aten.adaptive_max_pool2d.*x.amax\(\(2, 3\)\)"),
         (lambda x: x + torch.arange(64.0).reshape(1, 1, 8, 8), "constant of shape"),
@@ -59,7 +58,16 @@ class Refused(nn.Module):
         (lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 2), "padding in front of it"),
         (lambda x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True), "ceil_mode that counts padding"),
         (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),
-        (lambda x: x / 3, "aten.div.*powers of two.*reciprocal"),
+        (lambda x: x / 0.0, "aten.div.*division by 0"),
+        (lambda x: x / float("inf"), "aten.div.*infinity, or nearly so"),
+        (lambda x: (x * 1j).real, "aten.mul.*with such arguments"),
+        (lambda x: x.lerp(x, 0.5), "aten.lerp.*replace it by one of"),
+        (lambda x: x[:1] + x, "aten.slice.*a part of a value"),
+        (lambda x: F.conv2d(torch.ones(2, 1, 8, 8), x.amax((2, 3), keepdim=True)[:, :, 0:, 0:]), "input is a constant"),
+        (lambda x: F.linear(torch.ones(2, 1), x.mean((2, 3))), "aten.linear.*input is a constant"),
+        (lambda x: x * torch.full((1,), 1 / len(x)), r"aten.full.default with \[0.5\] for two images"),
+        (lambda x: x.relu() * float("nan"), "aten.mul"),
+        (lambda x: F.batch_norm(x, None, None, training=True), "track running stats.*not in a plain list"),
         (lambda x: 1 / x, "(reciprocal|div)"),
         (lambda x: torch.sub(x, x, alpha=2), "alpha"),
         (lambda x: x.double().float(), "a conversion to torch.float64.*float32"),
@@ -95,6 +103,50 @@ def test_refusals_name_module_operator_and_remedy(function: Callable[[torch.Tens
     assert "block.inner" in message
     assert "operator aten." in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x / torch.tensor(float(len(x))),
+        lambda x: x * torch.tensor([1 / len(x)]),
+        lambda x: x + 1 if len(x) == 2 else (x + 1).relu(),
+        lambda x: x[: len(x)] + x,
+    ],
+)
+def test_the_number_of_images_is_no_constant(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    net = Refused(function)
+    net(torch.zeros(2, 1, 8, 8))
+    with pytest.raises(UnsupportedError, match=r"keep x.size\(0\) out of the arithmetic|a part of a value"):
+        lower(net, torch.zeros(1, 1, 8, 8))
+
+
+def test_what_a_forward_pass_keeps_for_the_next() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("steps", torch.zeros(()))
+            self.last = nn.Linear(64, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.steps.add_(1)
+            out: torch.Tensor = self.last(x.flatten(1) * (self.steps / 10).clamp(max=1))
+            return out
+
+    with pytest.raises(UnsupportedError, match="'steps' changes with every forward pass, in eval mode too"):
+        lower(Counting(), torch.zeros(1, 1, 8, 8))
+
+
+def test_a_part_compiled_by_jit_is_named() -> None:
+    net = nn.Sequential(nn.Flatten(), torch.jit.script(nn.Linear(64, 3)))
+    with pytest.raises(UnsupportedError, match="module '1', a RecursiveScriptModule, is compiled by torch.jit"):
+        lower(net, torch.zeros(1, 1, 8, 8))
+
+
+def test_padded_logits_are_refused() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 3, 8), nn.ZeroPad2d(1))
+    with pytest.raises(UnsupportedError, match="expected logits"):
+        lower(net, torch.zeros(1, 1, 8, 8))
 
 
 def test_other_refusals() -> None:
@@ -141,7 +193,7 @@ def test_other_refusals() -> None:
 
     class Region(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            with torch.autocast("cpu", enabled=False):
+            with torch.autocast("cpu"):
                 return linear(x)
 
     with pytest.raises(UnsupportedError, match=r"take .*autocast.* out of forward"):

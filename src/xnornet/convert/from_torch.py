@@ -107,7 +107,7 @@ def _lower(
     unfolded, values, logits = operators(module, example_input)
     ops = fold_thresholds(unfolded, values)
     warn_of_numbers(module, ops)
-    one_pixel = logits.value.shape[:2] == (1, 1) and logits.expanded is None
+    one_pixel = logits.value.shape[:2] == (1, 1) and logits.expanded is None and logits.padding is None
     if not ops or logits.name != ops[-1].name or logits.value.dtype != "f32" or not one_pixel:
         raise UnsupportedError(
             f"the module returns {logits.value}, expected logits (N, classes); end it in a dense layer"

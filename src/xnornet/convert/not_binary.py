@@ -12,7 +12,20 @@ import numpy.typing as npt
 from torch import nn
 
 from ..nn import BinaryConv2d, BinaryLinear
-from ..ops import Affine, BinaryWeightConv2d, BinaryWeightLinear, Clamp, Concat, Conv2d, Linear, Op, Sign, Threshold
+from ..ops import (
+    Affine,
+    BinaryWeightConv2d,
+    BinaryWeightLinear,
+    Clamp,
+    Concat,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Op,
+    Sign,
+    Threshold,
+)
 
 __all__ = ["warn_of_numbers"]
 
@@ -37,7 +50,12 @@ def _in_ours(op: Op, layer: BinaryConv2d | BinaryLinear) -> str:
             f"its weights are packed as 32-bit floats: {type(weights).__name__} makes of them neither +a and -a in "
             "each filter nor odd whole numbers of up to 8 bits times a scale"
         )
-    if isinstance(op, BinaryWeightConv2d | BinaryWeightLinear) and inputs is not None and inputs.bits == 1:
+    if (
+        isinstance(op, BinaryWeightConv2d | BinaryWeightLinear)
+        and inputs is not None
+        and inputs.bits == 1
+        and inputs.signed
+    ):
         return (
             f"its inputs are packed as numbers, which is slow: {type(inputs).__name__} does not end in "
             "xnornet.nn.functional.sign"
@@ -77,4 +95,6 @@ def _of_signs(name: str, made_by: Mapping[str, Op]) -> bool:
     op = made_by.get(name)
     if isinstance(op, Sign | Threshold):
         return True
-    return isinstance(op, Affine | Clamp | Concat) and all(_of_signs(source, made_by) for source in op.inputs)
+    return isinstance(op, Affine | Clamp | Concat | Flatten | MaxPool2d) and all(
+        _of_signs(source, made_by) for source in op.inputs
+    )

@@ -13,9 +13,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import UnsupportedError
-from .lowerings import ARITHMETIC
+from .lowerings import ALIASES, ARITHMETIC
 
-__all__ = ["export", "leaves", "module_path", "where"]
+__all__ = ["export", "leaves", "memory_of", "module_path", "where", "writes"]
+
+aten = torch.ops.aten
+
+_FILLED = {aten.full.default, aten.full_like.default, aten.new_full.default, aten.scalar_tensor.default}
 
 
 def export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedProgram:
@@ -27,8 +31,12 @@ def export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPro
         file = "; `xnornet pack` packs checkpoints of `xnornet train`" if isinstance(module, str | Path) else ""
         raise UnsupportedError(f"a {type(module).__name__} is no torch.nn.Module; give the network itself{file}")
     module = getattr(module, "_orig_mod", module)  # that torch.compile was given
-    if isinstance(module, torch.jit.ScriptModule):
-        raise UnsupportedError(f"a {type(module).__name__} is compiled by torch.jit; give the module it was made from")
+    for path, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            named = f"module '{path}', " if path else ""
+            raise UnsupportedError(
+                f"{named}a {type(part).__name__}, is compiled by torch.jit; give the module it was made from"
+            )
     try:
         # What a forward pass computed and left in an attribute, which torch refuses to copy.
         held = [t for part in module.modules() for t in leaves(vars(part)) if isinstance(t, Tensor)]
@@ -42,7 +50,7 @@ def export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPro
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            frozen(example)
+            _check_state(frozen, example)
     except UnsupportedError:  # of a network of another framework, which says what it cannot
         raise
     except Exception as error:  # of the module's own
@@ -55,9 +63,23 @@ def export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPro
             f"{type(module).__name__} does not take an input of shape {list(example.shape)} ({said}); {told}"
         ) from error
     program = _trace(frozen, example)
-    if any(node.target in ARITHMETIC and numbers for node, numbers in _numbers(program)):
+    if program.constants or any(node.target in ARITHMETIC | _FILLED and numbers for node, numbers in _numbers(program)):
         _check_batch(program, _trace(frozen, torch.zeros(3, *example.shape[1:])))
     return program
+
+
+def _check_state(frozen: nn.Module, example: Tensor) -> None:
+    """Run twice. What a forward pass keeps for the next would be packed as some pass left it; weights that it clips
+    stay as they are from then on. Raises UnsupportedError.
+    """
+    frozen(example)
+    state = {name: tensor.clone() for name, tensor in frozen.state_dict(keep_vars=True).items()}
+    frozen(example)
+    for name, tensor in frozen.state_dict(keep_vars=True).items():
+        if not torch.equal(tensor.nan_to_num(), state[name].nan_to_num()):
+            raise UnsupportedError(
+                f"'{name}' changes with every forward pass, in eval mode too; write to it where self.training is True"
+            )
 
 
 def _trace(frozen: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
@@ -87,12 +109,19 @@ def _numbers(program: torch.export.ExportedProgram) -> list[tuple[fx.Node, list[
 
 def _check_batch(two: torch.export.ExportedProgram, three: torch.export.ExportedProgram) -> None:
     """A trace holds x.size(0) as a number like any other; of more images it is another. Raises UnsupportedError."""
-    for (node, numbers), (other, others) in zip(_numbers(two), _numbers(three), strict=False):
-        if (node.target, numbers) != (other.target, others):
+    told = "cannot be packed; keep x.size(0) out of the arithmetic in forward()"
+    calls, others = _numbers(two), _numbers(three)
+    for (node, numbers), (other, their_numbers) in zip(calls, others, strict=False):
+        if (node.target, str(numbers)) != (other.target, str(their_numbers)):  # of NaN too
             raise UnsupportedError(
-                f"{where(node)}, operator {node.target} with {numbers} for two images, {other.target} with {others} "
-                "for three cannot be packed; keep x.size(0) out of the arithmetic in forward()"
+                f"{where(node)}, operator {node.target} with {numbers} for two images, {other.target} with "
+                f"{their_numbers} for three {told}"
             )
+    if len(calls) != len(others):
+        raise UnsupportedError(f"{len(calls)} operators for two images and {len(others)} for three {told}")
+    for (name, value), their_value in zip(two.constants.items(), three.constants.values(), strict=True):
+        if isinstance(value, Tensor) and not torch.equal(value.nan_to_num(), their_value.nan_to_num()):
+            raise UnsupportedError(f"a constant, '{name}', that is another for two images than for three {told}")
 
 
 def _first_line(error: Exception) -> str:
@@ -102,6 +131,19 @@ def _first_line(error: Exception) -> str:
 def leaves(tree: Any) -> list[Any]:
     """What stands in nested lists, tuples and dicts."""
     return list(torch.utils._pytree.tree_leaves(tree))
+
+
+def writes(node: fx.Node) -> bool:
+    """Whether an operator writes over its first argument, which it then returns."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def memory_of(node: Any) -> Any:
+    """The node that made the memory on which this one's tensor lies; what is no node as it is."""
+    while isinstance(node, fx.Node) and node.op == "call_function" and (node.target in ALIASES or writes(node)):
+        node = node.args[0]
+    return node
 
 
 def where(node: fx.Node) -> str:

@@ -11,8 +11,8 @@ from ..errors import FormatError, UnsupportedError
 from ..graph import INPUT
 from .builder import Builder, Refusal, Symbol
 from .idioms import rewrite
-from .lowerings import ALIASES, LOWERINGS, remedy
-from .program import leaves, module_path, where
+from .lowerings import LOWERINGS, remedy
+from .program import leaves, memory_of, module_path, where
 
 __all__ = ["walk"]
 
@@ -30,7 +30,7 @@ def walk(program: torch.export.ExportedProgram, builder: Builder) -> Symbol:
         **signature.inputs_to_lifted_tensor_constants,
     }
     known: dict[fx.Node, Any] = {}
-    rewrite(program.graph)
+    rewrite(program)
     for node in program.graph.nodes:
         if node.op == "placeholder":
             if node.name in held:
@@ -70,6 +70,8 @@ def _lower_node(node: fx.Node, known: dict[fx.Node, Any], builder: Builder) -> A
         if not any(isinstance(a, Symbol) for a in [*leaves(args), *leaves(kwargs)]):
             if _is_random(node.target, args, kwargs):
                 raise Refusal("a random number", "draw none where self.training is False")
+            if isinstance(node.target, torch._ops.HigherOrderOperator):
+                raise Refusal("this operator", remedy(str(node.target)))
             return node.target(*args, **kwargs)  # type: ignore[operator]
         lowering = LOWERINGS.get(node.target)
         if lowering is None:
@@ -86,6 +88,11 @@ def _lower_node(node: fx.Node, known: dict[fx.Node, Any], builder: Builder) -> A
         return result
     except (Refusal, FormatError) as refusal:
         raise UnsupportedError(f"{where(node)}, operator {node.target}: {refusal}") from refusal
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UnsupportedError(
+            f"{where(node)}, operator {node.target}: cannot be packed with such arguments ({said})"
+        ) from error
 
 
 def _check_in_place(node: fx.Node) -> None:
@@ -103,21 +110,14 @@ def _check_in_place(node: fx.Node) -> None:
             break
         before.add(other)
     for name in writes:
-        memory = _memory(bound[name]) if isinstance(bound[name], fx.Node) else node
+        memory = memory_of(bound[name]) if isinstance(bound[name], fx.Node) else node
         for other in before:
             later = [user for user in other.users if user is not node and user not in before]
-            if later and _memory(other) is memory:
+            if later and memory_of(other) is memory:
                 raise Refusal(
                     "an operator in place on what is read again later under another name",
                     "use inplace=False, or y = x + 1 for x += 1",
                 )
-
-
-def _memory(node: fx.Node) -> fx.Node:
-    """The node that made the memory on which this one's tensor lies."""
-    while node.op == "call_function" and node.target in ALIASES:
-        node = node.args[0]  # type: ignore[assignment]
-    return node
 
 
 def _is_random(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

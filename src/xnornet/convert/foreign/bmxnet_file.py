@@ -224,7 +224,8 @@ class _Reader:
             return self.add(f"Global{kinds[kind]}Pool", name, inputs)
         window = _window(given)
         ceil = int(given.get("pooling_convention", "valid") == "full")
-        return self.add(f"{kinds[kind]}Pool", name, inputs, ceil_mode=ceil, count_include_pad=1, **window)
+        counted = int(_flag(given, "count_include_pad", default=True))
+        return self.add(f"{kinds[kind]}Pool", name, inputs, ceil_mode=ceil, count_include_pad=counted, **window)
 
     def _flatten(self, name: str, inputs: Sequence[str], given: Mapping[str, str]) -> str:
         return self.add("Flatten", name, inputs)

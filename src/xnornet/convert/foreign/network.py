@@ -92,6 +92,12 @@ class _Step(nn.Module):
         ]
         try:
             return OPERATORS[self.node.operator](self.node, arguments)
-        except (ValueError, TypeError, IndexError, RuntimeError) as error:  # torch's, of shapes that do not fit
+        except (
+            ArithmeticError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # as of shapes that do not fit
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise UnsupportedError(f"node '{self.node.name}' ({self.node.operator}): {said[0]}") from error

@@ -81,7 +81,7 @@ def node_of(proto: Any) -> Node:
 
 
 def _repeated(node: Node, arguments: Sequence[Array | None]) -> Array:
-    """One number for a shape of any number of images: it broadcasts by itself."""
+    """Constants for any number of images: of one number, or for one image, which broadcast by themselves."""
     filled = node.attributes.get("value")
     if node.operator == "ConstantOfShape":
         from onnx import numpy_helper
@@ -89,9 +89,13 @@ def _repeated(node: Node, arguments: Sequence[Array | None]) -> Array:
         number = np.zeros(1, np.float32) if filled is None else np.asarray(numpy_helper.to_array(filled))
     else:
         number = np.asarray(arguments[0])
-    if scalar(number) is None:
-        raise UnsupportedError(f"node '{node.name}' ({node.operator}): only one number can be repeated for every image")
-    return number.reshape(1)
+    if scalar(number) is not None:
+        return number.reshape(1)
+    if number.shape[:1] == (1,):
+        return number
+    raise UnsupportedError(
+        f"node '{node.name}' ({node.operator}): only numbers for one image can be repeated for every image"
+    )
 
 
 def _computed(proto: Any, node: Node, arguments: Sequence[Array | None], model: Any) -> list[Array]:

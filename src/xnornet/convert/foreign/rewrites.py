@@ -86,6 +86,8 @@ def _padded_for_maxima(nodes: Sequence[Node], readers: Mapping[str, int], consta
         pad = source(node.inputs[0]) if node.operator == "MaxPool" else None
         if pad is None or pad.operator != "Pad" or readers[pad.output] != 1:
             continue
+        if pad.attributes.get("mode", "constant") != "constant":
+            continue
         value = uniform(constants.get(pad.inputs[2])) if len(pad.inputs) > 2 and pad.inputs[2] else None
         before = source(pad.inputs[0])
         if (value or pad.attributes.get("value") or 0) == 0 and before and before.operator in _AT_LEAST_0:
@@ -100,6 +102,8 @@ def without_softmax(output: str, nodes: Sequence[Node]) -> str:
     while (node := made.get(name)) is not None and node.operator in ("Identity", "Cast", "Softmax", "LogSoftmax"):
         name = node.inputs[0]
         if node.operator in ("Softmax", "LogSoftmax"):
+            if node.attributes.get("axis") == 0:  # over the images
+                break
             output = name
     return output
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from . import elementwise, layers, pooling, scales, shapes
 from .elementwise import ARITHMETIC
 from .shapes import ALIASES
@@ -41,7 +43,7 @@ def remedy(operator: str) -> str:
         return "take torch.no_grad, torch.enable_grad, torch.autocast and checkpoint out of forward()"
     name = operator.removeprefix("aten.").split(".")[0].strip("_")
     for names, told in _INSTEAD.items():
-        if name.startswith(names):
+        if re.match(rf"({'|'.join(names)})(?![a-z])", name):
             return f"{told}; docs/packing.md lists what can be packed"
     known = {str(known).split(".")[1].rstrip("_") for known in LOWERINGS}
     told = ", ".join(sorted(name for name in known - _UNTOLD if not name.startswith("_")))

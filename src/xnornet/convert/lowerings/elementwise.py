@@ -34,7 +34,10 @@ def _quantize(build: Builder, args: dict[str, Any]) -> Symbol:
 @lowers(aten.batch_norm.default)
 def _batch_norm(build: Builder, args: dict[str, Any]) -> Symbol:
     if args["training"] or args["running_mean"] is None or args["running_var"] is None:
-        raise Refusal("batch norm that uses the statistics of the batch", "call module.eval(), track running stats")
+        raise Refusal(
+            "batch norm that uses the statistics of the batch",
+            "track running stats; hold a norm as an attribute or in nn.ModuleList, not in a plain list",
+        )
     mean, variance = (build.constant(args[name], name) for name in ("running_mean", "running_var"))
     # As torch computes it: scale = gamma / sqrt(var + eps), bias = beta - mean * scale, y = x * scale + bias,
     # the last two with one rounding each. The root is NumPy's, which is rounded right, as that inside torch's norm;
@@ -245,9 +248,11 @@ def _div(build: Builder, args: dict[str, Any]) -> Symbol:
     if not isinstance(a, Symbol) or isinstance(b, Symbol):
         raise Refusal("division by a computed tensor", "only a constant may divide")
     divisor = a.broadcast(b)
-    if np.any(np.abs(np.frexp(divisor)[0]) != 0.5):  # x / 3 and x * (1 / 3) round otherwise
-        raise Refusal("division by other numbers than powers of two", "multiply by the reciprocal in forward()")
-    return _scaled(build, a, np.float32(1) / divisor)
+    with np.errstate(divide="ignore", over="ignore"):
+        reciprocal = np.float32(1) / divisor  # a rounding away from torch, but for powers of two
+    if not np.isfinite(reciprocal).all() or not reciprocal.all():
+        raise Refusal("division by 0, infinity, or nearly so", "divide by numbers with a reciprocal in 32 bits")
+    return _scaled(build, a, reciprocal)
 
 
 @lowers(aten.mul.Tensor, aten.mul_.Tensor, aten.multiply.Tensor, aten.multiply_.Tensor)

@@ -29,7 +29,7 @@ from .table import aten, lowers, pair
 
 @lowers(aten.conv2d.default, aten.conv2d.padding)
 def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
-    x: Symbol = args["input"]
+    x: Symbol = _input(args["input"])
     if x.rank != 4:  # torch takes (N, C, H * W) for one image of N channels
         raise Refusal("a convolution of a flattened map", "convolve before flattening")
     weight: Tensor = build.constant(args["weight"], "weight")
@@ -69,7 +69,7 @@ def _conv2d(build: Builder, args: dict[str, Any]) -> Symbol:
 
 @lowers(aten.linear.default)
 def _linear(build: Builder, args: dict[str, Any]) -> Symbol:
-    x: Symbol = args["input"]
+    x: Symbol = _input(args["input"])
     if x.rank != 2:
         raise Refusal("a dense layer on an image", "flatten it first, or use a 1x1 convolution")
     weight: Tensor = build.constant(args["weight"], "weight")
@@ -95,6 +95,12 @@ def _product(build: Builder, args: dict[str, Any]) -> Symbol:
     if not isinstance(x, Symbol) or isinstance(matrix, Symbol) or matrix.dim() != 2:
         raise Refusal("a matrix product with the input on the right", "only features times a matrix can be packed")
     return _linear(build, {"input": x, "weight": matrix.T, "bias": None})
+
+
+def _input(x: Symbol | Tensor) -> Symbol:
+    if not isinstance(x, Symbol):
+        raise Refusal("a layer whose input is a constant", "only its weights can be one")
+    return x
 
 
 def _without_scale(build: Builder, x: Symbol, scale: npt.NDArray[np.float32]) -> tuple[Symbol, npt.NDArray[np.float32]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,8 @@ def _slice(build: Builder, args: dict[str, Any]) -> Symbol:
     """All of an axis, or each second, third, ... row or column, as x[:, :, ::2, ::2]: a pool of one pixel."""
     x: Symbol = args["self"]
     axis, step = args["dim"] % x.rank, args["step"]
-    size = x.torch_shape(build.output_shape[0])[axis]
+    # Of images there may be more than in this trace.
+    size = x.torch_shape(build.output_shape[0])[axis] if axis else sys.maxsize
     whole = not args["start"] and (args["end"] is None or args["end"] >= size)
     if whole and step == 1:
         return x

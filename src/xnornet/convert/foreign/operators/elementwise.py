@@ -115,7 +115,7 @@ def _with_constant(node: Node, x: Value, other: Constant, first: bool) -> Value:
         return x.map(lambda t: t * c)
     if not first:
         raise refuse(node, "division by a computed value", "only a constant may divide")
-    return x.map(lambda t: t * (1 / c))  # a rounding away from the quotient
+    return x.map(lambda t: t / c)
 
 
 def _of_two(node: Node, a: Value, b: Value) -> Value:

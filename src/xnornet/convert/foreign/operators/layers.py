@@ -46,6 +46,8 @@ def _dense(node: Node, arguments: Sequence[Argument]) -> Value:
     matrix = matrix * float(node.attributes.get("alpha", 1.0))
     offset = None
     if bias is not None:
+        if bias.array.ndim == 2 and bias.array.shape[0] != 1:
+            raise refuse(node, f"with C of shape {list(bias.array.shape)}", "one row for all images can be added")
         offset = bias.tensor.reshape(-1).expand(matrix.shape[0]) * float(node.attributes.get("beta", 1.0))
     return Value.plain(F.linear(x.tensor, matrix, offset))
 
