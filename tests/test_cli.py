@@ -77,6 +77,12 @@ def test_wrong_use_is_status_2(run: Run, packed: Path, tmp_path: Path) -> None:
     for words, expected in (
         (["train", "no-such-recipe", "--out", tmp_path / "a"], "`xnornet recipes` lists all"),
         (["train", "fashion-xnor", "nonsense", "--out", tmp_path / "a"], "KEY=VALUE"),
+        (["train", "fashion-xnor", "lr=1", "lr=2", "--out", tmp_path / "a"], "lr is given twice, as 1 and as 2"),
+        (["train", "fashion-xnor", "epochs=2", "--epochs", "1"], "epochs is given twice, as 2 and as 1; leave one out"),
+        (["train", "fashion-xnor", "method=bnn", "--method", "xnor"], "method is given twice, as bnn and as xnor"),
+        (["reproduce", "fashion", "epochs=3", "--epochs", "1"], "epochs is given twice, as 3 and as 1"),
+        (["train", "fashion-xnor", "num_nodes=2", "--out", tmp_path / "a"], "num_nodes=2: start it by torchrun"),
+        (["train", "fashion-xnor", "optimiser=sgd", "momentum=1.5"], "momentum=1.5: below 1"),
         (["train", "fashion-xnor", "no_key=3", "--out", tmp_path / "a"], "no_key"),
         (["train", "fashion-xnor", "--method", "magic", "--out", tmp_path / "a"], "magic"),
         (["train", "fashion-xnor", "--epochs", "0", "--out", tmp_path / "a"], "epochs"),

@@ -177,6 +177,15 @@ def test_drawings_start_no_other_program(tmp_path: Path) -> None:
         GREY.pixels(drawing)
 
 
+def test_a_picture_in_lab_becomes_grey_too(tmp_path: Path) -> None:
+    """By way of RGB, the one mode that Pillow turns it into."""
+    Image.merge("LAB", [Image.new("L", (8, 8), value) for value in (200, 20, 250)]).save(tmp_path / "lab.tif")
+    with Image.open(tmp_path / "lab.tif") as picture:
+        expected = np.asarray(picture.convert("RGB").convert("L"))
+    pixels = Preprocess(mode="L", size=(8, 8)).pixels(tmp_path / "lab.tif")
+    assert np.array_equal(pixels[:, :, 0], expected)
+
+
 @pytest.mark.parametrize(("mode", "kind"), [("F", "floating-point numbers"), ("I", "32-bit integers")])
 def test_pixels_without_a_range_are_not_called_corrupt(mode: str, kind: str, tmp_path: Path) -> None:
     Image.new(mode, (8, 8)).save(tmp_path / "range.tif")

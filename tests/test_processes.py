@@ -1,10 +1,15 @@
 """Several processes train one model; where one loses a number, or cannot read its images, all end, and one says why."""
 
+import contextlib
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +156,61 @@ def test_synchronised_norms_compute_as_torch_s(dtype, process_group):
     torch.testing.assert_close(outs[1], outs[0])
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1.6e-2 if dtype is torch.bfloat16 else 1e-4, atol=1e-3)
     assert_close(copy.state_dict(), network.state_dict(), rtol=1e-5, atol=1e-5)
+
+
+ONE = ("train", "fashion-xnor", "--epochs", "1", "batch_size=100", "limit_train=200", "model.width=4", "--json")
+OF_SLURM = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "train"}
+
+
+def test_what_slurm_says_changes_nothing(tmp_path):
+    """As in a sweep of four by srun, each a run of its own: no number of theirs makes this one the second of a run."""
+    command = [sys.executable, "-m", "xnornet", *ONE, "--out", str(tmp_path)]
+    env = {**os.environ, **OF_SLURM, "RANK": "1", "NODE_RANK": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["epoch"] == 1
+    assert "epoch   1/1" in done.stderr
+
+
+@pytest.mark.slow
+def test_devices_are_started_under_slurm_too(tmp_path):
+    command = [sys.executable, "-m", "xnornet", *ONE, "devices=2", "--out", str(tmp_path)]
+    env = {**os.environ, **OF_SLURM, "SLURM_NTASKS": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["history"][0]["images_seen"] == 200
+    assert load_record(tmp_path / "last.ckpt").recipe["devices"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_process_ends_with_the_one_that_started_it(how, tmp_path):
+    """Before they have met too: it would wait for half an hour."""
+    command = [sys.executable, "-m", "xnornet", *ONE, "devices=2", "--out", str(tmp_path)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "THIS_TEST": str(tmp_path)}
+
+    def ours():
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if f"THIS_TEST={tmp_path}".encode() in (folder / "environ").read_bytes():
+                        found.append(int(folder.name))
+        return found
+
+    def wait_for(condition):
+        until = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        wait_for(lambda: len(ours()) > 1)
+        time.sleep(2)  # it imports torch
+        first.send_signal(how)
+        first.wait(60)
+    wait_for(lambda: not ours())
 
 
 @pytest.mark.parametrize("recipe", ["fashion-bwn"])

@@ -273,7 +273,7 @@ def test_seeds_are_numbers(bad: str, monkeypatch: pytest.MonkeyPatch, capsys: py
         ("seed=7", "seed=7: give --seeds 7"),
         (
             "method=bnn",
-            "method=bnn: 'learned scale' of 'ablation' is the line with method=xnor-learned",
+            "method=bnn: 'XNOR-Net' of 'ablation' is the line with method=xnor",
         ),
         ("input_scale=k", "input_scale=k: 'with K"),
     ],
@@ -282,6 +282,14 @@ def test_what_lines_differ_by_cannot_be_overridden(override: str, said: str, tmp
     changes = dict([override.split("=")])
     with pytest.raises(UsageError, match=said):
         list(reproduce(comparison("ablation"), out=tmp_path, results=tmp_path, overrides=changes))
+
+
+@pytest.mark.parametrize(("name", "key", "value"), [("fashion", "method", "bnn"), ("cifar10", "model", "resnet20")])
+def test_what_the_recipes_of_lines_differ_by_cannot_be_overridden(
+    name: str, key: str, value: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"{key}={value}: '.*' of '{name}' is the line with {key}="):
+        list(reproduce(comparison(name), out=tmp_path, results=tmp_path, overrides={key: value}))
 
 
 def test_the_written_table_holds_what_there_is(tmp_path: Path) -> None:

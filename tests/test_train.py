@@ -3,6 +3,7 @@
 import csv
 import errno
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -292,6 +293,18 @@ def test_curves(tiny_data, tmp_path):
     for key in ("test_top1", "train_loss", "lr"):
         found = [(point.step, point.value) for point in curves.Scalars(key)]
         assert found == [(row["epoch"], pytest.approx(row[key], rel=1e-6)) for row in result.record.history]
+
+
+def test_curves_of_an_interrupted_run_go_on_where_it_resumed(tmp_path):
+    """What was logged behind the checkpoint is logged again."""
+    for steps in ((1, 2, 3), (3, 4)):
+        board = Board(tmp_path)
+        for step in steps:
+            board.log_metrics({"loss": step + len(steps)}, step=step)
+        board.finalize("success")
+        time.sleep(1.1)  # files are ordered by their second
+    curves = EventAccumulator(str(tmp_path)).Reload()
+    assert [(point.step, point.value) for point in curves.Scalars("loss")] == [(1, 4), (2, 5), (3, 5), (4, 6)]
 
 
 def test_curves_that_cannot_be_written_do_not_end_a_run(tiny_data, tmp_path, caplog):

@@ -7,9 +7,10 @@ import shutil
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, ModelCheckpoint
 from torch import nn
 
-from xnornet.errors import TrainingError
+from xnornet.errors import TrainingError, UsageError
 from xnornet.nn import BinaryConv2d
 from xnornet.train.checkpoint import load_module
 from xnornet.train.layer_statistics import _packed, _unpacked, statistics
@@ -247,6 +248,19 @@ def test_callbacks_of_ones_own_go_on_through_a_resumption(tiny_data, tmp_path, m
     train("fashion-xnor", out=tmp_path / "parts", overrides=options, callbacks=[resumed], resume=True)
     assert resumed.steps == 9
     assert torch.equal(resumed.mean, whole.mean)
+
+
+@pytest.mark.parametrize(
+    ("callback", "said"),
+    [
+        (ModelCheckpoint(), "ModelCheckpoint cannot be one: the run folder's last.ckpt"),
+        (EarlyStopping("test_top1"), "EarlyStopping cannot be one: learning rates fall to the end"),
+        (GradientAccumulationScheduler({0: 2}), "GradientAccumulationScheduler cannot be one: accumulate="),
+    ],
+)
+def test_callbacks_that_do_what_the_run_does(callback, said, tmp_path):
+    with pytest.raises(UsageError, match=said):
+        train("fashion-xnor", out=tmp_path, callbacks=[callback])
 
 
 def test_layers_csv_goes_on_through_a_resumption(tiny_data, tmp_path, monkeypatch):

@@ -282,6 +282,8 @@ def _convert(picture: Image.Image, mode: str) -> Image.Image:
         raise _NoPicture(f"its pixels are {kind}, whose range nothing says; save it with 8 or 16 bits")
     else:
         eight = picture
+    if eight.mode == "LAB":  # which Pillow turns into RGB alone
+        eight = eight.convert("RGB")
     eight = eight.convert(mode)
     return eight.transpose(_TURNS[turn]) if turn in _TURNS else eight
 

@@ -1,14 +1,23 @@
-"""SIGTERM as an exception, so that what is half done is cleaned up."""
+"""SIGTERM as an exception, so that what is half done is cleaned up; and as what comes when the parent ends."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 
-__all__ = ["exit_on_sigterm"]
+__all__ = ["end_with_parent", "exit_on_sigterm"]
+
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
+def end_with_parent() -> None:
+    """Have this process sent SIGTERM when the thread that started it ends, however that ends: on Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ def reproduce(
     given = given_words(context)
     if what not in FIGURES:
         refuse((name for name in given if name == "--seconds"), what, ())
-        changes = {**overrides_of(overrides or []), **({} if epochs is None else {"epochs": str(epochs)})}
+        changes = overrides_of([*(overrides or []), *([] if epochs is None else [f"epochs={epochs}"])])
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # see `train`
         need_training_extra()
         from ..reproduce.table import make

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import UnsupportedError, UsageError
 from ..terminal import console, print_json, progress_bar, show
+from ..termination import end_with_parent
 from .app import AsJson, PackedFile
 from .inference import data_of
 from .words import located, need_training_extra, overrides_of
@@ -41,17 +42,18 @@ def train(
     # training 5 to 10 times slower. Spinning for microseconds costs 7 % on an idle machine. Before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     need_training_extra()
+    if "LOCAL_RANK" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:  # one of several, that Lightning started
+        end_with_parent()  # while this one imports, the first may end already
     from ..train.processes import is_first_process
     from ..train.run import train as run
 
+    options = {"data": data, "method": method, "epochs": epochs}  # keys of a recipe like others
+    words = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     result = run(
         recipe,
-        data=data,
-        method=method,
-        epochs=epochs,
         out=out,
         resume=resume,
-        overrides=overrides_of(overrides or []),
+        overrides=overrides_of(words),
         report=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
     )
     if not is_first_process():

@@ -14,11 +14,13 @@ __all__ = ["located", "need_training_extra", "numbers_of", "overrides_of"]
 
 def overrides_of(items: list[str]) -> dict[str, str]:
     """Words "KEY=VALUE" as a dict. Raises UsageError."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
             raise UsageError(f"'{item}' is not KEY=VALUE")
+        if key in pairs:
+            raise UsageError(f"{key} is given twice, as {pairs[key]} and as {value}; leave one out")
         pairs[key] = value
     return pairs
 

@@ -100,6 +100,10 @@ def _check_overrides(compared: Comparison, overrides: Mapping[str, str]) -> None
         raise UsageError(f"seed={overrides['seed']}: give --seeds {overrides['seed']}")
     for line in compared.lines:
         own = {**line.overrides, **({"teacher": line.teacher} if line.teacher else {})}
+        for key in ("method", "model"):  # the lines' recipes are other networks, or train by other methods
+            values = {getattr(recipe_named(other.recipe), key) for other in compared.lines}
+            if key in overrides and len(values) > 1:
+                own.setdefault(key, getattr(recipe_named(line.recipe), key))
         for key in overrides.keys() & own.keys():
             raise UsageError(
                 f"{key}={overrides[key]}: '{line.label}' of '{compared.name}' is the line with {key}={own[key]}; leave "

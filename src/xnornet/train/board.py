@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lightning.pytorch.loggers.logger import Logger
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -49,7 +49,7 @@ class Board(Logger):
             return
         values = [Summary.Value(tag=key, simple_value=value) for key, value in metrics.items()]
         try:
-            file = self._opened()
+            file = self._opened(step)
             self._write(file, Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
         except OSError as error:
             self._given_up = True
@@ -62,12 +62,15 @@ class Board(Logger):
         if self._file is not None:
             self._file.close()
 
-    def _opened(self) -> BinaryIO:
+    def _opened(self, step: int | None) -> BinaryIO:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
             self._file = (self.folder / name).open("wb", buffering=0)
             self._write(self._file, Event(wall_time=time.time(), file_version="brain.Event:2"))
+            # What an interrupted run has logged from here on is not shown beside what follows.
+            begins = Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
+            self._write(self._file, begins)
         return self._file
 
     @staticmethod

@@ -6,36 +6,73 @@ import os
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, distributed, nn
 
 from ..errors import UsageError
+from ..termination import end_with_parent
 from .recipes import Recipe
 
 __all__ = [
     "BatchNorm",
     "SyncBatchNorm",
+    "cluster_environment",
     "is_first_process",
+    "join_processes",
     "process_counts",
     "synchronise_batch_norms",
     "unsynchronise_batch_norms",
 ]
 
 
+_alone = False  # whether the run is of one process, whatever number a launcher has given it
+
+
+def join_processes(devices: int, num_nodes: int) -> None:
+    """Take this process for one of so many on each machine, from now on."""
+    global _alone
+    _alone = devices * num_nodes == 1
+    if _alone:  # Lightning takes a number from what srun, say, has set, or keeps that of an earlier run
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
+    elif "LOCAL_RANK" in os.environ and not _by_torchrun():  # Lightning started it beside the first
+        end_with_parent()
+
+
 def is_first_process() -> bool:
     """Whether this is the one, of several, that writes and prints."""
+    if _alone:
+        return True
     if int(os.environ.get("NODE_RANK") or 0):  # of another machine, where Lightning counts from 0 at first
         return False
     return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def cluster_environment() -> ClusterEnvironment:
+    """How processes find each other: by torchrun, or as Lightning starts them; not by SLURM, which it would ask."""
+    return TorchElasticEnvironment() if _by_torchrun() else LightningEnvironment()
+
+
+def _by_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def process_counts(recipe: Recipe) -> tuple[int, int]:
     """(processes on each machine, machines): as torchrun started them, else as the recipe says.
 
     Raises:
-        UsageError: torchrun started another number of processes on some machines than on others.
+        UsageError: torchrun started another number of processes on some machines than on others; or there are to be
+            several machines, and nothing says where the first is.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not _by_torchrun():
+        if recipe.num_nodes > 1 and "MASTER_ADDR" not in os.environ:
+            raise UsageError(
+                f"num_nodes={recipe.num_nodes}: start it by torchrun on each machine: torchrun --nnodes "
+                f"{recipe.num_nodes} --nproc-per-node {recipe.devices} --rdzv-backend c10d --rdzv-endpoint FIRST:29500 "
+                "--no-python xnornet train ..."
+            )
         return recipe.devices, recipe.num_nodes
     here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     if everywhere % here:

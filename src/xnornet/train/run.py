@@ -25,6 +25,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, ModelCheckpoint
 from torch import nn
 
 from ..data import ImageData, open_dataset
@@ -53,7 +54,13 @@ from .loaders import lost_process
 from .lock import sole_trainer
 from .module import Classifier
 from .optimisers import latent_weights
-from .processes import is_first_process, process_counts, synchronise_batch_norms
+from .processes import (
+    cluster_environment,
+    is_first_process,
+    join_processes,
+    process_counts,
+    synchronise_batch_norms,
+)
 from .recipes import Recipe
 from .recipes import recipe as recipe_named
 from .run_folder import RunFolder
@@ -124,12 +131,12 @@ def train(
             student takes, (N, C, H, W) float32, normalised -> (N, classes) logits. It is put into eval mode and frozen,
             and the record keeps its class and the SHA-256 of its weights.
         callbacks: of Lightning, called before our own; their state is part of the checkpoints, so of plain types. The
-            module that they get has the network as `network`.
+            module that they get has the network as `network`. None that saves, stops or accumulates: the run does.
         report: takes a line on what the run begins with, and one on every epoch.
 
     Raises:
-        UsageError: an unknown recipe, option or value, devices that are not there, a teacher that does not take the
-            images or knows other classes, or a run folder that holds another run.
+        UsageError: an unknown recipe, option, value or callback, devices that are not there, a teacher that does not
+            take the images or knows other classes, or a run folder that holds another run.
         DataError: the data cannot be read.
         FormatError: the checkpoint to go on from is damaged.
         TrainingError: the loss is not a number, memory is not enough, a process that decodes images was killed, the run
@@ -142,6 +149,7 @@ def train(
     own = data if isinstance(data, ImageData) else None
     given = {"data": data if own is None else own.name, "method": method, "epochs": epochs}
     changes = {**(overrides or {}), **{k: v for k, v in given.items() if v is not None}}
+    _check_callbacks(callbacks)
     if teacher is not None:
         if changes.get("teacher"):
             raise UsageError(f"teacher={changes['teacher']}: there is a network as teacher too; leave one out")
@@ -170,8 +178,8 @@ def train(
     if chosen.precision == "16-mixed" and not torch.cuda.is_available():
         raise UsageError("precision=16-mixed: needs a GPU; a CPU takes bf16-mixed")
     devices, num_nodes = process_counts(chosen)
-    # An earlier run of several processes leaves each its number.
-    first = devices * num_nodes == 1 or is_first_process()
+    join_processes(devices, num_nodes)
+    first = is_first_process()
     started = replace(chosen, devices=devices, num_nodes=num_nodes)
     for key, need in started.idle(bool(latent_weights(network))).items() if first else ():
         if key in changes:
@@ -214,7 +222,7 @@ def _run(
         synchronise_batch_norms(network)
     batches = ImageDataModule(images, chosen, first_epoch=record.epoch, first_batch=record.batch)
     advice = _too_few_steps(chosen, len(batches.data.split("train")), batches.steps)
-    if advice and (devices * num_nodes == 1 or is_first_process()):
+    if advice and is_first_process():
         log.warning(advice)
     ending = Ending(folder)
     kept = RunFolder(folder, record, ending, report)
@@ -235,7 +243,7 @@ def _run(
             default_root_dir=folder,
             logger=Board(folder / "tensorboard"),
             callbacks=[*callbacks, LayerStatistics(folder), kept, *([Bar()] if sys.stderr.isatty() else [])],
-            plugins=[AtomicCheckpoints()],
+            plugins=[AtomicCheckpoints(), cluster_environment()],
             enable_checkpointing=False,  # `RunFolder` saves; Lightning's own callback would choose a "best"
             enable_progress_bar=False,  # `Bar` counts epochs as the printed lines do, and knows the run's end
             enable_model_summary=False,
@@ -253,6 +261,19 @@ def _run(
     if kept.record.epoch < chosen.epochs:
         raise TrainingError(f"{folder}: stopped in epoch {kept.record.epoch + 1}; go on with --resume")
     return TrainingResult(checkpoint, kept.record)
+
+
+def _check_callbacks(callbacks: Sequence[L.Callback]) -> None:
+    """Raises UsageError of those that do what the run does itself."""
+    own = {
+        ModelCheckpoint: "the run folder's last.ckpt is written whenever checkpoint_epochs and the like say",
+        EarlyStopping: "learning rates fall to the end of epochs=, and no epoch is chosen by the test split",
+        GradientAccumulationScheduler: "accumulate= says in how many parts a batch is computed",
+    }
+    for callback in callbacks:
+        for kind, reason in own.items():
+            if isinstance(callback, kind):
+                raise UsageError(f"callbacks: {kind.__name__} cannot be one: {reason}; leave it out")
 
 
 def _too_few_steps(recipe: Recipe, images: int, steps: int) -> str:

@@ -295,7 +295,8 @@ def glorot_lr_scale(weight: Tensor) -> float:
     """``1 / sqrt(1.5 / (fan in + fan out))``, the factor on the learning rate of latent weights that begin in U(-1, 1).
 
     BinaryConnect's code (Courbariaux et al. 2015) applies it to the whole update: such weights are larger than
-    Glorot's initialisation by this factor, and so must be the steps that flip them.
+    Glorot's initialisation by this factor, and so must be the steps that flip them. Fans are those of a convolution,
+    the kernel's area in both, in a dense layer that is written as one too, whose fan out that code counts without it.
     """
     area = math.prod(weight.shape[2:])
     return math.sqrt((weight.shape[0] + weight.shape[1]) * area / 1.5)

@@ -62,7 +62,7 @@ class EdeSign(_Sharpening, InputQuantizer):
     from `t_min` to `t_max`. It keeps x for the backward pass.
 
     Args:
-        t_min, t_max: 0.001 and 10 in the authors' code.
+        t_min, t_max: 0.001 and 10 in the authors' code for ResNet-20; that for their VGG begins at 0.1.
         clip: that of the hard tanh which stands in front of every sign in the authors' networks.
     """
 

@@ -198,6 +198,8 @@ class Recipe:
         self._check_rates()
         if self.optimiser == "bop" and self.latent_lr != 1:
             raise UsageError(f"latent_lr={self.latent_lr}: optimiser=bop flips binary weights at bop_gamma: change it")
+        if self.momentum >= 1:
+            raise UsageError(f"momentum={self.momentum}: below 1")
         if self.nesterov and not self.momentum:
             raise UsageError("nesterov=true: needs momentum above 0")
 
