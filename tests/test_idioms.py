@@ -87,6 +87,7 @@ class Layer(nn.Module):
         lambda x: torch.where(x > 0, 1.0, -1.0),
         lambda x: torch.where(x <= 0, -torch.ones_like(x), torch.ones_like(x)),
         lambda x: (x > 0).float() * 2 - 1 + (annealed(x) - annealed(x).detach()),
+        lambda x: (lambda s: sign(x) + (s - s.detach()))(torch.where(x >= 0, 1.0, -1.0)),
         lambda x: (lambda above, _: torch.where(above, 1.0, -1.0))(x >= 0, x.mul_(0.5)),
         lambda x: sign(x).detach() + x - x.detach(),
         lambda x: x - (x - sign(x)).detach(),
@@ -123,8 +124,15 @@ def test_where_an_estimators_value_is_written_over() -> None:
         signs.flatten(1).mul_(0.5)
         return estimated
 
+    def others(w: Tensor) -> Tensor:
+        latent = hard(w)
+        before = latent.clone()
+        latent.mul_(0)
+        return sign(w) + (latent - before)
+
     net = settle_norms(Layer(sign, weights), (1, 8, 8))
     assert "binary_conv2d" in check_packed(net, (1, 8, 8))
+    assert "binary_conv2d" not in check_packed(settle_norms(Layer(hard, others), (1, 8, 8)), (1, 8, 8))
 
 
 def test_long_sums_are_no_estimators() -> None:

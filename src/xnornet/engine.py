@@ -269,7 +269,7 @@ class Model:
         """Time every step.
 
         Args:
-            x: what to run; None: one image of zeros.
+            x: what to run, at once, where `run` takes a large batch in parts; None: one image of zeros.
             repeat: how many times; the medians are returned.
         """
         if not isinstance(repeat, numbers.Integral) or repeat < 1:

@@ -52,6 +52,8 @@ def rewrite(program: torch.export.ExportedProgram) -> None:
         value = _estimated(node, computed) or _sign(graph, node)
         if value is None or _type(value) != _type(node) or _written_later(value) or _written_later(node):
             continue
+        if node in computed:
+            computed.add(value)  # a new sign
         node.replace_all_uses_with(value)
         _erase(graph, node)
     for node in reversed(graph.nodes):  # readers before what they read
@@ -107,7 +109,10 @@ def _estimated(node: fx.Node, computed: set[fx.Node]) -> fx.Node | None:
     if node.target not in _SUMS | _DIFFERENCES:
         return None
     added, subtracted = _terms(node)
-    if node in computed and not computed.issuperset(map(_origin, subtracted)):
+    opposites = [_origin(term) for term in subtracted]
+    if node in computed and not computed.issuperset(opposites):
+        return None
+    if any(isinstance(term, fx.Node) and _written_later(term) for term in opposites):
         return None
     for term in list(subtracted):
         opposite = next((other for other in added if isinstance(other, fx.Node) and _same(other, term)), None)
@@ -139,9 +144,9 @@ def _sign(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     if not isinstance(condition, fx.Node) or condition.kwargs or condition.args[1:] != (0,):
         return None
     compared = condition.args[0]
-    if (
-        condition.target not in _COMPARISONS or not isinstance(compared, fx.Node) or _type(compared) != _type(node)
-    ):  # of whole numbers, or repeated
+    if condition.target not in _COMPARISONS or not isinstance(compared, fx.Node):
+        return None
+    if _type(compared) != _type(node):  # of whole numbers, or repeated
         return None
     negated = condition.target in _STRICTLY_ABOVE | _NOT_ABOVE
     if chosen != ([1, -1] if condition.target in _ABOVE | _STRICTLY_ABOVE else [-1, 1]):
