@@ -237,8 +237,8 @@ void compare_halfway(const KernelSet& set, bool subnormal, Report& report) {
 
 bool same(float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }
 
-// Of one channel, as run_mean in kernels/chain_64.h states it: blocks of 32 taps, and halves of what is a power
-// of two of them; then what is left, onto which the powers are added, the smallest first.
+// Of one channel, as run_mean in kernels/chain_64.h states it: blocks of 32 taps, and halves of what is a
+// power of two of them; then what is left, onto which the powers are added, the smallest first.
 float sum_of_blocks(const float* const* taps, int blocks, size_t channel) {
   if (blocks > 1)
     return sum_of_blocks(taps, blocks / 2, channel) +
@@ -305,7 +305,8 @@ void test_mean(const KernelSet& set, Report& report) {
   const std::vector<const float*> taps(1 << 20, even.data());
   float out[kPanel];
   set.mean(taps.data(), 1 << 20, 0, 1 << 20, out);
-  report.check(std::abs(out[0] - 0.1f) < 1e-7f, "mean_64_%s of 1024 x 1024 taps of 0.1: %g", set.name, out[0]);
+  report.check(std::abs(out[0] - 0.1f) < 1e-7f, "mean_64_%s of 1024 x 1024 taps of 0.1: %g", set.name,
+               out[0]);
 }
 
 void test_signs(const KernelSet& set, Report& report) {
