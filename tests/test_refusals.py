@@ -139,7 +139,7 @@ def test_what_a_forward_pass_keeps_for_the_next() -> None:
 
 def test_a_part_compiled_by_jit_is_named() -> None:
     net = nn.Sequential(nn.Flatten(), torch.jit.script(nn.Linear(64, 3)))
-    with pytest.raises(UnsupportedError, match="module '1', a RecursiveScriptModule, is compiled by torch.jit"):
+    with pytest.raises(UnsupportedError, match="module '1': a RecursiveScriptModule is compiled by torch.jit"):
         lower(net, torch.zeros(1, 1, 8, 8))
 
 

@@ -33,9 +33,9 @@ def export(module: nn.Module, example_input: Tensor) -> torch.export.ExportedPro
     module = getattr(module, "_orig_mod", module)  # that torch.compile was given
     for path, part in module.named_modules():
         if isinstance(part, torch.jit.ScriptModule):
-            named = f"module '{path}', " if path else ""
+            named = f"module '{path}': " if path else ""
             raise UnsupportedError(
-                f"{named}a {type(part).__name__}, is compiled by torch.jit; give the module it was made from"
+                f"{named}a {type(part).__name__} is compiled by torch.jit; give the module it was made from"
             )
     try:
         # What a forward pass computed and left in an attribute, which torch refuses to copy.
