@@ -1,6 +1,7 @@
 """Methods by name: the layers they make, the order of their blocks, the settings that go with them."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,3 +242,20 @@ def test_every_method_packs_to_the_same_result(name):
     for got in (reference.run(packed, x.numpy()), Model(packed).run(x.numpy())):
         close = np.abs(got - expected).max(axis=1) <= 1e-4 * np.abs(expected).max()
         assert close.mean() >= 0.9  # an input within rounding of a step may fall on either side of it: seldom
+
+
+def test_what_the_page_says_of_dense_layers_written_as_convolutions() -> None:
+    """Their factor on the learning rate in BinaryConnect and BinaryNet, and that of the authors' dense layers."""
+    page = " ".join((Path(__file__).parents[1] / "docs" / "methods.md").read_text().split())
+    ours, theirs = [], []
+    for name in ("vgg_small", "alexnet"):
+        with torch.device("meta"):
+            network = create(name, "bnn")
+        layers = [m for m in network.modules() if isinstance(m, BinaryConv2d)]
+        dense = max(layers, key=lambda layer: layer.weight.numel())  # reads the whole map
+        ours.append(dense.lr_scale)
+        theirs.append(((dense.weight[0].numel() + dense.weight.shape[0]) / 1.5) ** 0.5)
+    assert f"{ours[0]:.0f} and {ours[1]:.0f}, where the authors' dense layers would have {theirs[0]:.1f} and " in page
+    assert f" and {theirs[1]:.1f}. All results" in page
+    photos = " ".join((Path(__file__).parents[1] / "docs" / "imagenette.md").read_text().split())
+    assert f"in AlexNet's first dense layer is {ours[1] / theirs[1]:.1f} times" in photos

@@ -39,6 +39,17 @@ Classifier.training_step = lost
 from xnornet.cli import main
 main()
 """
+BEGUN = """
+import pathlib
+from xnornet.train.module import Classifier
+start = Classifier.on_fit_start
+def begun(self):
+    pathlib.Path(__file__).with_name(f"begun-{self.global_rank}-of-{self.trainer.world_size}").touch()
+    start(self)
+Classifier.on_fit_start = begun
+from xnornet.cli import main
+main()
+"""
 STREAMED = """
 from xnornet.train import data
 data.IN_MEMORY_BYTES = 0
@@ -174,12 +185,14 @@ def test_what_slurm_says_changes_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_devices_are_started_under_slurm_too(tmp_path):
-    command = [sys.executable, "-m", "xnornet", *ONE, "devices=2", "--out", str(tmp_path)]
+    script = tmp_path / "begun.py"
+    script.write_text(BEGUN)
+    command = [sys.executable, script, *ONE, "devices=2", "--out", str(tmp_path)]
     env = {**os.environ, **OF_SLURM, "SLURM_NTASKS": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["history"][0]["images_seen"] == 200
-    assert load_record(tmp_path / "last.ckpt").recipe["devices"] == 2
+    assert {path.name for path in tmp_path.glob("begun-*")} == {"begun-0-of-2", "begun-1-of-2"}
 
 
 @pytest.mark.slow

@@ -1,22 +1,25 @@
-"""SIGTERM as an exception, so that what is half done is cleaned up; and as what comes when the parent ends."""
+"""SIGTERM as an exception, so that what is half done is cleaned up; and sent where a run's first process ends."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 
-__all__ = ["end_with_parent", "exit_on_sigterm"]
+__all__ = ["end_with_first", "exit_on_sigterm"]
 
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
-def end_with_parent() -> None:
-    """Have this process sent SIGTERM when the thread that started it ends, however that ends: on Linux alone."""
-    if sys.platform == "linux":
+def end_with_first() -> None:
+    """Where Lightning started this process beside the first of a run, have it sent SIGTERM when that ends, however it
+    does: on Linux alone. Else it would wait for the first, for half an hour."""
+    started = "LOCAL_RANK" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ  # which torchrun sets
+    if started and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

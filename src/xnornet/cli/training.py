@@ -11,7 +11,7 @@ import typer
 
 from ..errors import UnsupportedError, UsageError
 from ..terminal import console, print_json, progress_bar, show
-from ..termination import end_with_parent
+from ..termination import end_with_first
 from .app import AsJson, PackedFile
 from .inference import data_of
 from .words import located, need_training_extra, overrides_of
@@ -42,8 +42,7 @@ def train(
     # training 5 to 10 times slower. Spinning for microseconds costs 7 % on an idle machine. Before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     need_training_extra()
-    if "LOCAL_RANK" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:  # one of several, that Lightning started
-        end_with_parent()  # while this one imports, the first may end already
+    end_with_first()  # which may end while this one still imports
     from ..train.processes import is_first_process
     from ..train.run import train as run
 

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, distributed, nn
 
 from ..errors import UsageError
-from ..termination import end_with_parent
+from ..termination import end_with_first
 from .recipes import Recipe
 
 __all__ = [
@@ -37,8 +37,8 @@ def join_processes(devices: int, num_nodes: int) -> None:
     _alone = devices * num_nodes == 1
     if _alone:  # Lightning takes a number from what srun, say, has set, or keeps that of an earlier run
         rank_zero_only.rank = 0  # type: ignore[attr-defined]
-    elif "LOCAL_RANK" in os.environ and not _by_torchrun():  # Lightning started it beside the first
-        end_with_parent()
+    else:
+        end_with_first()
 
 
 def is_first_process() -> bool:

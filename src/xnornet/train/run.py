@@ -10,21 +10,17 @@ choose an epoch by its test accuracy would be to peek at the answers; the result
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
 import os
-import re
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, ModelCheckpoint
 from torch import nn
 
@@ -50,7 +46,6 @@ from .data import ImageDataModule
 from .ending import Ending
 from .kept_memory import kept_memory
 from .layer_statistics import LayerStatistics
-from .loaders import lost_process
 from .lock import sole_trainer
 from .module import Classifier
 from .optimisers import latent_weights
@@ -63,6 +58,7 @@ from .processes import (
 )
 from .recipes import Recipe
 from .recipes import recipe as recipe_named
+from .refusals import out_of_memory, quiet, refusals, writing
 from .run_folder import RunFolder
 from .teacher import teacher_of
 
@@ -74,10 +70,8 @@ DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSIN
 # Where a run resumes: how it is run, not what comes out but for the rounding of sums.
 MAY_DIFFER = {"checkpoint_epochs", "checkpoint_minutes", "checkpoint_steps", "compile", "devices", "num_nodes"}
 MAY_MOVE = {"data", "teacher", "init_from"}  # known by more than their paths, or no longer needed
-WITHOUT_COMPILER = ("InvalidCxxCompiler", "No working C++ compiler", "Failed to find C compiler")  # Triton's the last
 FEW_STEPS, LEAST_BATCH = 10, 8  # steps an epoch, images a step
 LARGEST_TRIED = 512  # pixels a side, to tell whether a network needs larger images
-FULL_OR_FORBIDDEN = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")}
 
 
 @dataclass(frozen=True)
@@ -166,7 +160,7 @@ def train(
     for which in ("train", "test"):
         if not len(images.split(which)):
             raise DataError(f"data '{images.name}': its {which} split has no images")
-    with _refusals(chosen):
+    with refusals(chosen):
         try:
             seen = Glimpse.of(images.split("train"))
             origins = _origins(chosen, "teacher") if teacher is None else {"teacher": weights_fingerprint(teacher)}
@@ -184,7 +178,7 @@ def train(
     for key, need in started.idle(bool(latent_weights(network))).items() if first else ():
         if key in changes:
             log.warning("%s=%s changes nothing here: it needs %s", key, changes[key], need)
-    with _writing(folder), sole_trainer(folder) if first else contextlib.nullcontext():
+    with writing(folder), sole_trainer(folder) if first else contextlib.nullcontext():
         return _run(chosen, images, record, network, teacher, callbacks, folder, resume, report)
 
 
@@ -227,7 +221,7 @@ def _run(
     ending = Ending(folder)
     kept = RunFolder(folder, record, ending, report)
     memory = contextlib.nullcontext() if torch.cuda.is_available() else kept_memory()
-    with _quiet(), _refusals(chosen), memory, ending, contextlib.closing(batches):
+    with quiet(), refusals(chosen), memory, ending, contextlib.closing(batches):
         trainer = L.Trainer(
             max_epochs=chosen.epochs,
             accelerator="cuda" if torch.cuda.is_available() else "cpu",  # "auto" would take Apple's, never tried
@@ -311,7 +305,7 @@ def _check_size(network: nn.Module, record: Record) -> None:
         with torch.no_grad():
             network.eval()(torch.zeros(1, channels, height, width))
     except RuntimeError as error:
-        if _out_of_memory(error):
+        if out_of_memory(error):
             raise
         said = " ".join(str(error).strip().partition("\n")[0].split())
         if _takes_larger(record):
@@ -383,83 +377,3 @@ def _check_resumable(checkpoint: Path, record: Record, resume: bool) -> Record:
             f"or give another --out, with init_from={checkpoint} to begin with its weights"
         )
     return found
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Make the run folder; a full disk, a forbidden folder, any error of the system is one line that names the file."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"{folder}: cannot be written ({error.strerror}); give another --out") from error
-    try:
-        yield
-    except OSError as error:
-        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | Path) else folder
-        writing = error.errno in FULL_OR_FORBIDDEN and folder in (path, *path.parents)
-        what = f"cannot be written ({error.strerror})" if writing else error.strerror or " ".join(str(error).split())
-        raise TrainingError(f"{path}: {what}; see to that, then go on with --resume") from error
-
-
-@contextlib.contextmanager
-def _refusals(recipe: Recipe) -> Iterator[None]:
-    """What Lightning and torch refuse only as they go, as a UsageError of one line; memory that is not there, as a
-    TrainingError."""
-    try:
-        yield
-    except MisconfigurationException as error:
-        processes = f"devices={recipe.devices} num_nodes={recipe.num_nodes}"
-        raise UsageError(f"{processes}: cannot be had here ({' '.join(str(error).split())})") from error
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise UsageError(
-            f"batch_size={recipe.batch_size} accumulate={recipe.accumulate}: batch norms need more than one image at a "
-            "time in each process"
-        ) from error
-    except Exception as error:
-        if _out_of_memory(error):
-            size = re.search(r"tried to allocate ([\d.]+ \w+)", str(error), re.IGNORECASE)
-            raise TrainingError(
-                f"batch_size={recipe.batch_size} accumulate={recipe.accumulate}: the memory of the "
-                f"{'GPU' if isinstance(error, torch.OutOfMemoryError) else 'machine'} is not enough"
-                f"{f' ({size[1]} more were needed)' if size else ''}; give a larger accumulate, a smaller batch_size, "
-                "image_size or model.width, or precision=bf16-mixed"
-            ) from error
-        if lost := lost_process(error):
-            raise lost from error
-        if _another_ended(error):
-            raise TrainingError("another of the processes that train together ended, and says why") from error
-        if recipe.compile and any(said in str(error) for said in WITHOUT_COMPILER):
-            raise UsageError(
-                "compile=true: torch.compile finds no working C++ compiler; install one (g++), or leave it out"
-            ) from error
-        raise
-
-
-def _another_ended(error: Exception) -> bool:
-    """The way it shows in the processes that wait for what it was to send."""
-    lost = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in lost)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Of a GPU, or of a CPU, whose allocator says it in words alone."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: " in str(error)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice and advertisements from the user; errors still come through."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
-            warnings.filterwarnings("ignore", module=r"torch\.(jit|optim\.lr_scheduler).*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
