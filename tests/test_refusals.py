@@ -121,11 +121,15 @@ def test_the_number_of_images_is_no_constant(function: Callable[[torch.Tensor], 
         lower(net, torch.zeros(1, 1, 8, 8))
 
 
-def test_what_a_forward_pass_keeps_for_the_next() -> None:
+@pytest.mark.parametrize("persistent", [True, False])
+def test_what_a_forward_pass_keeps_for_the_next(persistent: bool) -> None:
     class Counting(nn.Module):
+        steps: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("steps", torch.zeros(()))
+            self.register_buffer("steps", torch.zeros(()), persistent=persistent)
+            self.register_buffer("mask", torch.tensor([True, False]))
             self.last = nn.Linear(64, 3)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -135,6 +139,17 @@ def test_what_a_forward_pass_keeps_for_the_next() -> None:
 
     with pytest.raises(UnsupportedError, match="'steps' changes with every forward pass, in eval mode too"):
         lower(Counting(), torch.zeros(1, 1, 8, 8))
+
+
+def test_what_a_checkpoint_keeps_beside_tensors_is_no_hindrance() -> None:
+    class Noted(nn.Flatten):
+        def get_extra_state(self) -> dict[str, str]:
+            return {"made": "today"}
+
+        def set_extra_state(self, state: dict[str, str]) -> None:
+            pass
+
+    assert lower(nn.Sequential(Noted(), nn.Linear(64, 3)), torch.zeros(1, 1, 8, 8)).labels == ("0", "1", "2")
 
 
 def test_a_part_compiled_by_jit_is_named() -> None:
