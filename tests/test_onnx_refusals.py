@@ -26,7 +26,19 @@ def test_plain_signs_are_warned_of(tmp_path: Path) -> None:
     sketch.add("GlobalAveragePool")
     sketch.add("Flatten")
     sketch.classifier(8)
-    with pytest.warns(UserWarning, match="are Sign, which makes 0 of 0, a packed model \\+1"):
+    with pytest.warns(UserWarning, match="module 'nv0': a sign that makes 0 of 0"):
+        check(sketch, tmp_path / "net.onnx")
+
+
+def test_a_sign_of_what_is_often_0_is_refused(tmp_path: Path) -> None:
+    sketch = Sketch((3, 6, 6))
+    sketch.add("Relu")
+    sketch.add("Sign")
+    sketch.convolution(3, 8)
+    sketch.add("GlobalAveragePool")
+    sketch.add("Flatten")
+    sketch.classifier(8)
+    with pytest.raises(UnsupportedError, match="module 'nv1'.*of what was cut off at 0"):
         check(sketch, tmp_path / "net.onnx")
 
 
@@ -51,8 +63,27 @@ def a_quotient(sketch: Sketch) -> None:
     sketch.add("Div", "images")
 
 
-def axes_that_are_dropped(sketch: Sketch) -> None:
-    sketch.add("ReduceMean", axes=[2], keepdims=0)
+def a_mean_of_features(sketch: Sketch) -> None:
+    sketch.add("Flatten")
+    sketch.add("ReduceMean", axes=[1], keepdims=0)
+
+
+def features_that_change_places(sketch: Sketch) -> None:
+    sketch.add("Flatten")
+    sketch.add("Transpose", perm=[1, 0])
+
+
+def some_features(sketch: Sketch) -> None:
+    sketch.add("Flatten")
+    sketch.add("Slice", *(sketch.constant(np.array([n])) for n in (0, 5, 1)))
+
+
+def from_the_end(sketch: Sketch) -> None:
+    sketch.add("Slice", *(sketch.constant(np.array([n])) for n in (-1, -9, 2, -1)))
+
+
+def images_of_zeros(sketch: Sketch) -> None:
+    sketch.add("Pad", sketch.constant(np.array([0, 0, 0, 0, 1, 0, 0, 0])))
 
 
 def reflected(sketch: Sketch) -> None:
@@ -83,7 +114,7 @@ def classes_over_images(sketch: Sketch) -> None:
 
 
 def another_shape(sketch: Sketch) -> None:
-    sketch.add("Reshape", sketch.constant(np.array([-1, 3, 36])))
+    sketch.add("Reshape", sketch.constant(np.array([-1, 9, 12])))
 
 
 def whole_numbers(sketch: Sketch) -> None:
@@ -164,13 +195,17 @@ def maps_flattened_otherwise(sketch: Sketch) -> None:
         (computed_weights, "its input 1 is computed; only a constant can be packed there"),
         (softmax_inside, "the operator Softmax is not known; only one behind the logits is left out"),
         (a_quotient, "of two computed values; sums, differences and products"),
-        (axes_that_are_dropped, "over the axes \\[2\\], which are dropped"),
+        (a_mean_of_features, "over the axes \\[1\\] of 2; only over height, width or both"),
+        (features_that_change_places, "of two axes; only of images"),
+        (some_features, "of 2 axes; only rows and columns"),
+        (from_the_end, "step -1; only steps forward"),
+        (images_of_zeros, "of images; only channels, height and width"),
         (reflected, "of mode 'reflect', 4 axes; only images can be padded, by a constant"),
         (reflected_before_a_maximum, "of mode 'reflect', 4 axes"),
         (a_row_for_each_image, "with C of shape \\[3, 1\\]; one row for all images"),
         (joined_without_an_axis, "'joined' \\(Concat\\): 'axis'"),
         (classes_over_images, "the operator Softmax is not known"),
-        (another_shape, "from \\[1, 3, 6, 6\\] to \\[1, 3, 36\\]; only flattening"),
+        (another_shape, "from \\[1, 3, 6, 6\\] to \\[1, 9, 12\\]; only flattening"),
     ],
 )
 def test_what_cannot_be_packed_is_named(part: object, said: str, tmp_path: Path) -> None:

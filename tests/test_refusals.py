@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from xnornet.convert import lower  # noqa: E402
 from xnornet.nn import BinaryConv2d  # noqa: E402
-from xnornet.nn.functional import feature_scale  # noqa: E402
+from xnornet.nn.functional import feature_scale, sign  # noqa: E402
 
 from .conversion import settle_norms  # noqa: E402
 
@@ -42,7 +42,9 @@ class Refused(nn.Module):
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (torch.sign, "aten.sign.*sign.0. is 0"),
+        (lambda x: F.max_pool2d(x.relu(), 2).sign(), "aten.sign.*of what was cut off at 0, where 0 is common"),
+        (lambda x: F.conv2d(sign(x), torch.ones(2, 1, 3, 3)).sgn(), "aten.sgn.*of a sum of signs"),
+        (lambda x: (F.conv2d(sign(x), torch.ones(2, 1, 3, 3)) * 0.1).sign_(), "aten.sign_.*xnornet.nn.functional"),
         (torch.cos, "aten.cos.*replace it by one of"),
         (lambda x: x * F.elu(F.adaptive_avg_pool2d(x, 1)), "aten.elu.*use ReLU, PReLU, LeakyReLU or SiLU"),
         (lambda x: x * x.amax(3, keepdim=True), "aten.mul.*as many pixels or one"),

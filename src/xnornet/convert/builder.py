@@ -129,11 +129,13 @@ class Builder:
         ops: in order of computation.
         values: the type of every value, by name.
         scaled_signs: of each value that is signs times one number, both.
+        zero_signs: the modules in which 0 has the sign 0, as `torch.sign` has it, and in the packed model +1.
     """
 
     ops: list[Op] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     scaled_signs: dict[str, tuple[Symbol, np.float32]] = field(default_factory=dict)
+    zero_signs: list[str] = field(default_factory=list)
     module_path: str = ""
     operator: str = ""
     output_shape: tuple[int, ...] = ()

@@ -21,7 +21,7 @@ from ..ops import Op, Value
 from ..preprocess import Preprocess
 from .builder import Builder, Refusal, Symbol
 from .fold import fold_thresholds
-from .not_binary import warn_of_numbers
+from .not_binary import warn_of_numbers, warn_of_zeros
 from .program import export
 from .walk import walk
 
@@ -54,7 +54,8 @@ def pack(
 
     Warns:
         UserWarning: a quantized layer is packed as another kind than it declares, or than its signs suggest: its
-            weights as 32-bit floats, or its inputs as numbers.
+            weights as 32-bit floats, or its inputs as numbers; or signs are torch's, which makes 0 of 0, a packed model
+            +1.
 
     Raises:
         UnsupportedError: the module holds an operator that cannot be packed, NaN, or weights beyond 16 bits where they
@@ -104,9 +105,10 @@ def _lower(
             f"preprocess yields images of (height, width, channels) {preprocess.output_shape}, example_input has shape "
             f"{list(example_input.shape)}; give both alike, example_input as (N, channels, height, width)"
         )
-    unfolded, values, logits = operators(module, example_input)
-    ops = fold_thresholds(unfolded, values)
+    builder, logits = _built(module, example_input)
+    ops = fold_thresholds(_read_by(logits.name, builder.ops), builder.values)
     warn_of_numbers(module, ops)
+    warn_of_zeros(builder.zero_signs)
     one_pixel = logits.value.shape[:2] == (1, 1) and logits.expanded is None and logits.padding is None
     if not ops or logits.name != ops[-1].name or logits.value.dtype != "f32" or not one_pixel:
         raise UnsupportedError(
@@ -129,6 +131,12 @@ def operators(module: nn.Module, example_input: Tensor) -> tuple[list[Op], dict[
 
     An op is named after its module, with a suffix where the module takes several. Raises UnsupportedError as `pack`.
     """
+    builder, logits = _built(module, example_input)
+    return _read_by(logits.name, builder.ops), builder.values, logits
+
+
+def _built(module: nn.Module, example_input: Tensor) -> tuple[Builder, Symbol]:
+    """A builder with all ops, and the logits."""
     channels, height, width = (int(n) for n in example_input.shape[1:])
     builder = Builder(values={INPUT: Value("f32", (height, width, channels))})
     try:
@@ -140,7 +148,7 @@ def operators(module: nn.Module, example_input: Tensor) -> tuple[list[Op], dict[
             "the module returns a flattened map, whose features a packed model counts in another order; "
             "end it in a dense layer or in global pooling"
         )
-    return _read_by(logits.name, builder.ops), builder.values, logits
+    return builder, logits
 
 
 def _read_by(logits: str, ops: Sequence[Op]) -> list[Op]:

@@ -1,4 +1,5 @@
-"""Warnings of layers that are quantized in training, and in the packed model take their place in floats."""
+"""Warnings of layers whose signs are not those of the packed model: which takes numbers in their place, or another sign
+of 0."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from ..ops import (
     Threshold,
 )
 
-__all__ = ["warn_of_numbers"]
+__all__ = ["warn_of_numbers", "warn_of_zeros"]
 
 
 def warn_of_numbers(module: nn.Module, ops: Sequence[Op]) -> None:
@@ -40,6 +41,18 @@ def warn_of_numbers(module: nn.Module, ops: Sequence[Op]) -> None:
         told = _in_others(op, made_by) if layer is None else _in_ours(op, layer)
         if told:
             warnings.warn(f"module '{path}': {told}", stacklevel=4)  # where `pack` or `lower` is called
+
+
+def warn_of_zeros(modules: Sequence[str]) -> None:
+    """Warn (UserWarning) of signs that make 0 of 0, by the paths of the modules that take them."""
+    if modules:
+        more = f" and {len(modules) - 1} more" if len(modules) > 1 else ""
+        where = f"module '{modules[0]}'" if modules[0] else "forward()"
+        warnings.warn(
+            f"{where}{more}: a sign that makes 0 of 0, as torch's and ONNX's do, is packed as one that makes +1 of it: "
+            "results differ where an input is 0 exactly; xnornet.nn.functional.sign is the same in both",
+            stacklevel=4,
+        )
 
 
 def _in_ours(op: Op, layer: BinaryConv2d | BinaryLinear) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,6 @@ def from_onnx(path: str | Path) -> ForeignNetwork:
     Returns:
         A module in evaluation mode: (N, C, H, W) float32 -> (N, classes) logits.
 
-    Warns:
-        UserWarning: of ONNX's own Sign, which makes 0 of 0, where this makes +1.
-
     Raises:
         UsageError: the package onnx is not installed.
         FormatError: the file is missing, or not ONNX.
@@ -53,17 +49,9 @@ def from_onnx(path: str | Path) -> ForeignNetwork:
     if not model.graph.node:
         raise FormatError(f"{path}: is no ONNX file: it holds no network")
     try:
-        graph = _graph(model)
-        network = ForeignNetwork(graph).eval()
+        return ForeignNetwork(_graph(model)).eval()
     except UnsupportedError as error:
         raise UnsupportedError(f"{path}: {error}") from error
-    if signs := [node.name for node in graph.nodes if node.operator == "Sign"]:
-        warnings.warn(
-            f"{path}: {len(signs)} nodes (the first is '{signs[0]}') are Sign, which makes 0 of 0, a packed model +1: "
-            "results differ where an input is 0 exactly, as sums of signs often are",
-            stacklevel=2,
-        )
-    return network
 
 
 def _graph(model: Any) -> Graph:

@@ -30,7 +30,7 @@ class Value:
     """A computed tensor.
 
     Attributes:
-        tensor: (N, C, H, W) or (N, features).
+        tensor: (N, C, H, W), (N, C, L) of rows, columns or pixels, or (N, features).
         axes: for each axis of the graph the tensor's.
         order: for each feature of the graph the tensor's column; None: the same.
     """

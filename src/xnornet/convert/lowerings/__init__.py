@@ -15,7 +15,7 @@ __all__ = ["ALIASES", "ARITHMETIC", "LOWERINGS", "elementwise", "layers", "pooli
 _UNTOLD = {"alias", "clone", "concat", "constant_pad_nd", "contiguous", "detach", "feature_dropout", "lift_fresh_copy"}
 _UNTOLD |= {"log_softmax", "rsub", "softmax", "feature_alpha_dropout", "clip", "concatenate", "divide", "multiply"}
 _UNTOLD |= {"negative", "subtract", "true_divide", "feature_scale", "input_scale", "quantize", "to", "_to_copy"}
-_UNTOLD |= {"type_as", "view_as", "reshape_as", "slice", "matmul", "mm"}
+_UNTOLD |= {"type_as", "view_as", "reshape_as", "slice", "matmul", "mm", "sign", "sgn"}
 _UNTOLD |= {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
 
 
@@ -37,8 +37,6 @@ _INSTEAD: dict[tuple[str, ...], str] = {
 
 def remedy(operator: str) -> str:
     """What to do about an operator that no function here lowers."""
-    if "sign" in operator:
-        return "torch.sign(0) is 0; use xnornet.nn.functional.sign or a layer's input_quantizer"
     if operator.startswith(("wrap_", "tag_")):  # higher-order operators
         return "take torch.no_grad, torch.enable_grad, torch.autocast and checkpoint out of forward()"
     name = operator.removeprefix("aten.").split(".")[0].strip("_")

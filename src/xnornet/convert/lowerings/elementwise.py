@@ -10,7 +10,20 @@ import numpy.typing as npt
 import torch
 
 from ...nn import functional
-from ...ops import Add, Affine, Clamp, Concat, Multiply, PRelu, Quantize, Sigmoid, Sign
+from ...ops import (
+    Add,
+    Affine,
+    AvgPool2d,
+    Clamp,
+    Concat,
+    Flatten,
+    MaxPool2d,
+    Multiply,
+    PRelu,
+    Quantize,
+    Sigmoid,
+    Sign,
+)
 from ...reference import fma
 from ..builder import Builder, Refusal, Symbol
 from .table import LOWERINGS, aten, lowers
@@ -23,6 +36,38 @@ def _sign(build: Builder, args: dict[str, Any]) -> Symbol:
     if not x.is_bits:  # signs are their own signs
         x = build.once(Sign, build.real(x), suffix="sign")
     return x if pad is None else x.padded(pad.amount, 1.0 if pad.value >= 0 else -1.0)  # sign(0) is +1
+
+
+@lowers(aten.sign.default, aten.sign_.default, aten.sgn.default, aten.sgn_.default)
+def _torch_sign(build: Builder, args: dict[str, Any]) -> Symbol:
+    """Torch's own, as most published networks have it: +1 for 0, where torch has 0, of which the driver warns."""
+    x: Symbol = args["self"]
+    if often := _often_zero(build, x):
+        raise Refusal(
+            f"torch.sign of {often}, where 0 is common and torch.sign(0) is 0",
+            "train and pack with xnornet.nn.functional.sign, or put a norm in front",
+        )
+    pad, x = x.padding, x.marked(padding=None)
+    if not x.is_bits:
+        if build.module_path not in build.zero_signs:
+            build.zero_signs.append(build.module_path)
+        x = build.once(Sign, build.real(x), suffix="sign")
+    return x if pad is None else x.padded(pad.amount, float(np.sign(pad.value)))
+
+
+def _often_zero(build: Builder, x: Symbol) -> str:
+    """What a value is that is 0 exactly for other reasons than chance; empty where it is nothing of the kind."""
+    made_by, name = {op.name: op for op in build.ops}, x.name
+    while (op := made_by.get(name)) is not None:
+        if build.values[name].dtype == "i32":
+            return "a sum of signs"
+        if isinstance(op, Clamp) and 0 in (op.minimum, op.maximum):
+            return "what was cut off at 0"
+        unchanged = isinstance(op, MaxPool2d | AvgPool2d | Flatten) or (isinstance(op, Affine) and op.bias is None)
+        if not unchanged:  # of zeros
+            break
+        name = op.inputs[0]
+    return ""
 
 
 @lowers(functional.QUANTIZE)

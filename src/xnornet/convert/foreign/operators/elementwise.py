@@ -29,8 +29,7 @@ def _bipolar(node: Node, arguments: Sequence[Argument]) -> Value:
 
 @computes("Sign")
 def _sign(node: Node, arguments: Sequence[Argument]) -> Value:
-    """+1 for 0, where ONNX has 0: readers warn of it."""
-    return value(node, arguments).map(functional.sign)
+    return value(node, arguments).map(torch.sign)
 
 
 _ACTIVATIONS: Mapping[str, Callable[[Node], Callable[[Tensor], Tensor]]] = {

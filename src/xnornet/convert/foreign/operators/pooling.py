@@ -61,15 +61,14 @@ def _global_pool(node: Node, arguments: Sequence[Argument]) -> Value:
 def _reduce(node: Node, arguments: Sequence[Argument]) -> Value:
     x, axes = value(node, arguments), whole_numbers(node, arguments, 1, "axes")
     rank = len(x.axes)
-    if not axes or rank != 4:
+    if not axes or rank == 2:
         raise refuse(node, f"over the axes {axes} of {rank}", "only over height, width or both can be packed")
     over = sorted(x.axes[axis % rank] for axis in axes)
     reduce: Any = {"ReduceMean": torch.mean, "ReduceMax": torch.amax, "ReduceSum": torch.sum}[node.operator]
     if node.attributes.get("keepdims", 1):
         return x.map(lambda t: reduce(t, over, keepdim=True))
-    if over != [2, 3]:
-        raise refuse(node, f"over the axes {axes}, which are dropped", "only height and width together can be")
-    return Value.plain(reduce(x.tensor, over))
+    kept = [axis for axis in range(rank) if axis not in over]
+    return Value(reduce(x.tensor, over), tuple(kept.index(axis) for axis in x.axes if axis in kept))
 
 
 def pair(node: Node, name: str) -> list[int]:

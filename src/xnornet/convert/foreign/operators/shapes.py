@@ -20,8 +20,8 @@ Shape = tuple[int, ...]
 def _transpose(node: Node, arguments: Sequence[Argument]) -> Value:
     x = value(node, arguments)
     given = node.attributes.get("perm") or list(range(len(x.axes)))[::-1]
-    if len(given) != 4:
-        raise refuse(node, f"of {len(given)} axes", "only of images, of four, can be packed")
+    if len(x.axes) == 2:
+        raise refuse(node, "of two axes", "only of images, of four, can be packed")
     return Value(x.tensor, tuple(x.axes[axis] for axis in given))
 
 
@@ -32,8 +32,13 @@ def _reshape(node: Node, arguments: Sequence[Argument]) -> Value:
     if target == x.shape:
         return x
     if target[0] == x.shape[0] and x.axes[0] == 0:
-        if len(x.axes) == 4 and len(target) == 2:
+        if len(x.axes) > 2 and len(target) == 2:
             return _flattened(x)
+        if len(x.axes) == 4 and len(target) == 3:
+            # Of all pixels, channels first or last.
+            kept = {(0, 1, 2, 3): (0, 1, 2), (0, 2, 3, 1): (0, 2, 1)}.get(x.axes)
+            if kept is not None and target[kept.index(1)] == x.tensor.shape[1]:
+                return Value(x.tensor.flatten(2), kept)
         if len(x.axes) == len(target) == 4 and _long(target) == _long(x.shape):
             return _moved(x, target)
         if len(x.axes) == 2 and len(target) == 4 and x.order is None:
@@ -115,8 +120,26 @@ def _pad(node: Node, arguments: Sequence[Argument]) -> Value:
     if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
         raise refuse(node, f"pads {pads}", "two numbers an axis, 0 or more, can be packed")
     around = {x.axes[axis % 4]: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
-    if any(around.get(0, ())) or any(around.get(1, ())):
-        raise refuse(node, "of channels", "only height and width can be padded")
+    if any(around.get(0, ())):
+        raise refuse(node, "of images", "only channels, height and width can be padded")
     amount = -math.inf if mode == "lowest" else number(node, arguments, 2, "value") or 0.0
-    nothing = (0, 0)
-    return x.map(lambda t: F.pad(t, [*around.get(3, nothing), *around.get(2, nothing)], value=amount))
+    width, height, channels = (around.get(axis, (0, 0)) for axis in (3, 2, 1))
+    of_channels = channels if any(channels) else ()
+    return x.map(lambda t: F.pad(t, [*width, *height, *of_channels], value=amount))
+
+
+@computes("Slice")
+def _slice(node: Node, arguments: Sequence[Argument]) -> Value:
+    """Each second, third, ... row or column, or all."""
+    x = value(node, arguments)
+    if len(x.axes) != 4:
+        raise refuse(node, f"of {len(x.axes)} axes", "only rows and columns of images, of four, can be taken")
+    given = [whole_numbers(node, arguments, i, name) for i, name in enumerate(("starts", "ends", "axes", "steps"), 1)]
+    begins, ends = given[0] or [], given[1] or []
+    axes, steps = given[2] or list(range(len(begins))), given[3] or [1] * len(begins)
+    if min(steps, default=1) < 1:
+        raise refuse(node, f"step {min(steps)}", "only steps forward can be packed")
+    parts = [slice(None)] * 4
+    for axis, begin, end, step in zip(axes, begins, ends, steps, strict=True):
+        parts[x.axes[axis % 4]] = slice(begin, end, step)
+    return x.map(lambda t: t[tuple(parts)])
