@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..errors import UnsupportedError
-from .lowerings import ALIASES, ARITHMETIC
+from .lowerings import ARITHMETIC
+from .nodes import where
 
-__all__ = ["export", "leaves", "memory_of", "module_path", "where", "writes"]
+__all__ = ["export", "leaves"]
 
 aten = torch.ops.aten
 
@@ -141,29 +142,3 @@ def _first_line(error: Exception) -> str:
 def leaves(tree: Any) -> list[Any]:
     """What stands in nested lists, tuples and dicts."""
     return list(torch.utils._pytree.tree_leaves(tree))
-
-
-def writes(node: fx.Node) -> bool:
-    """Whether an operator writes over its first argument, which it then returns."""
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
-
-
-def memory_of(node: Any) -> Any:
-    """The node that made the memory on which this one's tensor lies; what is no node as it is."""
-    while isinstance(node, fx.Node) and node.op == "call_function" and (node.target in ALIASES or writes(node)):
-        node = node.args[0]
-    return node
-
-
-def where(node: fx.Node) -> str:
-    """The module of an operator, in words for a message."""
-    path = module_path(node)
-    return f"module '{path}'" if path else "the module's forward()"
-
-
-def module_path(node: fx.Node) -> str:
-    """The path of the innermost module; a quantizer's work counts as its layer's."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = str(list(stack.values())[-1][0]) if stack else ""
-    return path.removesuffix(".input_quantizer")

@@ -12,7 +12,8 @@ from ..graph import INPUT
 from .builder import Builder, Refusal, Symbol
 from .idioms import rewrite
 from .lowerings import LOWERINGS, remedy
-from .program import leaves, memory_of, module_path, where
+from .nodes import memory_of, module_path, where
+from .program import leaves
 
 __all__ = ["walk"]
 
