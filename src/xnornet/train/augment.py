@@ -12,13 +12,17 @@ import torch
 from torch import Tensor
 
 from ..preprocess import MAX_SIDE, Box, ImageLike, Preprocess
+from . import colours
 from .recipes import Recipe
 
 __all__ = ["Augmentation", "crop_flip", "cut_out", "pad_crop_flip"]
 
 Draws = npt.NDArray[np.float64]
 _TRIES = 10  # at an Inception crop that lies within the image
-_BOX = slice(4, 4 + 2 * _TRIES)  # of an image's random numbers: those of the tries, two each
+# Of an image's random numbers: those of the tries, two each; of the cutout; of the colours.
+_BOX = slice(4, 4 + 2 * _TRIES)
+_HOLE = slice(_BOX.stop, _BOX.stop + 2)
+_COLOURS = slice(_HOLE.stop, _HOLE.stop + colours.DRAWS)
 _RATIO = math.log(4 / 3)  # its width over its height is at most 4/3, at least 3/4
 
 
@@ -33,14 +37,18 @@ class Augmentation:
 
     recipe: Recipe
 
-    # Random numbers an image may need: where from the top, from the left, mirrored, scale; those of _BOX; two for the
-    # cutout.
-    DRAWS = _BOX.stop + 2
+    # Random numbers an image may need: where from the top, from the left, mirrored, scale; those above.
+    DRAWS = _COLOURS.stop
 
     @property
     def draws(self) -> int:
         """Random numbers that `from_kept` needs of each image."""
-        return self.DRAWS if self.recipe.cutout else 3
+        return self.DRAWS if self._changes_pixels else 3
+
+    @property
+    def _changes_pixels(self) -> bool:
+        """Or does it move them about alone?"""
+        return bool(self.recipe.cutout or self.recipe.colour_jitter or self.recipe.lighting)
 
     @property
     def preprocess(self) -> Preprocess:
@@ -59,9 +67,9 @@ class Augmentation:
         pixels = self.preprocess.patch(image, lambda width, height: self._box(width, height, draws))
         if self.recipe.flip and draws[2] < 0.5:
             pixels = pixels[:, ::-1]
-        if not self.recipe.cutout:
+        if not self._changes_pixels:
             return pixels
-        return self._cut_out(torch.from_numpy(pixels.copy())[None], torch.from_numpy(draws)[None])[0].numpy()
+        return self._changed(torch.from_numpy(pixels.copy())[None], torch.from_numpy(draws)[None])[0].numpy()
 
     def kept(self, width: int, height: int) -> Preprocess | None:
         """How an image of this size is prepared, once, so that the pixels of all epochs can be cut out of the result;
@@ -80,12 +88,17 @@ class Augmentation:
             pixels = pad_crop_flip(pixels, draws, self.recipe.pad_crop, self.recipe.flip)
         else:
             pixels = crop_flip(pixels, draws, self.preprocess.size, self.recipe.flip)
-        return self._cut_out(pixels, draws) if self.recipe.cutout else pixels
+        return self._changed(pixels, draws) if self._changes_pixels else pixels
 
-    def _cut_out(self, pixels: Tensor, draws: Tensor) -> Tensor:
+    def _changed(self, pixels: Tensor, draws: Tensor) -> Tensor:
         """Of training images that are ready but for this."""
-        colour = [round(255 * mean) for mean in self.preprocess.mean]
-        return cut_out(pixels, draws[:, _BOX.stop :], self.recipe.cutout, colour)
+        recipe = self.recipe
+        if recipe.colour_jitter or recipe.lighting:
+            pixels = colours.vary_colours(pixels, draws[:, _COLOURS], recipe.colour_jitter, recipe.lighting)
+        if recipe.cutout:
+            mean = [round(255 * mean) for mean in self.preprocess.mean]
+            pixels = cut_out(pixels, draws[:, _HOLE], recipe.cutout, mean)
+        return pixels
 
     def _box(self, width: int, height: int, draws: Draws) -> Box:
         """The part of the image to cut out, at pixels of the image or of the scaled image: no needless blur."""

@@ -28,6 +28,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("wd", "l2"), "weight_decay"),
     **dict.fromkeys(("num_epochs", "max_epochs"), "epochs"),
     **dict.fromkeys(("arch", "architecture", "network"), "model"),
+    **dict.fromkeys(("color_jitter", "jitter"), "colour_jitter"),
     **dict.fromkeys(("clip_grad", "grad_clip", "clip_norm"), "gradient_clip"),
     **dict.fromkeys(("amp", "dtype"), "precision"),
     **dict.fromkeys(("pretrained", "checkpoint", "weights"), "init_from"),
@@ -38,7 +39,7 @@ _LEAST = {
     **dict.fromkeys(("pad_crop", "cutout", "limit_train", "seed", "checkpoint_steps", "checkpoint_minutes"), 0),
     **dict.fromkeys(("lr", "latent_lr", "lr_end", "power", "warmup_epochs", "momentum", "adam_eps", "weight_decay"), 0),
     **dict.fromkeys(("bop_gamma", "bop_gamma_end", "bop_threshold", "decay_epochs", "gradient_clip"), 0),
-    **dict.fromkeys(("label_smoothing", "distillation", "temperature"), 0),
+    **dict.fromkeys(("label_smoothing", "distillation", "temperature", "colour_jitter", "lighting"), 0),
 }
 # Arguments of a network that are no options of it, and what decides them.
 _DECIDED = {
@@ -66,6 +67,10 @@ class Recipe:
         crop_area: the least share of the image that an "area" crop has; the largest is all of it.
         pad_crop: augmentation of small images, with `crop` "none": pad by so many black pixels, then crop at random.
         flip: augmentation; mirror every other image, at random.
+        colour_jitter: augmentation; brightness, contrast and saturation of each image change by factors of 1 minus so
+            much to 1 plus so much; 0: not.
+        lighting: augmentation; the deviation of noise along the principal components of ImageNet's colours (Krizhevsky
+            et al. 2012), 0.1 there; 0: none.
         cutout: augmentation, the last; a square of so many pixels at a random place takes the mean's colour; 0: none.
         sampling: "shuffle": every image once an epoch; "balanced": as many draws, each of a class, then of one of its
             images, with replacement (the released code).
@@ -123,6 +128,8 @@ class Recipe:
     crop_area: float = 0.08
     pad_crop: int = 0
     flip: bool = False
+    colour_jitter: float = 0.0
+    lighting: float = 0.0
     cutout: int = 0
     sampling: Literal["shuffle", "balanced"] = "shuffle"
     limit_train: int = 0
@@ -179,6 +186,10 @@ class Recipe:
             raise UsageError(f"short_side={self.short_side}: smallest and largest, in pixels; at least {least} here")
         if self.crop != "none" and self.pad_crop:
             raise UsageError(f"pad_crop={self.pad_crop}: only with crop=none, not crop={self.crop}")
+        if self.colour_jitter > 1:
+            raise UsageError(f"colour_jitter={self.colour_jitter}: at most 1")
+        if self.lighting and self.preprocess.mode != "RGB":
+            raise UsageError(f"lighting={self.lighting}: only of images in colour; here they are grey")
         if self.label_smoothing >= 1:
             raise UsageError(f"label_smoothing={self.label_smoothing}: below 1")
         if self.label_smoothing and self.loss != "cross_entropy":
