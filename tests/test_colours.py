@@ -48,7 +48,7 @@ def test_factors_reach_both_ends_and_nothing_changes_in_the_middle() -> None:
 
 
 def test_lighting_is_noise_of_imagenets_colours() -> None:
-    """Of what deviations and of what directions: those of Krizhevsky's covariance."""
+    """Along the first two components, of deviations that are their eigenvalues times the amount."""
     torch.manual_seed(0)
     count, lighting = 20000, 0.4
     grey = torch.full((count, 1, 1, 3), 128, dtype=torch.uint8)

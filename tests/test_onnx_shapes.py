@@ -34,6 +34,16 @@ def option_a(sketch: Sketch) -> None:
     sketch.add("Flatten")
 
 
+def channels_of_zeros_before_a_maximum(sketch: Sketch) -> None:
+    """The pad around the map is one of what is never the greatest; channels are of zeros all the same."""
+    sketch.add("Relu")
+    sketch.add("Pad", sketch.constant(np.array([0, 1, 0, 0, 0, 1, 1, 1])))
+    sketch.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    sketch.convolution(10, 8, kernel=2, signs=False)
+    sketch.add("GlobalAveragePool")
+    sketch.add("Flatten")
+
+
 def pixels_left_out_channels_last(sketch: Sketch) -> None:
     to_last(sketch)
     each_second(sketch, 1, -2)
@@ -79,6 +89,7 @@ def all_pixels_channels_last(sketch: Sketch) -> None:
     "part",
     [
         option_a,
+        channels_of_zeros_before_a_maximum,
         pixels_left_out_channels_last,
         a_slice_of_all,
         rows_then_columns,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -15,7 +12,6 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from xnornet.convert import lower  # noqa: E402
-from xnornet.engine import Model  # noqa: E402
 from xnornet.errors import UnsupportedError  # noqa: E402
 
 from .conversion import check_packed, settle_norms  # noqa: E402
@@ -202,120 +198,3 @@ def test_pads_of_0_stay_0_and_modules_are_counted() -> None:
     with pytest.warns(UserWarning, match="module '3' and 1 more: a sign that makes 0 of 0"):
         kinds = check_packed(network, (3, 9, 8))
     assert kinds.count("binary_conv2d") == 2
-
-
-def filled_by_index(x: Tensor) -> Tensor:
-    signs = torch.sign(x)
-    signs[signs == 0] = 1
-    return signs
-
-
-def filled_in_place(x: Tensor) -> Tensor:
-    signs = x.sign()
-    signs.masked_fill_(x == 0, 1.0)
-    return signs
-
-
-def chosen(x: Tensor) -> Tensor:
-    """Bitorch's."""
-    signs = torch.sign(x)
-    return torch.where(signs == 0, torch.tensor(1.0), signs)
-
-
-class Filled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return filled_by_index(x)
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:
-        return gradient
-
-
-WITHOUT_ZEROS = [
-    filled_by_index,
-    filled_in_place,
-    chosen,
-    Filled.apply,
-    lambda x: (lambda s: torch.where(x == 0, 1.0, s))(torch.sign(x)),
-    lambda x: (lambda s: torch.where(s == 0, torch.ones_like(s), s))(torch.sign(x)),
-    lambda x: (lambda s: s.masked_fill(s == 0, 1.0) + (x - x.detach()))(x.sign()),
-    lambda x: torch.sign(torch.sign(x) + 0.1),
-    lambda x: x.clone().sign_().add_(0.01).sign_(),
-    lambda x: x.sign().add(torch.tensor(0.5)).sign(),
-    lambda x: torch.where(x >= 0, torch.tensor(1.0), torch.tensor(-1.0)),
-    lambda x: torch.where(x >= 0, 1, -1).float(),
-    lambda x: torch.where(x < 0, -1, 1).to(x.dtype) + (x - x.detach()),
-]
-
-
-class Binary(nn.Module):
-    """A convolution of signs by signs, of the sums of others, which are often 0."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function, self.last = function, nn.Linear(8, 3)
-        self.weights = nn.ParameterList([torch.randn(8, n, 2, 2) for n in (3, 8)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        for weight in self.weights:
-            x = F.conv2d(self.function(x), self.function(weight))
-        out: Tensor = self.last(x.mean((2, 3)))
-        return out
-
-
-@pytest.mark.parametrize("function", WITHOUT_ZEROS)
-def test_signs_that_make_1_of_0(function: Callable[[Tensor], Tensor], recwarn: pytest.WarningsRecorder) -> None:
-    torch.manual_seed(0)
-    network = Binary(function).eval()
-    assert check_packed(network, (3, 6, 6)).count("binary_conv2d") == 2
-    x = torch.zeros(1, 3, 6, 6)
-    np.testing.assert_allclose(Model(lower(network, x)).run(x.numpy()), network(x).detach().numpy(), rtol=1e-5)
-    assert not [warning for warning in recwarn if "makes 0 of 0" in str(warning.message)]
-
-
-def other_zeros(x: Tensor) -> Tensor:
-    signs = torch.sign(x)
-    signs[x == 1] = 1
-    return signs
-
-
-def read_between(x: Tensor) -> Tensor:
-    signs = torch.sign(x)
-    view = signs.flatten(1)
-    signs[signs == 0] = 1
-    return view.view_as(signs)
-
-
-def shifted_under_another_name(x: Tensor) -> Tensor:
-    signs = torch.sign(x)
-    signs.view(-1).sub_(2)
-    return torch.sign(signs + 0.1)
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        other_zeros,
-        read_between,
-        shifted_under_another_name,
-        lambda x: (lambda s: torch.where(s == 0, -1.0, s))(torch.sign(x)),
-        lambda x: torch.sign(torch.sign(x) + 1.5),
-        lambda x: torch.sign(torch.sign(x) - 0.5),
-        lambda x: (lambda s: torch.where(s == 0, torch.ones_like(s).mul_(-1), s))(torch.sign(x)),
-    ],
-)
-def test_what_only_looks_like_a_sign_of_1_for_0(function: Callable[[Tensor], Tensor]) -> None:
-    """It is refused, or warned of, or packed as what it is."""
-    torch.manual_seed(0)
-    network = Binary(lambda x: function(x + 0.0)).eval()
-    x = torch.zeros(1, 3, 6, 6)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            packed = lower(network, x)
-        except UnsupportedError:
-            return
-    told = any("makes 0 of 0" in str(warning.message) for warning in caught)
-    assert told or np.allclose(Model(packed).run(x.numpy()), network(x).detach().numpy(), rtol=1e-5)

@@ -43,8 +43,8 @@ class Refused(nn.Module):
     ("function", "words"),
     [
         (lambda x: F.max_pool2d(x.relu(), 2).sign(), "aten.sign.*of what was cut off at 0, where 0 is common"),
-        (lambda x: F.conv2d(sign(x), torch.ones(2, 1, 3, 3)).sgn(), "aten.sgn.*of a sum of signs"),
-        (lambda x: (F.conv2d(sign(x), torch.ones(2, 1, 3, 3)) * 0.1).sign_(), "aten.sign_.*xnornet.nn.functional"),
+        (lambda x: F.conv2d(sign(x), torch.ones(2, 1, 2, 2)).sgn(), "aten.sgn.*of a sum of signs"),
+        (lambda x: (F.conv2d(sign(x), torch.ones(2, 1, 2, 2)) * 0.1).sign_(), "aten.sign_.*xnornet.nn.functional"),
         (torch.cos, "aten.cos.*replace it by one of"),
         (lambda x: x * F.elu(F.adaptive_avg_pool2d(x, 1)), "aten.elu.*use ReLU, PReLU, LeakyReLU or SiLU"),
         (lambda x: x * x.amax(3, keepdim=True), "aten.mul.*as many pixels or one"),

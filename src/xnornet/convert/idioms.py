@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from .nodes import DIFFERENCES, NEGATIONS, SUMS, memory_of, origin, same, type_of, writes, written_later
+from .nodes import DIFFERENCES, NEGATIONS, SUMS, memory_of, origin, overwritten, same, type_of, writes, written_later
 from .signs import written_sign
 
 __all__ = ["rewrite"]
@@ -127,7 +127,7 @@ def _terms(value: Any, deepest: int = _DEEPEST_SUM) -> tuple[list[Any], list[Any
     """What a sum of sums and differences adds, and what it subtracts."""
     node = origin(value)
     known = isinstance(node, fx.Node) and not node.kwargs and node.target in SUMS | DIFFERENCES | NEGATIONS
-    if not known or not deepest:
+    if not known or not deepest or (node is not value and written_later(node)):
         return [value], []
     added, subtracted = _terms(node.args[0], deepest - 1)
     if node.target in NEGATIONS:
@@ -140,8 +140,8 @@ def _terms(value: Any, deepest: int = _DEEPEST_SUM) -> tuple[list[Any], list[Any
 
 def _read(node: fx.Node) -> bool:
     """Whether an operator behind it reads what it writes over, by another name; or the module keeps it."""
-    memory, later = memory_of(node), node.next
-    if memory.op != "call_function":
+    (memory, *others), later = [memory_of(written) for written in overwritten(node)], node.next
+    if others or not isinstance(memory, fx.Node) or memory.op != "call_function":
         return True
     while later.op != "root":
         if any(memory_of(read) is memory for read in later.all_input_nodes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 
@@ -43,7 +44,7 @@ def _of_choice(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     if not isinstance(condition, fx.Node) or condition.kwargs or condition.args[1:] != (0,):
         return None
     compared = condition.args[0]
-    if condition.target not in _COMPARISONS or not isinstance(compared, fx.Node):
+    if condition.target not in _COMPARISONS or not isinstance(compared, fx.Node) or written_later(condition):
         return None
     if type_of(compared) != type_of(node):  # of whole numbers, or repeated
         return None
@@ -65,6 +66,8 @@ def _chosen(node: fx.Node) -> tuple[Any, Any, Any] | None:
     choice = origin(node.args[0]) if node.target in _CONVERSIONS else node
     if not isinstance(choice, fx.Node) or choice.target not in _CHOICES or choice.kwargs:
         return None
+    if choice is not node and written_later(choice):
+        return None
     condition, yes, no = choice.args
     return condition, _number(yes), _number(no)
 
@@ -72,7 +75,7 @@ def _chosen(node: fx.Node) -> tuple[Any, Any, Any] | None:
 def _counted(node: fx.Node) -> tuple[Any, Any, Any] | None:
     """The same of ``a * condition.float() + b``, of numbers of which no float32 is rounded on the way."""
     factor, offset, inner = 1.0, 0.0, origin(node)
-    while isinstance(inner, fx.Node) and not inner.kwargs:
+    while isinstance(inner, fx.Node) and not inner.kwargs and (inner is node or not written_later(inner)):
         if inner is not node and inner.target in _CONVERSIONS and inner.meta["val"].dtype == torch.float32:
             return origin(inner.args[0]), factor + offset, offset
         if inner is not node and inner.target in _COMPARISONS:  # of the choice times a real number
@@ -113,12 +116,14 @@ def _filled(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     elif node.target in _FILLS and len(node.args) == 3:
         signs, condition, filling = node.args
         if isinstance(condition, list | tuple):
-            (condition, *axes) = condition
-            if axes:
+            if len(condition) != 1:
                 return None
+            (condition,) = condition
     else:
         return None
     if not isinstance(condition, fx.Node) or condition.target is not aten.eq.Scalar or condition.args[1] != 0:
+        return None
+    if written_later(condition):
         return None
     made = origin(signs)
     compared = origin(condition.args[0])
@@ -131,8 +136,12 @@ def _lifted(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     total = origin(node.args[0]) if node.target in _TORCHS | {functional.SIGN} else None
     if not isinstance(total, fx.Node) or total.target not in SUMS | {aten.add_.Tensor} or total.kwargs:
         return None
+    if written_later(total, by_others_than=(node,)):
+        return None
     signs, number = origin(total.args[0]), _number(total.args[1])
-    return (signs, total) if _is_torchs(signs) and isinstance(number, int | float) and 0 < number < 1 else None
+    # The number as it is added: what float32 rounds to 0 or 1 makes zeros again.
+    within = isinstance(number, int | float) and 0 < np.float32(number) < 1
+    return (signs, total) if _is_torchs(signs) and within else None
 
 
 def _is_torchs(node: Any) -> bool:
@@ -140,19 +149,16 @@ def _is_torchs(node: Any) -> bool:
 
 
 def _number(value: Any) -> Any:
-    """Of a number, or of a tensor of nothing else that nobody else may write to; else None."""
-    while isinstance(value, fx.Node) and value.target in _WRITTEN_OUT:
+    """Of a number, or of a tensor of nothing else that nothing writes over later; else None."""
+    while isinstance(value, fx.Node) and not written_later(value):
+        if value.target in (aten.ones_like.default, aten.ones.default):
+            return 1
+        if value.target in (aten.full_like.default, aten.full.default):
+            return value.args[1]
+        if value.target in NEGATIONS:
+            inner = _number(value.args[0])
+            return None if inner is None else -inner
+        if value.target not in _WRITTEN_OUT:
+            return value.meta.get("number")
         value = value.args[0]
-    if not isinstance(value, fx.Node):
-        return value if isinstance(value, int | float) else None
-    reads = NEGATIONS | _CHOICES | _WRITTEN_OUT | SUMS | _FILLS
-    if any(user.target not in reads or (user.target in _FILLS and user.args[0] is value) for user in value.users):
-        return None
-    if value.target in (aten.ones_like.default, aten.ones.default):
-        return 1
-    if value.target in (aten.full_like.default, aten.full.default):
-        return value.args[1]
-    if "number" in value.meta:
-        return value.meta["number"]
-    inner = _number(value.args[0]) if value.target in NEGATIONS else None
-    return None if inner is None else -inner
+    return value if isinstance(value, int | float) else None

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .graph import Array, Node, scalar, uniform
+from .graph import Array, Node, uniform
 
 __all__ = ["needed", "rewritten", "without_softmax"]
 
@@ -21,23 +21,11 @@ def rewritten(nodes: Sequence[Node], constants: Mapping[str, Array]) -> list[Nod
     readers = Counter(name for node in nodes for name in node.inputs)
     found: list[Node] = []
     for node in nodes:
-        found += _larqs_sign(node, made, constants) or _choice(node, made, constants) or [node]
+        found += _choice(node, made, constants) or [node]
     padded, lowest = _padded_for_maxima(found, readers, constants), {"mode": "lowest"}
     return [
         replace(node, attributes={**node.attributes, **lowest}) if node.output in padded else node for node in found
     ]
-
-
-def _larqs_sign(node: Node, made: Mapping[str, Node], constants: Mapping[str, Array]) -> list[Node] | None:
-    """``Sign(Sign(x) + c)``, 0 < c < 1, which is +1 for 0."""
-    added = made.get(node.inputs[0]) if node.operator == "Sign" else None
-    if added is None or added.operator != "Add":
-        return None
-    first = next((made[name] for name in added.inputs if name in made), None)
-    number = next((scalar(constants[name]) for name in added.inputs if name in constants), None)
-    if first is None or first.operator != "Sign" or number is None or not 0 < number < 1:
-        return None
-    return [Node("BipolarQuant", node.name, first.inputs, node.output)]
 
 
 def _choice(node: Node, made: Mapping[str, Node], constants: Mapping[str, Array]) -> list[Node] | None:

@@ -14,6 +14,8 @@ from ...ops import (
     Add,
     Affine,
     AvgPool2d,
+    BinaryConv2d,
+    BinaryLinear,
     Clamp,
     Concat,
     Flatten,
@@ -57,17 +59,33 @@ def _torch_sign(build: Builder, args: dict[str, Any]) -> Symbol:
 
 def _often_zero(build: Builder, x: Symbol) -> str:
     """What a value is that is 0 exactly for other reasons than chance; empty where it is nothing of the kind."""
-    made_by, name = {op.name: op for op in build.ops}, x.name
-    while (op := made_by.get(name)) is not None:
-        if build.values[name].dtype == "i32":
-            return "a sum of signs"
+    made_by = {op.name: op for op in build.ops}
+
+    def found(name: str) -> str:
+        op = made_by.get(name)
+        if isinstance(op, BinaryConv2d | BinaryLinear):
+            return "a sum of signs" if _even(op) else ""
         if isinstance(op, Clamp) and 0 in (op.minimum, op.maximum):
             return "what was cut off at 0"
-        unchanged = isinstance(op, MaxPool2d | AvgPool2d | Flatten) or (isinstance(op, Affine) and op.bias is None)
-        if not unchanged:  # of zeros
-            break
-        name = op.inputs[0]
-    return ""
+        if isinstance(op, PRelu) and not op.slope.all():
+            return "what was cut off at 0"
+        if isinstance(op, Add):
+            each = [found(source) for source in op.inputs]
+            return each[0] if all(each) else ""
+        if isinstance(op, Affine) and op.bias is not None and op.bias.all():
+            return ""
+        # Of zeros these make zeros.
+        if isinstance(op, MaxPool2d | AvgPool2d | Flatten | Affine | PRelu | Multiply | Concat):
+            return next(filter(None, map(found, op.inputs)), "")
+        return ""
+
+    return found(x.name)
+
+
+def _even(op: BinaryConv2d | BinaryLinear) -> bool:
+    """Does it sum up an even number of signs, somewhere?"""
+    padded = isinstance(op, BinaryConv2d) and any(op.window.padding) and not op.padding_value
+    return padded or op.fan_in % 2 == 0
 
 
 @lowers(functional.QUANTIZE)

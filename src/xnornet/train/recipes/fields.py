@@ -69,8 +69,8 @@ class Recipe:
         flip: augmentation; mirror every other image, at random.
         colour_jitter: augmentation; brightness, contrast and saturation of each image change by factors of 1 minus so
             much to 1 plus so much; 0: not.
-        lighting: augmentation; the deviation of noise along the principal components of ImageNet's colours (Krizhevsky
-            et al. 2012), 0.1 there; 0: none.
+        lighting: augmentation; noise along the principal components of ImageNet's colours, its deviation in their
+            eigenvalues (Krizhevsky et al. 2012), 0.1 there; 0: none.
         cutout: augmentation, the last; a square of so many pixels at a random place takes the mean's colour; 0: none.
         sampling: "shuffle": every image once an epoch; "balanced": as many draws, each of a class, then of one of its
             images, with replacement (the released code).

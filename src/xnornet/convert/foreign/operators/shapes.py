@@ -37,7 +37,8 @@ def _reshape(node: Node, arguments: Sequence[Argument]) -> Value:
         if len(x.axes) == 4 and len(target) == 3:
             # Of all pixels, channels first or last.
             kept = {(0, 1, 2, 3): (0, 1, 2), (0, 2, 3, 1): (0, 2, 1)}.get(x.axes)
-            if kept is not None and target[kept.index(1)] == x.tensor.shape[1]:
+            pixels = math.prod(x.tensor.shape[2:])
+            if kept is not None and target == tuple((x.shape[0], x.tensor.shape[1], pixels)[axis] for axis in kept):
                 return Value(x.tensor.flatten(2), kept)
         if len(x.axes) == len(target) == 4 and _long(target) == _long(x.shape):
             return _moved(x, target)
@@ -124,8 +125,9 @@ def _pad(node: Node, arguments: Sequence[Argument]) -> Value:
         raise refuse(node, "of images", "only channels, height and width can be padded")
     amount = -math.inf if mode == "lowest" else number(node, arguments, 2, "value") or 0.0
     width, height, channels = (around.get(axis, (0, 0)) for axis in (3, 2, 1))
-    of_channels = channels if any(channels) else ()
-    return x.map(lambda t: F.pad(t, [*width, *height, *of_channels], value=amount))
+    if any(channels):
+        x = x.map(lambda t: F.pad(t, [0, 0, 0, 0, *channels], value=0.0 if mode == "lowest" else amount))
+    return x.map(lambda t: F.pad(t, [*width, *height], value=amount))
 
 
 @computes("Slice")
