@@ -1,4 +1,4 @@
-"""Networks made of binary layers as published code writes them, `torch.sign` and all: packed unchanged, and told of."""
+"""Networks made of binary layers as published code writes them, `torch.sign` and all: packed, and told of."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ReActBlock(nn.Module):
 
 
 class BinaryQuantize(torch.autograd.Function):
-    """IR-Net's."""
+    """IR-Net's, as its layer below but for `.cuda()`."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor, k: Tensor, t: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class IRBlock(nn.Module):
 
 
 class BinActive(torch.autograd.Function):
-    """XNOR-Net-PyTorch's, with the mean that nothing reads."""
+    """XNOR-Net-PyTorch's, with the mean that nothing reads; its methods are static, as torch has them by now."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> tuple[Tensor, Tensor]:
