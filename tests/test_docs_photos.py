@@ -7,6 +7,8 @@ import statistics
 
 import pytest
 
+from xnornet.zoo import named
+
 from .results import README, RESULTS, ROOT, rows_of, spread, top1_by_seed
 
 
@@ -276,6 +278,26 @@ def test_what_is_said_of_ones_own_photos() -> None:
         f"{int(row['packed_bytes']) / 1e6:.2f} MB"
     )
     assert told in page
+    first, last = (rows_of(RESULTS / "imagenette" / "further" / name / "resnet18.csv")[0] for name in ("14", "20"))
+    epochs = int(first["epochs"]) + int(last["epochs"])
+    assert (
+        f"on for {epochs} epochs, with `colour_jitter=0.3 lighting=0.1` and at last `crop=area crop_area=0.3`" in page
+    )
+    assert f"it names {100 * float(last['test_top1_engine']):.2f} %, as the published" in page
+    assert named("imagenette-realtobinary").test_top1 == float(last["test_top1_engine"])
+    changes = "lr=0.0005 warmup_epochs=0.5 colour_jitter=0.3 lighting=0.1", "crop=area crop_area=0.3"
+    assert changes[0] in first["command"]
+    assert changes[0].replace("0.0005", "0.0007") + " " + changes[1] in last["command"]
+    photos = " ".join((ROOT / "docs" / "imagenette.md").read_text().split())
+    known = rows_of(RESULTS / "imagenette" / "further" / "14" / "resnet18-curves.csv")[-1]["train_top1"]
+    for said in (
+        f"to {100 * float(first['test_top1_engine']):.2f} % after {first['epochs']} epochs more, and to "
+        f"{100 * float(last['test_top1_engine']):.2f} % after another {last['epochs']}",
+        f"it has seen {int(row['epochs']) + epochs} of the recipe's 90",
+        f"knew {100 * float(known):.0f} % of its training images",
+        f"`{changes[0]}`; then from the checkpoint that this left, with `lr=0.0007 {changes[1]}`",
+    ):
+        assert said in photos, said
 
 
 def test_what_the_page_on_photos_says_of_quicknets_time() -> None:
