@@ -19,13 +19,18 @@ from xnornet.errors import FormatError, UnsupportedError  # noqa: E402
 from .onnx_sketch import Sketch, check  # noqa: E402
 
 
-def test_plain_signs_are_warned_of(tmp_path: Path) -> None:
-    sketch = Sketch((3, 6, 6))
+def plain_sign(sketch: Sketch) -> None:
+    """And what makes a network of it."""
     sketch.add("Sign")
     sketch.convolution(3, 8)
     sketch.add("GlobalAveragePool")
     sketch.add("Flatten")
     sketch.classifier(8)
+
+
+def test_plain_signs_are_warned_of(tmp_path: Path) -> None:
+    sketch = Sketch((3, 6, 6))
+    plain_sign(sketch)
     with pytest.warns(UserWarning, match="module 'nv0': a sign that makes 0 of 0"):
         check(sketch, tmp_path / "net.onnx")
 
@@ -33,11 +38,7 @@ def test_plain_signs_are_warned_of(tmp_path: Path) -> None:
 def test_a_sign_of_what_is_often_0_is_refused(tmp_path: Path) -> None:
     sketch = Sketch((3, 6, 6))
     sketch.add("Relu")
-    sketch.add("Sign")
-    sketch.convolution(3, 8)
-    sketch.add("GlobalAveragePool")
-    sketch.add("Flatten")
-    sketch.classifier(8)
+    plain_sign(sketch)
     with pytest.raises(UnsupportedError, match="module 'nv1'.*of what was cut off at 0"):
         check(sketch, tmp_path / "net.onnx")
 
@@ -71,6 +72,10 @@ def a_mean_of_features(sketch: Sketch) -> None:
 def features_that_change_places(sketch: Sketch) -> None:
     sketch.add("Flatten")
     sketch.add("Transpose", perm=[1, 0])
+
+
+def axes_that_are_left_out(sketch: Sketch) -> None:
+    sketch.add("Transpose", perm=[0, 2, 1])
 
 
 def some_features(sketch: Sketch) -> None:
@@ -196,7 +201,8 @@ def maps_flattened_otherwise(sketch: Sketch) -> None:
         (softmax_inside, "the operator Softmax is not known; only one behind the logits is left out"),
         (a_quotient, "of two computed values; sums, differences and products"),
         (a_mean_of_features, "over the axes \\[1\\] of 2; only over height, width or both"),
-        (features_that_change_places, "of two axes; only of images"),
+        (features_that_change_places, "\\[1, 0\\] of 2 axes; only axes of images"),
+        (axes_that_are_left_out, "\\[0, 2, 1\\] of 4 axes; only axes of images"),
         (some_features, "of 2 axes; only rows and columns"),
         (from_the_end, "step -1; only steps forward"),
         (images_of_zeros, "of images; only channels, height and width"),

@@ -18,10 +18,16 @@ from .conversion import check_packed, settle_norms  # noqa: E402
 
 
 class BinaryActivation(nn.Module):
-    """ReActNet's: a sign, whose gradient is that of Bi-Real Net's polynomial."""
+    """Bi-Real Net's: a sign, whose gradient is a polynomial's. ReActNet's later code has it in training alone."""
+
+    def __init__(self, later: bool) -> None:
+        super().__init__()
+        self.later = later
 
     def forward(self, x: Tensor) -> Tensor:
         out_forward = torch.sign(x)
+        if self.later and not self.training:
+            return out_forward
         mask1, mask2, mask3 = x < -1, x < 0, x < 1
         out1 = (-1) * mask1.type(torch.float32) + (x * x + 2 * x) * (1 - mask1.type(torch.float32))
         out2 = out1 * mask2.type(torch.float32) + (-x * x + 2 * x) * (1 - mask2.type(torch.float32))
@@ -30,10 +36,11 @@ class BinaryActivation(nn.Module):
 
 
 class HardBinaryConv(nn.Module):
-    """Bi-Real Net's and ReActNet's."""
+    """Bi-Real Net's and ReActNet's, whose later code scales the sums in evaluation."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
+    def __init__(self, later: bool, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
         super().__init__()
+        self.later = later
         self.stride, self.padding, self.shape = stride, padding, (outputs, inputs, kernel, kernel)
         self.weight = nn.Parameter(torch.randn(math.prod(self.shape), 1) * 0.001)
 
@@ -42,6 +49,9 @@ class HardBinaryConv(nn.Module):
         scale = torch.mean(
             torch.mean(torch.mean(abs(real), dim=3, keepdim=True), dim=2, keepdim=True), dim=1, keepdim=True
         )
+        if self.later and not self.training:
+            sums = F.conv2d(x, torch.sign(real), stride=self.stride, padding=self.padding)
+            return sums * scale.reshape([-1, 1, 1])
         signs = scale.detach() * torch.sign(real)
         clipped = torch.clamp(real, -1.0, 1.0)
         binary = signs.detach() - clipped.detach() + clipped
@@ -49,28 +59,35 @@ class HardBinaryConv(nn.Module):
 
 
 class LearnableBias(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, later: bool, channels: int) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.randn(1, channels, 1, 1) * 0.1)
+        self.later, self.bias = later, nn.Parameter(torch.randn(1, channels, 1, 1) * 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.bias.expand_as(x)
+        return x + (self.bias.reshape([-1, 1, 1]) if self.later else self.bias.expand_as(x))
 
 
 class ReActBlock(nn.Module):
     """Of ReActNet on MobileNet's layout, where it halves the map and doubles the channels."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, later: bool) -> None:
         super().__init__()
         self.move0, self.sign, self.conv = (
-            LearnableBias(channels),
-            BinaryActivation(),
-            HardBinaryConv(channels, channels, 3, 2, 1),
+            LearnableBias(later, channels),
+            BinaryActivation(later),
+            HardBinaryConv(later, channels, channels, 3, 2, 1),
         )
         self.norm, self.pool = nn.BatchNorm2d(channels), nn.AvgPool2d(2, 2)
-        self.move1, self.prelu, self.move2 = LearnableBias(channels), nn.PReLU(channels), LearnableBias(channels)
-        self.move3 = LearnableBias(channels)
-        self.wide1, self.wide2 = HardBinaryConv(channels, channels, 1), HardBinaryConv(channels, channels, 1)
+        self.move1, self.prelu, self.move2 = (
+            LearnableBias(later, channels),
+            nn.PReLU(channels),
+            LearnableBias(later, channels),
+        )
+        self.move3 = LearnableBias(later, channels)
+        self.wide1, self.wide2 = (
+            HardBinaryConv(later, channels, channels, 1),
+            HardBinaryConv(later, channels, channels, 1),
+        )
         self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,11 +181,12 @@ class BinConv2d(nn.Module):
 @pytest.mark.parametrize(
     ("block", "outputs", "signs"),
     [
-        (lambda: ReActBlock(16), 32, 3),
+        (lambda: ReActBlock(16, later=False), 32, 3),
+        (lambda: ReActBlock(16, later=True), 32, 3),
         (lambda: IRBlock(16), 32, 2),
         (lambda: BinConv2d(16, 24), 24, 1),
     ],
-    ids=["ReActNet", "IR-Net", "XNOR-Net-PyTorch"],
+    ids=["ReActNet", "ReActNet, later", "IR-Net", "XNOR-Net-PyTorch"],
 )
 def test_a_published_block(block: object, outputs: int, signs: int) -> None:
     ends = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(outputs, 5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -250,6 +251,7 @@ def test_what_is_written_over_in_vain_is_left_out() -> None:
     [
         (lambda x: x.relu() + (-x - 1).relu(), "what was cut off at 0"),
         (lambda x: x.relu() * x, "what was cut off at 0"),
+        (lambda x: reduce(lambda y, _: y + y, range(40), x.relu()), "what was cut off at 0"),  # by 2^40 ways
         (lambda x: F.leaky_relu(x, 0.0), "what was cut off at 0"),
         (lambda x: x.relu() - 0.0, "what was cut off at 0"),
         (lambda x: torch.cat([x, x.clamp(max=0)], 1)[:, :], "what was cut off at 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ def _often_zero(build: Builder, x: Symbol) -> str:
     """What a value is that is 0 exactly for other reasons than chance; empty where it is nothing of the kind."""
     made_by = {op.name: op for op in build.ops}
 
+    @cache  # shortcuts lead to a value by many ways
     def found(name: str) -> str:
         op = made_by.get(name)
         if isinstance(op, BinaryConv2d | BinaryLinear):

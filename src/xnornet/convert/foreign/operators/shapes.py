@@ -20,8 +20,8 @@ Shape = tuple[int, ...]
 def _transpose(node: Node, arguments: Sequence[Argument]) -> Value:
     x = value(node, arguments)
     given = node.attributes.get("perm") or list(range(len(x.axes)))[::-1]
-    if len(x.axes) == 2:
-        raise refuse(node, "of two axes", "only of images, of four, can be packed")
+    if len(x.axes) == 2 or len(given) != len(x.axes):
+        raise refuse(node, f"{given} of {len(x.axes)} axes", "only axes of images can change places")
     return Value(x.tensor, tuple(x.axes[axis] for axis in given))
 
 
